@@ -1,0 +1,36 @@
+"""Files that are either the old ones or the new ones, never something between."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+    """Replace ``path`` by ``content`` in one step that survives a kill and a power loss.
+
+    Args:
+        path: the file; its folder exists.
+        content: bytes, text (UTF-8), or a function that writes the file it is given.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder cannot be opened on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""``maf-run``: the Hydra entry, and the one place that decides on exit codes.
+
+0 done; 1 a bug, a failed job or a busy run; 2 usage; 3 data; 4 diverged; 130 and 143 on SIGINT
+and SIGTERM. A sweep: 1 if any job failed, else 4 if any diverged, else 0. The task itself never
+exits: Hydra would stop the remaining jobs of a sweep.
+"""
+
+import math
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from maf_runner.errors import BusyError, DataError, Interrupted, UsageError, suggestion
+
+DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
+
+_package = Path(__file__).resolve().parent
+# In a wheel conf/ is inside the package, in a checkout beside it.
+CONF = _package / "conf" if (_package / "conf").is_dir() else _package.parent / "conf"
+_statuses: list[str] = []  # of the jobs of this process
+_errors: list[Exception] = []  # why jobs failed
+_in_sweep = False
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _task(config: DictConfig) -> float:
+    """One job; returns the validation log-likelihood in nats, -inf where there is none."""
+    global _in_sweep
+    _in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    from maf_runner.run import run  # torch comes in here, not before
+
+    try:
+        result = run(config)
+    except Exception as error:  # kept, not raised: Hydra would print a report of its own
+        _errors.append(error)
+        if _in_sweep:
+            print(f"maf-run: {error}", file=sys.stderr)
+        return -math.inf
+    _statuses.append(result.status)
+    print(result.folder.path)
+    return result.score
+
+
+def main() -> int:
+    """Run ``maf-run`` with the arguments of the process, and return its exit code."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to Hydra's report
+    try:
+        _task()
+    except Interrupted as signal:
+        print("maf-run: interrupted; the same command goes on from here", file=sys.stderr)
+        return 128 + signal.signum
+    except KeyboardInterrupt:
+        return 130
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"maf-run: {_explained(str(error))}", file=sys.stderr)
+        return USAGE
+    if _errors and not _in_sweep:
+        return _report(_errors[0])
+    if _errors or "failed" in _statuses:
+        return FAILED
+    return DIVERGED if "diverged" in _statuses else DONE
+
+
+def _report(error: Exception) -> int:
+    codes = {UsageError: USAGE, DataError: DATA, BusyError: FAILED}
+    if type(error) not in codes:
+        traceback.print_exception(error)
+        return FAILED
+    print(f"maf-run: {error}", file=sys.stderr)
+    return codes[type(error)]
+
+
+def _explained(message: str) -> str:
+    """Hydra's message, with the near miss named."""
+    option = re.search(r"Could not find '([^']+)'", message)
+    if option:
+        group, _, name = option[1].rpartition("/")
+        return f"there is no {group}={name}{suggestion(name, _options(group))}"
+    key = re.search(r"Could not override '([^']+)'", message)
+    if key:
+        known = _options("") if "/" in key[1] or "." not in key[1] else []
+        return f"there is no setting {key[1]!r}{suggestion(key[1], known)}\n{message}"
+    return message
+
+
+def _options(group: str) -> list[str]:
+    folder = CONF / group
+    return [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]

@@ -1,0 +1,65 @@
+"""What every dataset gives: three splits of rows, ready for a density model."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.datasets.images import LogitSpace
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a recipe may look for files and keep what it makes; absolute."""
+
+    raw: Path
+    prepared: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows ``x`` float32 [N, D] and, where there are classes, ``labels`` int64 [N]."""
+
+    x: NDArray[np.float32]
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A dataset as models see it.
+
+    Attributes:
+        recipe: ``authors`` (the very arrays the paper's authors trained on), ``raw`` (made from
+            the raw files by the same steps) or ``redrawn`` (a random part of it is ours).
+        classes: how many classes the labels have; 0 without labels.
+        image: how the rows were made from pixels; None where they are no images.
+    """
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    recipe: str
+    classes: int = 0
+    image: LogitSpace | None = None
+
+    @property
+    def features(self) -> int:
+        """D."""
+        return self.train.x.shape[1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shapes, rows and labels of the three splits: the data, and nothing else."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.validation, self.test):
+            digest.update(repr(rows.x.shape).encode())
+            digest.update(np.ascontiguousarray(rows.x, dtype="<f4"))
+            if rows.labels is not None:
+                digest.update(np.ascontiguousarray(rows.labels, dtype="<i8"))
+        return digest.hexdigest()

@@ -1,0 +1,43 @@
+"""The errors a user can mend. `cli.py` turns each into its exit code, without a traceback."""
+
+
+class UsageError(Exception):
+    """A setting or an argument that cannot be: exit code 2."""
+
+
+class DataError(Exception):
+    """A file or data missing or damaged: exit code 3.
+
+    The message names the file, where it was looked for, what was expected and how to get it.
+    """
+
+
+class BusyError(Exception):
+    """Another process holds this run: exit code 1."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the process to stop; what is needed to go on has been saved.
+
+    Like KeyboardInterrupt it is no Exception, so that no handler of errors swallows it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def suggestion(word: str, options: list[str]) -> str:
+    """``; did you mean …?`` for a near miss, else the options there are.
+
+    >>> suggestion("mfa", ["maf", "made"])
+    "; did you mean 'maf'?"
+    >>> suggestion("zzz", ["maf", "made"])
+    '; there are: made, maf'
+    """
+    import difflib
+
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there are: {', '.join(sorted(options))}"

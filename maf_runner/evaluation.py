@@ -1,0 +1,87 @@
+"""The figures of a trained model on the test split (the paper, section 4 and appendix E).
+
+Every row counts once: sums over rows in float64, divided by N. An error is two standard errors
+of the mean over the test rows (standard deviation with ddof 0, as the authors): it says how far
+another test set would move the figure, not how far another seed would.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from maf_runner.flows.base import Density, log_prob_of_rows
+
+
+def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The context [N, classes] of ``labels`` [N]."""
+    return F.one_hot(labels, classes).to(dtype)
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Mean of ``values`` [N] and two standard errors of it.
+
+    >>> mean_and_error(torch.tensor([1.0, 3.0]))
+    (2.0, 1.4142135623730951)
+    """
+    values = values.double()
+    return float(values.mean()), 2 * float(values.std(correction=0)) / math.sqrt(len(values))
+
+
+def class_log_probs(model: Density, x: Tensor, classes: int) -> Tensor:
+    """log p(x | y) in nats for every class y: [N, classes], float64, one class after another."""
+    contexts = one_hot(torch.arange(classes, device=x.device), classes, x.dtype)
+    return torch.stack([log_prob_of_rows(model, x, c[None]) for c in contexts], dim=1)
+
+
+def class_marginal(log_probs: Tensor) -> Tensor:
+    """log p(x) = log (1/L) sum_y p(x | y) in nats [N], from log p(x | y) [N, L].
+
+    The classes have equal priors, as in the authors' code.
+    """
+    return torch.logsumexp(log_probs, dim=1) - math.log(log_probs.shape[1])
+
+
+def evaluate(
+    model: Density,
+    x: Tensor,
+    labels: Tensor | None = None,
+    *,
+    bits_per_pixel: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[dict[str, float], Tensor]:
+    """Evaluate ``model`` on rows ``x`` [N, D].
+
+    Args:
+        model: in evaluation mode.
+        x: test rows, in the model's dtype, where the model is.
+        labels: [N], on the CPU; needed for a conditional model.
+        bits_per_pixel: for images, from log densities [N] in nats to bits for each pixel [N].
+
+    Returns:
+        The figures, and the log density [N] of each row behind the first of them.
+        ``log_likelihood`` and ``error`` are what the paper's tables show: for a conditional
+        model the marginal over classes; ``conditional_log_likelihood`` is then log p(x | y) of
+        the true y, ``accuracy`` that of the likeliest class.
+    """
+    figures: dict[str, float] = {}
+
+    def note(name: str, error_name: str, values: Tensor) -> None:
+        figures[name], figures[error_name] = mean_and_error(values)
+
+    if model.context == 0:
+        log_prob = log_prob_of_rows(model, x)
+    else:
+        if labels is None:
+            raise ValueError("labels are needed to evaluate a conditional model")
+        by_class = class_log_probs(model, x, model.context)
+        log_prob = class_marginal(by_class)
+    note("log_likelihood", "error", log_prob)
+    if bits_per_pixel is not None:
+        note("bits_per_pixel", "bits_per_pixel_error", bits_per_pixel(log_prob))
+    if model.context and labels is not None:
+        true_class = by_class.gather(1, labels[:, None]).squeeze(1)
+        note("conditional_log_likelihood", "conditional_error", true_class)
+        note("accuracy", "accuracy_error", (by_class.argmax(dim=1) == labels).double())
+    return figures, log_prob

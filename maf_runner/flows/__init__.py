@@ -1,0 +1,22 @@
+"""Mathematics on tensors: the densities of the paper and what they are made of.
+
+>>> import torch
+>>> model = MAF(3, layers=2, hidden=[16], activation="tanh", degrees="sequential", mask="paper")
+>>> model.eval().log_prob(torch.zeros(5, 3)).shape
+torch.Size([5])
+"""
+
+from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transform
+from maf_runner.flows.gaussian import Gaussian
+from maf_runner.flows.models import MADE, MAF
+
+__all__ = [
+    "MADE",
+    "MAF",
+    "Density",
+    "Flow",
+    "Gaussian",
+    "Inverse",
+    "StandardNormal",
+    "Transform",
+]

@@ -1,0 +1,272 @@
+"""The two protocols of the mathematics: transforms and densities.
+
+Direction, stated once: ``forward`` maps data ``x`` to noise ``u``, ``inverse`` maps noise ``u``
+to data ``x``; ``log_det`` of ``forward`` is log |det du/dx|, of ``inverse`` log |det dx/du|.
+Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of context.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class Conditioned(nn.Module):
+    """What transforms and densities share: their dimensions, and the check of their arguments."""
+
+    any_dtype = False  # True: takes rows of any floating dtype, not only its own
+
+    def __init__(self, features: int, context: int = 0) -> None:
+        super().__init__()
+        self.features = positive("features", features)
+        if not isinstance(context, int) or isinstance(context, bool) or context < 0:
+            raise ValueError(f"context must be 0 (none) or its width, got {context!r}")
+        self.context = context
+
+    @property
+    def reference(self) -> Tensor:
+        """A parameter or buffer that shows the dtype and device the model works in."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.is_floating_point():
+                return tensor
+        return torch.empty(0)
+
+    def check(self, name: str, rows: Tensor, context: Tensor | None) -> None:
+        """Raise where ``rows`` [B, D] or ``context`` [B, C] do not fit this model.
+
+        Raises:
+            TypeError: not a tensor, or a dtype other than the model's.
+            ValueError: a wrong shape, or context where there is none, or none where there is.
+        """
+        self._check_rows(name, rows, self.features)
+        if self.context == 0:
+            if context is not None:
+                raise ValueError(
+                    f"context was given (shape {_shape(context)}), but this model is not "
+                    "conditional: leave it out, or build the model with context=C"
+                )
+            return
+        if context is None:
+            raise ValueError(
+                f"context is missing: this model is conditional and expects [B, {self.context}]"
+            )
+        self._check_rows("context", context, self.context)
+        if len(context) != len(rows):
+            raise ValueError(
+                f"context has {len(context)} rows and {name} has {len(rows)}: give one for each"
+            )
+
+    def _check_rows(self, name: str, rows: Tensor, width: int) -> None:
+        if not isinstance(rows, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(rows).__name__}")
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise ValueError(f"{name} must have shape [B, {width}], got {_shape(rows)}")
+        if self.any_dtype and rows.is_floating_point():
+            return
+        dtype = self.reference.dtype
+        if rows.dtype != dtype:
+            raise TypeError(f"{name} must be {dtype} as the model is, got {rows.dtype}")
+
+
+class Transform(Conditioned):
+    """An invertible map between data and noise. Subclasses hold ``_forward`` and ``_inverse``."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data ``x`` [B, D] to noise ``u`` [B, D] and log |det du/dx| [B]."""
+        self.check("x", x, context)
+        return self._forward(x, context)
+
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map noise ``u`` [B, D] to data ``x`` [B, D] and log |det dx/du| [B]."""
+        self.check("u", u, context)
+        return self._inverse(u, context)
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class Inverse(Transform):
+    """A transform used backwards: its ``forward`` is the other's ``inverse``."""
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__(transform.features, transform.context)
+        self.transform = transform
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.transform._inverse(x, context)
+
+    def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.transform._forward(u, context)
+
+
+class Density(Conditioned):
+    """A probability density over ``D`` features, perhaps given a context.
+
+    Subclasses hold ``forward`` (the log density, without checks: training calls it) and
+    ``_sample``. ``title`` is the model's name in the paper's tables.
+    """
+
+    title: str
+    closed_form = False  # True: fitted by ``fit`` in one go, not by gradient steps
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats [B] of rows ``x`` [B, D], without checking the arguments."""
+        raise NotImplementedError
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats of each row.
+
+        Args:
+            x: rows [B, D] in data space, in the model's dtype.
+            context: [B, C] for a conditional model, None for any other.
+
+        Returns:
+            log p(x) or log p(x | context), [B].
+
+        Raises:
+            ValueError: wrong shapes, a context too many or too few, NaN in ``x``.
+            TypeError: wrong types or dtypes.
+        """
+        self.check("x", x, context)
+        bad = torch.isnan(x).any(dim=1)
+        if bad.any():
+            row = int(bad.nonzero()[0])
+            raise ValueError(f"x holds NaN in {int(bad.sum())} of {len(x)} rows, first in row {row}")
+        return self(x, context)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw ``n`` rows [n, D] in data space.
+
+        Args:
+            n: how many.
+            context: [n, C] for a conditional model, None for any other.
+            generator: the source of randomness; torch's global one by default.
+
+        Raises:
+            ValueError: ``n`` negative, or a context that does not fit.
+        """
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"n must be a number of rows, 0 or more, got {n!r}")
+        noise = self.reference.new_zeros(n, self.features)
+        self.check("samples", noise, context)
+        return self._sample(n, context, generator)
+
+    def _sample(
+        self, n: int, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        raise NotImplementedError
+
+    def parameter_count(self) -> int:
+        """How many numbers are learned; weights held at zero by a mask are not counted."""
+        masked = sum(
+            int((module.mask == 0).sum())
+            for module in self.modules()
+            if isinstance(getattr(module, "mask", None), Tensor)
+        )
+        return sum(p.numel() for p in self.parameters()) - masked
+
+
+class StandardNormal(Density):
+    """The noise at the end of a flow: independent N(0, 1) in every dimension."""
+
+    title = "Standard normal"
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.register_buffer("zero", torch.zeros(()), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats [B] of ``x`` [B, D]; the context is not looked at."""
+        return -0.5 * (x.square().sum(dim=1) + self.features * math.log(2 * math.pi))
+
+    def _sample(
+        self, n: int, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        like = self.reference
+        return torch.randn(
+            n, self.features, dtype=like.dtype, device=like.device, generator=generator
+        )
+
+
+class Flow(Density):
+    """A base density seen through transforms (the paper's equation 1).
+
+    ``transforms[0]`` is next to the data. The base sees the context only if it is conditional.
+    """
+
+    def __init__(self, transforms: Iterable[Transform], base: Density, context: int = 0) -> None:
+        super().__init__(base.features, context)
+        self.transforms = nn.ModuleList(transforms)
+        self.base = base
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats [B]: that of the noise, plus every log |det du/dx|."""
+        u, log_det = self.to_noise(x, context)
+        return self.base(u, self._for_base(context)) + log_det
+
+    def to_noise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data ``x`` [B, D] to the base's noise ``u`` [B, D] and log |det du/dx| [B]."""
+        total = x.new_zeros(len(x))
+        for transform in self.transforms:
+            x, log_det = transform._forward(x, context)  # type: ignore[operator]
+            total = total + log_det
+        return x, total
+
+    def from_noise(self, u: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map the base's noise ``u`` [B, D] to data ``x`` [B, D]."""
+        for transform in reversed(self.transforms):  # type: ignore[call-overload]
+            u, _ = transform._inverse(u, context)
+        return u
+
+    def _sample(
+        self, n: int, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        return self.from_noise(self.base._sample(n, self._for_base(context), generator), context)
+
+    def _for_base(self, context: Tensor | None) -> Tensor | None:
+        return context if self.base.context else None
+
+
+@torch.no_grad()
+def log_prob_of_rows(
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 4096
+) -> Tensor:
+    """Log densities in nats of many rows [N], in float64 on the CPU, computed in chunks.
+
+    ``context`` is [N, C], or [1, C] for the same one in every row.
+    """
+    parts = []
+    for start in range(0, len(x), chunk):
+        rows = x[start : start + chunk]
+        given = context
+        if context is not None:
+            shared = len(context) == 1
+            given = context.expand(len(rows), -1) if shared else context[start : start + chunk]
+        parts.append(model(rows, given).to("cpu", torch.float64))
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
+
+
+def positive(name: str, value: int) -> int:
+    """Return ``value`` if it is a whole number of at least 1, else raise ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def one_of(name: str, value: str, options: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``options``, else raise ValueError."""
+    options = tuple(options)
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+    return value
+
+
+def _shape(value: object) -> object:
+    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,149 @@
+"""The masked network of MADE (Germain et al. 2015): all conditionals of a row in one pass."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maf_runner.flows.base import Conditioned, one_of
+from maf_runner.flows.masks import (
+    MASKS,
+    hidden_degrees,
+    hidden_mask,
+    input_degrees,
+    output_mask,
+)
+
+
+def clipped_tanh(x: Tensor) -> Tensor:
+    """Tanh of x clipped to ±9 (±19 in float64), as Theano computes it: no gradient outside."""
+    bound = 19.0 if x.dtype == torch.float64 else 9.0
+    return torch.tanh(x.clamp(-bound, bound))
+
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": clipped_tanh}
+
+
+class _MaskGradient(torch.autograd.Function):
+    """The identity, whose gradient is masked."""
+
+    @staticmethod
+    def forward(weight: Tensor, mask: Tensor) -> Tensor:
+        return weight.view_as(weight)
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple:  # type: ignore[override]
+        (mask,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradient * mask, None
+
+
+class MaskedLinear(nn.Module):
+    """A linear layer with some connections missing.
+
+    The weight is born with zeros where the mask has them and its gradient is masked, so they
+    stay zero under any optimiser that works element by element, and the forward pass is a plain
+    product.
+
+    Args:
+        mask: bool [out, in]; True where there is a connection.
+
+    Initialisation [authors' code]: weights N(0, 1/(in + 1)) with the unmasked number of inputs,
+    biases zero.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        outputs, inputs = mask.shape
+        self.weight = nn.Parameter(initial_weight(outputs, inputs) * mask)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [B, in] to [B, out]."""
+        return F.linear(x, _MaskGradient.apply(self.weight, self.mask), self.bias)
+
+    def remask(self, mask: Tensor) -> None:
+        """Take another mask of the same shape (after degrees were loaded)."""
+        self.mask.copy_(mask)
+
+
+class MaskedNetwork(Conditioned):
+    """From a row to the parameters of all its conditionals, each seeing only what comes before.
+
+    Args:
+        features: D.
+        outputs: parameters of each conditional (2 for a Gaussian).
+        hidden: widths of the hidden layers.
+        activation: ``relu`` or ``tanh``.
+        degrees: ``sequential`` or ``random`` hidden degrees (see `masks.hidden_degrees`).
+        mask: ``paper``: the first variable sees nothing, not even the context, as in the
+            authors' code; ``full_context``: hidden units of degree 0 that see the context alone
+            let it do so.
+        reverse: the order of the autoregression: natural, or reversed.
+        context: C. It enters the first hidden layer only, unmasked.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        outputs: int,
+        hidden: Sequence[int],
+        activation: str,
+        degrees: str,
+        mask: str,
+        reverse: bool = False,
+        context: int = 0,
+    ) -> None:
+        super().__init__(features, context)
+        one_of("mask", mask, MASKS)
+        self.outputs = outputs
+        self.activation = one_of("activation", activation, ACTIVATIONS)
+        lowest = 0 if mask == "full_context" and context else 1
+        drawn = hidden_degrees(features, list(hidden), degrees=degrees, lowest=lowest)
+        chain = [input_degrees(features, reverse=reverse), *drawn]
+        for number, layer in enumerate(chain):
+            self.register_buffer(f"degrees_{number}", layer)
+        masks = self._masks()
+        self.layers = nn.ModuleList(MaskedLinear(mask) for mask in masks)
+        self.context_weight = (
+            nn.Parameter(initial_weight(len(chain[1]), context)) if context else None
+        )
+        self.register_load_state_dict_post_hook(_rebuild_masks)
+
+    @property
+    def degrees(self) -> list[Tensor]:
+        """Degrees of the inputs [D] and of each hidden layer [H]."""
+        return [getattr(self, f"degrees_{i}") for i in range(len(self._buffers))]
+
+    def _masks(self) -> list[Tensor]:
+        chain = self.degrees
+        into_hidden = [hidden_mask(a, b) for a, b in zip(chain, chain[1:], strict=False)]
+        return [*into_hidden, output_mask(chain[-1], chain[0]).repeat(self.outputs, 1)]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D]."""
+        activate = ACTIVATIONS[self.activation]
+        h = self.layers[0](x)
+        if context is not None and self.context_weight is not None:
+            h = h + F.linear(context, self.context_weight)
+        for layer in self.layers[1:]:
+            h = layer(activate(h))
+        return h.unflatten(1, (self.outputs, self.features))
+
+
+def initial_weight(outputs: int, inputs: int) -> Tensor:
+    """A weight [out, in] drawn from N(0, 1/(in + 1)), as in the authors' code."""
+    return torch.randn(outputs, inputs) / (inputs + 1) ** 0.5
+
+
+def _rebuild_masks(network: MaskedNetwork, incompatible_keys: object) -> None:
+    for layer, mask in zip(network.layers, network._masks(), strict=True):
+        layer.remask(mask)  # type: ignore[operator]

@@ -1,0 +1,103 @@
+"""The folder of a run: its files, and who may write to it."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from maf_runner import atomic
+from maf_runner.errors import BusyError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``<results_dir>/runs/<dataset>/<model>/<run id>/`` and what lies in it.
+
+    ``config.yaml`` the resolved settings, ``record.json`` the result, ``history.csv`` one line
+    for each validation, ``best.pt`` the trained model, ``last.pt`` the way back while
+    unfinished, ``run.log``.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The result."""
+        return self.path / "record.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def history(self) -> Path:
+        """One line for each validation."""
+        return self.path / "history.csv"
+
+    @property
+    def best(self) -> Path:
+        """The trained model."""
+        return self.path / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of an unfinished run."""
+        return self.path / "last.pt"
+
+    @property
+    def log(self) -> Path:
+        """What was said while it ran."""
+        return self.path / "run.log"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder: while this is open no other process writes to it.
+
+        The lock is the operating system's, so that of a dead process is free.
+
+        Raises:
+            BusyError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        holder = self.path / ".holder"
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise BusyError(
+                f"{self.path} is in use by {_holder(holder)}: wait for it, or stop it"
+            ) from error
+        try:
+            who = {"pid": os.getpid(), "host": socket.gethostname()}
+            atomic.write(holder, json.dumps(who))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def discard(self) -> None:
+        """Remove the folder if it holds no result and no checkpoint."""
+        if not any(p.exists() for p in (self.record, self.last, self.best)):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:
+    """The folder of the run with these resolved settings."""
+    dataset, model = (str(settings[g]["name"]).replace("/", "-") for g in ("dataset", "model"))
+    return RunFolder(Path(settings["paths"]["results_dir"]) / "runs" / dataset / model / run_id)
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text())
+        return f"process {who['pid']} on {who['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,38 @@
+"""Which settings make two runs the same run."""
+
+import hashlib
+import json
+from typing import Any
+
+# The scientific groups; all else (paths, device, threads, force, retry) is how, not what.
+SCIENTIFIC = ("dataset", "model", "trainer", "seed")
+# Inside them, what does not change the result: menus whose choice stands resolved elsewhere
+# (model.hidden, model.activation, model.degrees, trainer.learning_rate), and how data arrives.
+OPERATIONAL = {
+    "dataset": {"sizes", "activation", "degrees", "download"},
+    "model": {"size", "paper_rate"},
+    "trainer": {"compile"},
+}
+
+
+def scientific(settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of resolved ``settings`` that decides the result."""
+    kept: dict[str, Any] = {}
+    for group in SCIENTIFIC:
+        value = settings[group]
+        if isinstance(value, dict):
+            left_out = OPERATIONAL.get(group, set())
+            value = {k: v for k, v in value.items() if k not in left_out}
+        kept[group] = value
+    return kept
+
+
+def run_id(settings: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a run by its scientific settings.
+
+    >>> one = {"dataset": {"name": "digits"}, "model": {"layers": 5}, "trainer": {}, "seed": 0}
+    >>> run_id(one) == run_id({**one, "device": "cuda"}) != run_id({**one, "seed": 1})
+    True
+    """
+    canonical = json.dumps(scientific(settings), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

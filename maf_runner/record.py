@@ -1,0 +1,72 @@
+"""The record of a run: one JSON file, written last, from which every table is made."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from maf_runner import atomic
+
+SCHEMA = 1
+NAME = "record.json"
+STATUSES = ("finished", "diverged", "failed")
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "run_id": str,
+    "dataset": str,
+    "model": str,
+    "conditional": bool,
+    "seed": int,
+    "settings": dict,
+}
+
+
+class UnreadableRecordError(Exception):
+    """A file that is not a record this version can read; the message says why."""
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Write ``record`` to ``path`` atomically; NaN and infinities become null."""
+    content = {"schema": SCHEMA, **record}
+    atomic.write(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        UnreadableRecordError: missing, not JSON, of another schema, or not a record at all.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnreadableRecordError(f"{path} cannot be opened ({error.strerror})") from error
+    except ValueError as error:
+        raise UnreadableRecordError(f"{path} is not JSON, perhaps cut short ({error})") from error
+    if not isinstance(record, dict) or "schema" not in record:
+        raise UnreadableRecordError(f"{path} is not a record of maf_runner")
+    if record["schema"] != SCHEMA:
+        raise UnreadableRecordError(
+            f"{path} has schema {record['schema']!r}; this version reads schema {SCHEMA}"
+        )
+    for key, kind in REQUIRED.items():
+        if not isinstance(record.get(key), kind):
+            raise UnreadableRecordError(f"{path} has no valid {key!r}")
+    if record["status"] not in STATUSES:
+        raise UnreadableRecordError(f"{path} has an unknown status {record['status']!r}")
+    if record["status"] == "finished":
+        for part, name in (("test", "log_likelihood"), ("test", "error")):
+            value = (record.get(part) or {}).get(name)
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise UnreadableRecordError(f"{path} is finished but has no finite {part}.{name}")
+    return record
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value

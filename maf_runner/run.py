@@ -1,0 +1,360 @@
+"""One experiment, from settings to record."""
+
+import csv
+import io
+import logging
+import math
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+import maf_runner
+from maf_runner import atomic, record
+from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.errors import DataError, UsageError
+from maf_runner.evaluation import evaluate, mean_and_error, one_hot
+from maf_runner.flows.base import Density, log_prob_of_rows
+from maf_runner.folder import RunFolder, run_folder
+from maf_runner.identity import run_id, scientific
+from maf_runner.interrupts import Interrupts
+from maf_runner.progress import Reporter
+from maf_runner.settings import build, from_config
+from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fit
+from maf_runner.training import checkpoint as checkpoints
+from maf_runner.training.loop import State, TensorRows
+
+log = logging.getLogger("maf_runner")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: its record, and whether it was there before."""
+
+    record: dict[str, Any]
+    folder: RunFolder
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``diverged`` or ``failed``."""
+        return self.record["status"]
+
+    @property
+    def score(self) -> float:
+        """Validation log-likelihood in nats, -inf unless finished: what a search maximises."""
+        if self.status != "finished":
+            return -math.inf
+        return self.record["validation"]["log_likelihood"]
+
+
+def run(config: DictConfig) -> Result:
+    """Carry out the experiment that ``config`` describes, or report the one already done.
+
+    Raises:
+        UsageError: impossible settings. Nothing is written.
+        DataError: data missing, damaged or unfit. No record is written.
+        BusyError: another process is at this run.
+        Interrupted: a signal came; the same command goes on from here.
+    """
+    with _console(), Interrupts() as interrupts:
+        settings = from_config(config)
+        trainer: TrainerSettings = build("trainer", settings["trainer"])
+        device = _device(settings["device"])
+        if settings["threads"] is not None:
+            torch.set_num_threads(settings["threads"])
+        splits = load_splits(settings)
+        model = _build_model(settings, splits, trainer, device)
+        folder = run_folder(settings, run_id(settings))
+        with folder.held(), _log_file(folder.log):
+            known = _known(folder, settings, splits)
+            if known is not None:
+                return Result(known, folder)
+            return _carry_out(settings, trainer, splits, model, folder, interrupts)
+
+
+def load_splits(settings: dict[str, Any]) -> Splits:
+    """Load the dataset of resolved ``settings``."""
+    paths = Paths(Path(settings["paths"]["raw_dir"]), Path(settings["paths"]["prepared_dir"]))
+    splits: Splits = build("dataset", settings["dataset"], paths=paths)
+    if settings["model"]["conditional"] and not splits.classes:
+        name = settings["dataset"]["name"]
+        raise UsageError(f"model.conditional=true needs labels, and dataset={name} has none")
+    return splits
+
+
+def _build_model(
+    settings: dict[str, Any], splits: Splits, trainer: TrainerSettings, device: torch.device
+) -> Density:
+    torch.manual_seed(settings["seed"])
+    context = splits.classes if settings["model"]["conditional"] else 0
+    model: Density = build("model", settings["model"], features=splits.features, context=context)
+    if trainer.learning_rate is None and not model.closed_form:
+        raise UsageError("trainer.learning_rate must be a number above 0 for this model, got null")
+    return model.to(device)
+
+
+def _carry_out(
+    settings: dict[str, Any],
+    trainer: TrainerSettings,
+    splits: Splits,
+    model: Density,
+    folder: RunFolder,
+    interrupts: Interrupts,
+) -> Result:
+    owner = {"run_id": run_id(settings), "fingerprint": splits.fingerprint}
+    checkpoint = Checkpoint(folder.last, owner)
+    if settings["force"]:
+        checkpoint.remove()
+        folder.best.unlink(missing_ok=True)
+    atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
+    title = f"{model.title}{' given the class' if model.context else ''}"
+    title = f"{title} on {settings['dataset']['name']}"
+    known = _description(settings, splits, model)
+    reporter = Reporter(title, trainer.patience)
+    try:
+        device = model.reference.device
+        train, validation = (_tensors(r, model, device) for r in (splits.train, splits.validation))
+        try:
+            outcome = fit(
+                model,
+                train,
+                validation,
+                trainer,
+                seed=settings["seed"],
+                checkpoint=checkpoint,
+                interrupts=interrupts,
+                progress=reporter,
+                on_validation=lambda state: _write_history(folder.history, state),
+            )
+        except ValueError as error:
+            if model.closed_form:
+                raise DataError(f"{title}: {error}") from error
+            raise
+        finally:
+            reporter.close()
+            for complaint in checkpoint.complaints:
+                log.warning("%s; it was passed over", complaint)
+        if outcome.reason == "diverged":
+            result = {"status": "diverged", "divergence": outcome.divergence}
+            seconds = outcome.state.seconds
+        else:
+            started = time.monotonic()
+            result, per_row = _evaluate(model, splits, validation)
+            atomic.write(folder.path / "test_nats.npy", lambda p: _save_array(p, per_row))
+            checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
+            seconds = outcome.state.seconds + time.monotonic() - started
+        finished = {**known, **result, **_ending(outcome), "seconds": seconds}
+    except (DataError, UsageError):
+        folder.discard()
+        raise
+    except Exception as error:
+        log.exception("%s failed", title)
+        failure = {
+            "status": "failed",
+            "error": "".join(traceback.format_exception_only(error)).strip(),
+        }
+        record.write(folder.record, {**known, **failure})
+        raise
+    record.write(folder.record, finished)
+    checkpoint.remove()
+    done = record.read(folder.record)
+    log.info("%s", describe(done))
+    return Result(done, folder)
+
+
+def _evaluate(
+    model: Density, splits: Splits, validation: TensorRows
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Status, test and validation figures; and the test log density of each row."""
+    image, test = splits.image, splits.test
+    bits = None
+    if image is not None:
+        bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), test.x))  # noqa: E731
+    rows = _tensors(test, model, model.reference.device)
+    labels = None if test.labels is None else torch.from_numpy(test.labels)
+    figures, per_row = evaluate(model, rows.x, labels, bits_per_pixel=bits)
+    nats, error = mean_and_error(log_prob_of_rows(model, *validation))
+    finite = all(map(math.isfinite, (*figures.values(), nats, error)))
+    result: dict[str, Any] = {
+        "status": "finished" if finite else "diverged",
+        "test": figures,
+        "validation": {"log_likelihood": nats, "error": error},
+    }
+    return result, per_row.numpy()
+
+
+def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[str, Any] | None:
+    """The record of this very run, if there is one that stands."""
+    if not folder.record.exists():
+        return None
+    try:
+        found = record.read(folder.record)
+    except record.UnreadableRecordError as error:
+        log.warning("%s; it is made anew", error)
+        return None
+    fingerprint = found.get("data", {}).get("fingerprint")
+    if fingerprint != splits.fingerprint:
+        aside = folder.record.with_name(f"record-{str(fingerprint)[:8]}.json")
+        folder.record.replace(aside)
+        log.warning("the record here is of other data; kept as %s, training anew", aside.name)
+        return None
+    again = settings["force"] or (settings["retry"] and found["status"] != "finished")
+    if again:
+        folder.record.unlink()
+        return None
+    if found["status"] != "failed":
+        Checkpoint(folder.last, {}).remove()  # a kill may have come between record and removal
+    log.info("already there: %s", describe(found))
+    return found
+
+
+def _description(settings: dict[str, Any], splits: Splits, model: Density) -> dict[str, Any]:
+    """What is known of a run before it is trained."""
+    return {
+        "run_id": run_id(settings),
+        "dataset": settings["dataset"]["name"],
+        "model": model.title,
+        "conditional": settings["model"]["conditional"],
+        "features": model.features,
+        "context": model.context,
+        "parameters": model.parameter_count(),
+        "seed": settings["seed"],
+        "settings": scientific(settings),
+        "train_rows": len(splits.train),
+        "validation_rows": len(splits.validation),
+        "test_rows": len(splits.test),
+        "data": {"fingerprint": splits.fingerprint, "recipe": splits.recipe},
+        "environment": environment(model.reference.device),
+    }
+
+
+def _ending(outcome: Outcome) -> dict[str, Any]:
+    state = outcome.state
+    return {
+        "best_epoch": state.best_epoch,
+        "epochs": state.epoch,
+        "updates": state.update,
+        "stop_reason": outcome.reason,
+        "resumed": state.resumed,
+    }
+
+
+def describe(found: dict[str, Any]) -> str:
+    """One line that says what a run came to."""
+    given = " given the class" if found["conditional"] else ""
+    name = f"{found['model']}{given} on {found['dataset']}"
+    if found["status"] == "failed":
+        return f"{name}: failed, {found.get('error')} (retry=true tries again)"
+    if found["status"] == "diverged":
+        divergence = found.get("divergence") or {}
+        where = f"at update {divergence.get('update')}" if divergence else "on the test rows"
+        loss = divergence.get("last_finite_loss")
+        last = f", last finite loss {loss:.3f} nats" if loss is not None else ""
+        return f"{name}: diverged {where}{last} (a lower trainer.learning_rate may help)"
+    test = found["test"]
+    text = f"{name}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
+    if "bits_per_pixel" in test:
+        text += f", {test['bits_per_pixel']:.3f} ± {test['bits_per_pixel_error']:.3f} bits/pixel"
+    if "accuracy" in test:
+        text += f", accuracy {100 * test['accuracy']:.2f} ± {100 * test['accuracy_error']:.2f} %"
+    if found["stop_reason"] == "closed_form":
+        return f"{text}; closed form"
+    return (
+        f"{text}; {found['epochs']} epochs, best {found['best_epoch']}, "
+        f"stopped by {found['stop_reason']}, {found['seconds']:.0f} s"
+    )
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, device and threads, for the record."""
+    return {
+        "maf_runner": maf_runner.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _tensors(rows: Rows, model: Density, device: torch.device) -> TensorRows:
+    x = torch.from_numpy(rows.x).to(device)
+    if not model.context or rows.labels is None:
+        return TensorRows(x, None)
+    return TensorRows(x, one_hot(torch.from_numpy(rows.labels), model.context).to(device))
+
+
+def _device(name: Any) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"device={name}: torch sees {torch.cuda.device_count()} CUDA GPUs here; "
+            "device=auto takes what there is"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    return device
+
+
+def _write_history(path: Path, state: State) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, state.history[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(state.history)
+    atomic.write(path, text.getvalue())
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+class _BarHandler(logging.Handler):
+    """Prints above a progress bar, to standard error."""
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        if entry.exc_info is None or entry.levelno < logging.ERROR:
+            tqdm.write(self.format(entry), file=sys.stderr)
+        else:
+            tqdm.write(entry.getMessage(), file=sys.stderr)
+
+
+@contextmanager
+def _console() -> Iterator[None]:
+    with _handler(_BarHandler(), "%(message)s"):
+        yield
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    with _handler(logging.FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"):
+        yield
+
+
+@contextmanager
+def _handler(handler: logging.Handler, form: str) -> Iterator[None]:
+    handler.setFormatter(logging.Formatter(form))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

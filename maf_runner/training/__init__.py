@@ -1,0 +1,7 @@
+"""The training loop, the paper's Adam, the order of the batches, the checkpoint."""
+
+from maf_runner.training.checkpoint import Checkpoint, DamagedCheckpointError
+from maf_runner.training.loop import Outcome, fit
+from maf_runner.training.settings import TrainerSettings
+
+__all__ = ["Checkpoint", "DamagedCheckpointError", "Outcome", "TrainerSettings", "fit"]

@@ -1,0 +1,87 @@
+"""The checkpoint of a run: everything needed to go on as if nothing had happened."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maf_runner import atomic
+
+SCHEMA = 1
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint that cannot be read, or is not this run's."""
+
+
+class Checkpoint:
+    """A file of tensors and JSON types, replaced atomically; the one before is kept beside it.
+
+    Args:
+        path: the file; the one before has ``previous-`` in front of its name.
+        owner: what the checkpoint must say of itself to be taken (run id, data fingerprint).
+    """
+
+    def __init__(self, path: Path, owner: dict[str, str]) -> None:
+        self.path = path
+        self.previous = path.with_name(f"previous-{path.name}")
+        self.owner = owner
+        self.complaints: list[str] = []
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write ``state``."""
+        if self.path.exists():
+            self.path.replace(self.previous)
+        save(self.path, {**state, **self.owner})
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state that can be read, or None; ``complaints`` says what was passed over."""
+        self.complaints = []
+        for path in (self.path, self.previous):
+            if path.exists():
+                try:
+                    return load(path, self.owner)
+                except DamagedCheckpointError as error:
+                    self.complaints.append(str(error))
+        return None
+
+    def remove(self) -> None:
+        """Remove the file and the one before."""
+        self.path.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and JSON types to ``path`` atomically, from the CPU."""
+    content = {"schema": SCHEMA, **_detached(state)}
+    atomic.write(path, lambda temporary: torch.save(content, temporary))
+
+
+def load(path: Path, owner: dict[str, str]) -> dict[str, Any]:
+    """Read what `save` wrote, to the CPU, running no code from the file.
+
+    Raises:
+        DamagedCheckpointError: unreadable, of another schema, or not ``owner``'s.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedCheckpointError(f"{path} cannot be read ({reason[:200]})") from error
+    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+        raise DamagedCheckpointError(f"{path} is not a checkpoint of schema {SCHEMA}")
+    for key, value in owner.items():
+        if state.get(key) != value:
+            raise DamagedCheckpointError(
+                f"{path} is of another run: its {key} is {state.get(key)!r}, expected {value!r}"
+            )
+    return state
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, dict):
+        return {key: _detached(entry) for key, entry in value.items()}
+    return value

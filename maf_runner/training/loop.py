@@ -1,0 +1,218 @@
+"""The training loop: updates, validation, early stopping, and a way back after a stop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from maf_runner.flows.base import Density, Flow, log_prob_of_rows
+from maf_runner.flows.batchnorm import refresh_statistics
+from maf_runner.interrupts import Interrupts
+from maf_runner.training.adam import PaperAdam
+from maf_runner.training.batches import Batches
+from maf_runner.training.checkpoint import Checkpoint
+from maf_runner.training.settings import TrainerSettings
+
+
+class TensorRows(NamedTuple):
+    """Rows ``x`` [N, D] and their context [N, C] or None, where the model is."""
+
+    x: Tensor
+    context: Tensor | None
+
+
+class Progress(Protocol):
+    """Who wants to hear how training goes."""
+
+    def start(self, state: "State", updates_per_epoch: int) -> None:
+        """Training starts, or goes on from ``state``."""
+
+    def update(self) -> None:
+        """One more update is done."""
+
+    def validated(self, state: "State") -> None:
+        """One more validation is done: the last entry of ``state.history``."""
+
+
+@dataclass
+class State:
+    """Where training is. With the model and the optimiser, all that a checkpoint holds.
+
+    Attributes:
+        update: updates done; it is also the place in the permutations.
+        epoch: validations done.
+        losses: of the updates since the last validation.
+        history: one entry for each validation.
+        best: the state of the model at the best validation so far.
+        seconds: spent so far, over all sessions.
+        resumed: how many times training went on from a checkpoint.
+    """
+
+    update: int = 0
+    epoch: int = 0
+    losses: Tensor = field(default_factory=lambda: torch.zeros(0))
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    best_epoch: int = 0
+    best_validation: float = -math.inf
+    seconds: float = 0.0
+    resumed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended.
+
+    Attributes:
+        reason: ``closed_form``, ``patience``, ``max_epochs``, ``max_updates`` or ``diverged``.
+        state: where it ended.
+        divergence: of a diverged run: the ``update`` (counted from 1) whose loss, or after which
+            the validation, was no finite number, and the ``last_finite_loss`` before it.
+    """
+
+    reason: str
+    state: State
+    divergence: dict[str, float | int | None] | None = None
+
+
+def fit(
+    model: Density,
+    train: TensorRows,
+    validation: TensorRows,
+    settings: TrainerSettings,
+    *,
+    seed: int,
+    checkpoint: Checkpoint,
+    interrupts: Interrupts,
+    progress: Progress,
+    on_validation: Callable[[State], None],
+) -> Outcome:
+    """Train ``model`` until validation stops to improve; leave the best parameters in it.
+
+    Goes on from the checkpoint where there is one.
+
+    Raises:
+        Interrupted: a signal came; the checkpoint was written.
+    """
+    if model.closed_form:
+        started = time.monotonic()
+        model.fit(*train)  # type: ignore[operator]
+        return Outcome("closed_form", State(seconds=time.monotonic() - started))
+
+    optimiser = PaperAdam(
+        model.parameters(),
+        learning_rate=settings.learning_rate,  # type: ignore[arg-type]
+        betas=settings.betas,
+        epsilon=settings.epsilon,
+        l2=settings.l2,
+    )
+    rows = len(train.x)
+    batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
+    per_epoch = math.ceil(rows / settings.batch_size)
+    state = _resume(checkpoint, model, optimiser) or State()
+    if len(state.losses) != per_epoch:
+        state.losses = train.x.new_zeros(per_epoch)
+    started = time.monotonic() - state.seconds
+
+    def save() -> None:
+        state.seconds = time.monotonic() - started
+        checkpoint.save(
+            {
+                **vars(state),
+                "model": model.state_dict(),
+                "optimiser": optimiser.state(),
+                "generator": torch.get_rng_state(),
+            }
+        )
+
+    progress.start(state, per_epoch)
+    with interrupts.deferred():
+        while (reason := _stop_reason(state, settings)) is None:
+            model.train()
+            first = state.epoch * per_epoch
+            last = min(first + per_epoch, settings.max_updates or math.inf)
+            while state.update < last:
+                batch = batches.at(state.update)
+                context = None if train.context is None else train.context.index_select(0, batch)
+                optimiser.zero_grad()
+                loss = -model(train.x.index_select(0, batch), context).mean()
+                loss.backward()
+                optimiser.step()
+                state.losses[state.update - first] = loss.detach()
+                state.update += 1
+                progress.update()
+                if interrupts.stop is not None or interrupts.save:
+                    interrupts.save = False
+                    save()
+                    interrupts.raise_if_stopped()
+
+            losses = state.losses[: state.update - first].double().cpu()
+            model.eval()
+            if isinstance(model, Flow):
+                refresh_statistics(model, *train)
+            nats = float(log_prob_of_rows(model, *validation).mean())
+            if not (torch.isfinite(losses).all() and math.isfinite(nats)):
+                return Outcome("diverged", state, _divergence(losses, first, state.history))
+            state.epoch += 1
+            state.history.append(
+                {
+                    "epoch": state.epoch,
+                    "updates": state.update,
+                    "train_nats": -float(losses.mean()),
+                    "validation_nats": nats,
+                    "seconds": time.monotonic() - started,
+                }
+            )
+            if nats > state.best_validation:
+                state.best_validation = nats
+                state.best_epoch = state.epoch
+                state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            save()
+            progress.validated(state)
+            on_validation(state)
+            interrupts.raise_if_stopped()
+    # The batch-norm statistics in it were computed with these very parameters.
+    model.load_state_dict(state.best)  # type: ignore[arg-type]
+    model.eval()
+    return Outcome(reason, state)
+
+
+def _stop_reason(state: State, settings: TrainerSettings) -> str | None:
+    if state.epoch - state.best_epoch >= settings.patience:
+        return "patience"
+    if settings.max_epochs is not None and state.epoch >= settings.max_epochs:
+        return "max_epochs"
+    validated = state.history[-1]["updates"] if state.history else 0
+    if settings.max_updates is not None and validated >= settings.max_updates:
+        return "max_updates"
+    return None
+
+
+def _divergence(
+    losses: Tensor, first: int, history: list[dict[str, float]]
+) -> dict[str, float | int | None]:
+    bad = (~torch.isfinite(losses)).nonzero()
+    where = int(bad[0]) if len(bad) else len(losses)  # else it is the validation that diverged
+    if where > 0:
+        finite = float(losses[where - 1])
+    else:
+        finite = -history[-1]["train_nats"] if history else None
+    return {"update": first + min(where + 1, len(losses)), "last_finite_loss": finite}
+
+
+def _resume(checkpoint: Checkpoint, model: Density, optimiser: PaperAdam) -> State | None:
+    saved: dict[str, Any] | None = checkpoint.load()
+    if saved is None:
+        return None
+    model.load_state_dict(saved["model"])
+    optimiser.load(saved["optimiser"])
+    torch.set_rng_state(saved["generator"])
+    device = model.reference.device
+    state = State(**{name: saved[name] for name in vars(State())})
+    state.losses = state.losses.to(device)
+    state.resumed += 1
+    return state

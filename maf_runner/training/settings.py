@@ -1,0 +1,56 @@
+"""The settings of a trainer. Their values stand in ``conf/trainer/``; here they are checked."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How a model is trained; see ``conf/trainer/paper.yaml`` for the meaning of each.
+
+    Raises:
+        ValueError: a value that cannot be, naming the setting.
+    """
+
+    learning_rate: float | None
+    betas: tuple[float, float]
+    epsilon: float
+    batch_size: int
+    l2: float
+    patience: int
+    max_epochs: int | None
+    max_updates: int | None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None:
+            _number("learning_rate", self.learning_rate, above=0)
+        if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, got {self.betas!r}")
+        for beta in self.betas:
+            _number("betas", beta, at_least=0, below=1)
+        _number("epsilon", self.epsilon, above=0)
+        _number("l2", self.l2, at_least=0)
+        _whole("batch_size", self.batch_size)
+        _whole("patience", self.patience)
+        for name in ("max_epochs", "max_updates"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name))
+
+
+def _number(
+    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
+) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (above < value < below and value >= at_least):
+        limits = [
+            f"above {above:g}" if above > -math.inf else "",
+            f"at least {at_least:g}" if at_least > -math.inf else "",
+            f"below {below:g}" if below < math.inf else "",
+        ]
+        raise ValueError(f"{name} must be a number {' and '.join(filter(None, limits))}, got {value!r}")
+
+
+def _whole(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
