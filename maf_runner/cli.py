@@ -16,7 +16,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from maf_runner.errors import BusyError, DataError, Interrupted, UsageError, suggestion
@@ -87,11 +87,24 @@ def _explained(message: str) -> str:
         return f"there is no {group}={name}{suggestion(name, _options(group))}"
     key = re.search(r"Could not override '([^']+)'", message)
     if key:
-        known = _options("") if "/" in key[1] or "." not in key[1] else []
-        return f"there is no setting {key[1]!r}{suggestion(key[1], known)}\n{message}"
+        return f"there is no setting {key[1]}{suggestion(key[1], _settings(key[1]))}"
     return message
 
 
 def _options(group: str) -> list[str]:
     folder = CONF / group
     return [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
+
+
+def _settings(key: str) -> list[str]:
+    """The settings there are where ``key`` was looked for."""
+    group, dot, _ = key.rpartition(".")
+    if not dot:
+        groups = [p.name for p in CONF.iterdir() if p.is_dir()]
+        return [*groups, *_keys(CONF / "config.yaml")]
+    files = (CONF / group).glob("**/*.yaml") if "/" not in group else []
+    return sorted({f"{group}.{name}" for path in files for name in _keys(path)})
+
+
+def _keys(path: Path) -> list[str]:
+    return [str(k) for k in OmegaConf.load(path) if k not in ("defaults", "hydra", "_target_")]

@@ -40,4 +40,4 @@ def suggestion(word: str, options: list[str]) -> str:
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(sorted(options))}"
+    return f"; there are: {', '.join(sorted(options))}" if options else ""

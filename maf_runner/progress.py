@@ -25,9 +25,13 @@ class Reporter:
         """Open the bar; say that an interrupted run goes on."""
         if state.resumed:
             log.info(
-                "goes on after %s validations and %s updates", f"{state.epoch:,}", f"{state.update:,}"
+                "goes on after %s validations and %s updates",
+                f"{state.epoch:,}",
+                f"{state.update:,}",
             )
-        log.info("training %s: one validation every %s updates", self.title, f"{updates_per_epoch:,}")
+        log.info(
+            "training %s: one validation every %s updates", self.title, f"{updates_per_epoch:,}"
+        )
         self.bar = tqdm(
             total=updates_per_epoch,
             initial=state.update - state.epoch * updates_per_epoch,

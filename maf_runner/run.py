@@ -343,7 +343,9 @@ def _console() -> Iterator[None]:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    with _handler(logging.FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"):
+    with _handler(
+        logging.FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"
+    ):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ RUNNER_KEYS = {
     "model": {"name", "conditional", "size", "paper_rate"},
     "trainer": {"name"},
 }
-TOP_LEVEL = {"dataset", "model", "trainer", "paths", "seed", "device", "threads", "force", "retry"}
+GROUPS = {
+    "dataset": {"name"},
+    "model": {"name", "conditional"},
+    "trainer": {"name"},
+    "paths": {"results_dir", "raw_dir", "prepared_dir"},
+}  # and what each must have
+TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry"}
 
 
 def from_config(config: DictConfig) -> dict[str, Any]:
@@ -33,20 +40,27 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     assert isinstance(settings, dict)
     for key in settings:
         if key not in TOP_LEVEL:
-            raise UsageError(f"there is no setting {key!r}{suggestion(str(key), sorted(TOP_LEVEL))}")
+            raise UsageError(
+                f"there is no setting {key!r}{suggestion(str(key), sorted(TOP_LEVEL))}"
+            )
+    for key in TOP_LEVEL - set(settings):
+        raise UsageError(f"the setting {key} is missing")
+    for group, needed in GROUPS.items():
+        if not isinstance(settings[group], dict):
+            raise UsageError(f"{group} must name an option of the group, got {settings[group]!r}")
+        for key in needed - set(settings[group]):
+            raise UsageError(f"the setting {group}.{key} is missing")
     _require("seed", settings["seed"], "a whole number of at least 0", lowest=0)
     if settings["threads"] is not None:
         _require("threads", settings["threads"], "a whole number of at least 1, or null", lowest=1)
     for key in ("force", "retry"):
         if not isinstance(settings[key], bool):
             raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
-    for group in ("dataset", "model", "trainer", "paths"):
-        if not isinstance(settings[group], dict):
-            raise UsageError(f"{group} must name an option of the group, got {settings[group]!r}")
-    if not isinstance(settings["model"].get("conditional"), bool):
-        raise UsageError(
-            f"model.conditional must be true or false, got {settings['model'].get('conditional')!r}"
-        )
+    conditional = settings["model"]["conditional"]
+    if not isinstance(conditional, bool):
+        raise UsageError(f"model.conditional must be true or false, got {conditional!r}")
+    for group in ("dataset", "model"):
+        _name(f"{group}.name", settings[group]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
         settings["model"]["hidden"] = _widths(settings["dataset"], settings["model"]["size"])
     for key, value in settings["paths"].items():
@@ -67,6 +81,12 @@ def _widths(dataset: dict[str, Any], size: Any) -> list[int]:
             f"dataset.sizes {sizes}, got {size!r}"
         )
     return sizes[size]
+
+
+def _name(key: str, value: Any) -> None:
+    """A run folder is named after it, so it may not lead anywhere else."""
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", value):
+        raise UsageError(f"{key} must be a plain name, got {value!r}")
 
 
 def _require(key: str, value: Any, expected: str, *, lowest: int) -> None:

@@ -59,7 +59,7 @@ class Splits:
         digest = hashlib.sha256()
         for rows in (self.train, self.validation, self.test):
             digest.update(repr(rows.x.shape).encode())
-            digest.update(np.ascontiguousarray(rows.x, dtype="<f4"))
+            digest.update(np.ascontiguousarray(rows.x, dtype="<f4").data)
             if rows.labels is not None:
-                digest.update(np.ascontiguousarray(rows.labels, dtype="<i8"))
+                digest.update(np.ascontiguousarray(rows.labels, dtype="<i8").data)
         return digest.hexdigest()

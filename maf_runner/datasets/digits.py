@@ -34,5 +34,5 @@ def load(*, paths: Paths, alpha: float) -> Splits:
     x = space.to_logits(unit).astype(np.float32)
     labels = bunch.target[order].astype(np.int64)
     ends = TRAIN, TRAIN + VALIDATION
-    parts = [Rows(*pair) for pair in zip(np.split(x, ends), np.split(labels, ends), strict=True)]
-    return Splits(*parts, recipe="raw", classes=10, image=space)
+    train, validation, test = map(Rows, np.split(x, ends), np.split(labels, ends))
+    return Splits(train, validation, test, recipe="raw", classes=10, image=space)

@@ -53,5 +53,7 @@ class AffineAutoregressive(Transform):
         for feature in self.network.degrees[0].argsort().tolist():
             mean, log_precision = self.network(x, context).unbind(dim=1)
             x = x.clone()
-            x[:, feature] = mean[:, feature] + u[:, feature] * (-0.5 * log_precision[:, feature]).exp()
+            x[:, feature] = (
+                mean[:, feature] + u[:, feature] * (-0.5 * log_precision[:, feature]).exp()
+            )
         return x, -0.5 * self.network(x, context)[:, 1].sum(dim=1)

@@ -7,6 +7,7 @@ Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of cont
 
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +136,9 @@ class Density(Conditioned):
         bad = torch.isnan(x).any(dim=1)
         if bad.any():
             row = int(bad.nonzero()[0])
-            raise ValueError(f"x holds NaN in {int(bad.sum())} of {len(x)} rows, first in row {row}")
+            raise ValueError(
+                f"x holds NaN in {int(bad.sum())} of {len(x)} rows, first in row {row}"
+            )
         return self(x, context)
 
     @torch.no_grad()
@@ -158,18 +161,14 @@ class Density(Conditioned):
         self.check("samples", noise, context)
         return self._sample(n, context, generator)
 
-    def _sample(
-        self, n: int, context: Tensor | None, generator: torch.Generator | None
-    ) -> Tensor:
+    def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
 
     def parameter_count(self) -> int:
         """How many numbers are learned; weights held at zero by a mask are not counted."""
-        masked = sum(
-            int((module.mask == 0).sum())
-            for module in self.modules()
-            if isinstance(getattr(module, "mask", None), Tensor)
-        )
+        found = [getattr(module, "mask", None) for module in self.modules()]
+        masks = [mask for mask in found if isinstance(mask, Tensor)]
+        masked = sum(mask.numel() - int(mask.count_nonzero()) for mask in masks)
         return sum(p.numel() for p in self.parameters()) - masked
 
 
@@ -186,9 +185,7 @@ class StandardNormal(Density):
         """Log density in nats [B] of ``x`` [B, D]; the context is not looked at."""
         return -0.5 * (x.square().sum(dim=1) + self.features * math.log(2 * math.pi))
 
-    def _sample(
-        self, n: int, context: Tensor | None, generator: torch.Generator | None
-    ) -> Tensor:
+    def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         like = self.reference
         return torch.randn(
             n, self.features, dtype=like.dtype, device=like.device, generator=generator
@@ -206,6 +203,11 @@ class Flow(Density):
         self.transforms = nn.ModuleList(transforms)
         self.base = base
 
+    @property
+    def chain(self) -> list[Transform]:
+        """The transforms, from the data to the noise."""
+        return cast(list[Transform], list(self.transforms))
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B]: that of the noise, plus every log |det du/dx|."""
         u, log_det = self.to_noise(x, context)
@@ -214,20 +216,18 @@ class Flow(Density):
     def to_noise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data ``x`` [B, D] to the base's noise ``u`` [B, D] and log |det du/dx| [B]."""
         total = x.new_zeros(len(x))
-        for transform in self.transforms:
-            x, log_det = transform._forward(x, context)  # type: ignore[operator]
+        for transform in self.chain:
+            x, log_det = transform._forward(x, context)
             total = total + log_det
         return x, total
 
     def from_noise(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         """Map the base's noise ``u`` [B, D] to data ``x`` [B, D]."""
-        for transform in reversed(self.transforms):  # type: ignore[call-overload]
+        for transform in reversed(self.chain):
             u, _ = transform._inverse(u, context)
         return u
 
-    def _sample(
-        self, n: int, context: Tensor | None, generator: torch.Generator | None
-    ) -> Tensor:
+    def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         return self.from_noise(self.base._sample(n, self._for_base(context), generator), context)
 
     def _for_base(self, context: Tensor | None) -> Tensor | None:

@@ -53,21 +53,22 @@ def refresh_statistics(
     each batch norm is set before they pass it, so layer k sees what layer k-1 makes of the
     same rows. Sums are in float64. One pass over the rows, in chunks.
     """
-    norms = [i for i, t in enumerate(flow.transforms) if isinstance(t, BatchNorm)]
+    norms = [i for i, t in enumerate(flow.chain) if isinstance(t, BatchNorm)]
     if not norms:
         return
     was_training = flow.training
     flow.eval()
     rows = x.clone()
     parts = [slice(start, start + chunk) for start in range(0, len(x), chunk)]
-    for i, transform in enumerate(flow.transforms[: norms[-1] + 1]):
+    for i, transform in enumerate(flow.chain[: norms[-1] + 1]):
         if isinstance(transform, BatchNorm):
-            mean = sum(rows[part].double().sum(dim=0) for part in parts) / len(rows)
-            variance = sum((rows[p].double() - mean).square().sum(dim=0) for p in parts) / len(rows)
+            mean = torch.stack([rows[p].double().sum(dim=0) for p in parts]).sum(dim=0) / len(rows)
+            squares = [(rows[p].double() - mean).square().sum(dim=0) for p in parts]
+            variance = torch.stack(squares).sum(dim=0) / len(rows)
             transform.mean.copy_(mean)
             transform.variance.copy_(variance)
         if i < norms[-1]:
             for part in parts:
                 given = None if context is None else context[part]
-                rows[part] = transform._forward(rows[part], given)[0]  # type: ignore[operator]
+                rows[part] = transform._forward(rows[part], given)[0]
     flow.train(was_training)

@@ -67,11 +67,11 @@ class Gaussian(Density):
             result[where] = (log_det - 0.5 * squares).to(x.dtype)
         return result
 
-    def _sample(
-        self, n: int, context: Tensor | None, generator: torch.Generator | None
-    ) -> Tensor:
+    def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         mean = self.mean
-        u = torch.randn(n, self.features, dtype=mean.dtype, device=mean.device, generator=generator)
+        u = torch.randn(
+            n, self.features, dtype=mean.dtype, device=mean.device, generator=generator
+        )
         x = torch.empty_like(u)
         for group, where in self._groups(u, context):
             x[where] = self.mean[group] + u[where] @ self.cholesky[group].mT
@@ -83,7 +83,9 @@ class Gaussian(Density):
             yield 0, slice(None)
             return
         if not ((context == 0) | (context == 1)).all() or not (context.sum(dim=1) == 1).all():
-            raise ValueError("context must be one-hot: a Gaussian has one component for each class")
+            raise ValueError(
+                "context must be one-hot: a Gaussian has one component for each class"
+            )
         labels = context.argmax(dim=1)
         for group in labels.unique().tolist():
             yield group, labels == group

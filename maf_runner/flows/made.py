@@ -1,6 +1,7 @@
 """The masked network of MADE (Germain et al. 2015): all conditionals of a row in one pass."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +29,20 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": clipped_tanh}
 class _MaskGradient(torch.autograd.Function):
     """The identity, whose gradient is masked."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(weight: Tensor, mask: Tensor) -> Tensor:
         return weight.view_as(weight)
 
     @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor
+    ) -> None:
         ctx.save_for_backward(inputs[1])
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple:
         (mask,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return gradient * mask, None
 
@@ -125,7 +130,7 @@ class MaskedNetwork(Conditioned):
 
     def _masks(self) -> list[Tensor]:
         chain = self.degrees
-        into_hidden = [hidden_mask(a, b) for a, b in zip(chain, chain[1:], strict=False)]
+        into_hidden = [hidden_mask(a, b) for a, b in pairwise(chain)]
         return [*into_hidden, output_mask(chain[-1], chain[0]).repeat(self.outputs, 1)]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -25,7 +25,9 @@ class Batches:
         device: where the indices are wanted.
     """
 
-    def __init__(self, *, rows: int, size: int, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, *, rows: int, size: int, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
         self.rows = rows
         self.size = size
 

@@ -197,10 +197,9 @@ def _divergence(
 ) -> dict[str, float | int | None]:
     bad = (~torch.isfinite(losses)).nonzero()
     where = int(bad[0]) if len(bad) else len(losses)  # else it is the validation that diverged
+    finite: float | None = -history[-1]["train_nats"] if history else None
     if where > 0:
         finite = float(losses[where - 1])
-    else:
-        finite = -history[-1]["train_nats"] if history else None
     return {"update": first + min(where + 1, len(losses)), "last_finite_loss": finite}
 
 

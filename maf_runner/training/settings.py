@@ -39,7 +39,12 @@ class TrainerSettings:
 
 
 def _number(
-    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
 ) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (above < value < below and value >= at_least):
@@ -48,7 +53,9 @@ def _number(
             f"at least {at_least:g}" if at_least > -math.inf else "",
             f"below {below:g}" if below < math.inf else "",
         ]
-        raise ValueError(f"{name} must be a number {' and '.join(filter(None, limits))}, got {value!r}")
+        raise ValueError(
+            f"{name} must be a number {' and '.join(filter(None, limits))}, got {value!r}"
+        )
 
 
 def _whole(name: str, value: Any) -> None:

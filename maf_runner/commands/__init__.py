@@ -1,0 +1,1 @@
+"""Thin mains of the console scripts other than ``maf-run``."""

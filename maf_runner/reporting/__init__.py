@@ -1,0 +1,1 @@
+"""Records and published figures to tables and pictures. Nothing here imports torch."""

@@ -1,0 +1,205 @@
+"""The comparison: models as rows, datasets as columns, the published figures beside ours."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from maf_runner.reporting.published import MODELS, Figure, figures
+
+FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
+NOTHING = "–"
+MARKS = {
+    "*": "not the authors' data",
+    "†": "cut short by a limit on epochs or updates, so not compared",
+    "‡": "the best of several runs on the validation split",
+}
+CAPTION = (
+    "Mean test log-likelihood in nats ± 2 standard errors over the test rows. Δ/σ: ours minus "
+    "the paper's, in standard errors of the difference (beyond ±3 is hardly chance)."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one dataset: our figure, or why there is none, and the published one."""
+
+    dataset: str
+    conditional: bool
+    model: str
+    ours: Figure | None
+    published: Figure | None
+    status: str
+    marks: str = ""
+    chosen: str = ""
+
+    @property
+    def deviation(self) -> float | None:
+        """Ours minus the paper's in standard errors of the difference; None if not comparable."""
+        if self.ours is None or self.published is None or "†" in self.marks:
+            return None
+        combined = math.hypot(self.ours.error, self.published.error) / 2
+        return (self.ours.value - self.published.value) / combined if combined else None
+
+
+def comparison(records: Sequence[dict[str, Any]]) -> list[Cell]:
+    """The cells of the table, those of the paper's models without a run included."""
+    columns = sorted({(r["dataset"], r["conditional"]) for r in records})
+    groups: dict[tuple[str, bool, str], list[dict[str, Any]]] = {}
+    for entry in records:
+        groups.setdefault((entry["dataset"], entry["conditional"], _row(entry)), []).append(entry)
+    rows = [*MODELS, *sorted({key[2] for key in groups} - set(MODELS), key=_row_order)]
+    return [
+        _cell(dataset, conditional, row, groups.get((dataset, conditional, row), []))
+        for dataset, conditional in columns
+        for row in rows
+    ]
+
+
+def _cell(dataset: str, conditional: bool, row: str, runs: list[dict[str, Any]]) -> Cell:
+    model = row.partition(", ")[0]
+    published = figures().get((dataset, conditional, model))
+    finished = [r for r in runs if r["status"] == "finished"]
+    if not finished:
+        status = runs[0]["status"] if runs else NOTHING
+        return Cell(dataset, conditional, row, None, published, status)
+    best = max(finished, key=_validation)
+    test = best["test"]
+    marks = ""
+    if published is not None and best.get("data", {}).get("recipe") != "authors":
+        marks += "*"
+    if best.get("stop_reason") in ("max_epochs", "max_updates"):
+        marks += "†"
+    if len(finished) > 1:
+        marks += "‡"
+    return Cell(
+        dataset,
+        conditional,
+        row,
+        Figure(test["log_likelihood"], test["error"]),
+        published,
+        "finished",
+        marks,
+        _differences(best, finished),
+    )
+
+
+def _validation(entry: dict[str, Any]) -> float:
+    value = (entry.get("validation") or {}).get("log_likelihood")
+    return value if isinstance(value, (int, float)) else -math.inf
+
+
+def _row(entry: dict[str, Any]) -> str:
+    trainer = entry["settings"].get("trainer", {}).get("name", "paper")
+    return entry["model"] if trainer == "paper" else f"{entry['model']}, {trainer}"
+
+
+def _row_order(row: str) -> tuple[int, str]:
+    model = row.partition(", ")[0]
+    return (MODELS.index(model) if model in MODELS else len(MODELS)), row
+
+
+def _differences(best: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    """The settings that set the chosen run apart from the others, as on the command line."""
+    if len(runs) == 1:
+        return ""
+    all_settings = [_flat(r["settings"]) for r in runs]
+    ours = _flat(best["settings"])
+    return " ".join(
+        f"{key}={value}"
+        for key, value in ours.items()
+        if any(s.get(key) != value for s in all_settings)
+    )
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def render(cells: Sequence[Cell], form: str) -> str:
+    """The comparison as ``text``, ``markdown``, ``latex`` (needs booktabs) or ``csv``."""
+    if form == "csv":
+        return _csv(cells)
+    columns = list(dict.fromkeys((c.dataset, c.conditional) for c in cells))
+    rows = list(dict.fromkeys(c.model for c in cells))
+    by_place = {(c.dataset, c.conditional, c.model): c for c in cells}
+    headers = ["model"]
+    table = [[row] for row in rows]
+    for dataset, conditional in columns:
+        name = f"{dataset}, class" if conditional else dataset
+        column = [by_place[dataset, conditional, row] for row in rows]
+        compared = any(cell.published for cell in column)
+        headers += [name, "paper", "Δ/σ"] if compared else [name]
+        for line, cell in zip(table, column, strict=True):
+            line.append(_figure(cell.ours) + cell.marks if cell.ours else cell.status)
+            if compared:
+                deviation = cell.deviation
+                line.append(_figure(cell.published) if cell.published else NOTHING)
+                line.append(NOTHING if deviation is None else f"{deviation:+.1f}")
+    notes = [
+        f"{mark} {text}" for mark, text in MARKS.items() if any(mark in c.marks for c in cells)
+    ]
+    notes += [
+        f"‡ {c.model} on {c.dataset}{', class' if c.conditional else ''}: {c.chosen}"
+        for c in cells
+        if c.chosen
+    ]
+    style = {"text": "simple", "markdown": "pipe", "latex": "latex_booktabs"}[form]
+    align = ["left"] + ["right"] * (len(headers) - 1)
+    body = tabulate(table, headers, tablefmt=style, colalign=align, disable_numparse=True)
+    if form == "latex":
+        return _latex(body, [CAPTION, *notes])
+    gap = "\n\n" if form == "markdown" else "\n"
+    return gap.join([CAPTION, *([] if form == "markdown" else [""]), body, *notes]) + "\n"
+
+
+def _figure(figure: Figure) -> str:
+    places = 1 if abs(figure.value) >= 1000 else 2
+    return f"{figure.value:.{places}f} ± {figure.error:.{places}f}"
+
+
+def _latex(body: str, notes: list[str]) -> str:
+    symbols = {"±": r"$\pm$", "Δ/σ": r"$\Delta/\sigma$", "–": "--", "†": r"$\dagger$"}
+    symbols |= {"‡": r"$\ddagger$", "*": r"$^*$", "&": r"\&"}
+    for plain, command in symbols.items():
+        if plain != "&":
+            body = body.replace(plain, command)
+        notes = [note.replace(plain, command).replace("_", r"\_") for note in notes]
+    return body + "\n% " + "\n% ".join(notes) + "\n"
+
+
+def _csv(cells: Sequence[Cell]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            "dataset",
+            "conditioning",
+            "model",
+            "status",
+            "test_nats",
+            "test_error",
+            "published_nats",
+            "published_error",
+            "deviation_in_standard_errors",
+            "marks",
+            "chosen",
+        ]
+    )
+    for c in cells:
+        writer.writerow(
+            [c.dataset, "class" if c.conditional else "none", c.model, c.status]
+            + ([c.ours.value, c.ours.error] if c.ours else ["", ""])
+            + ([c.published.value, c.published.error] if c.published else ["", ""])
+            + ["" if c.deviation is None else c.deviation, c.marks, c.chosen]
+        )
+    return text.getvalue()

@@ -1,0 +1,46 @@
+"""Fixtures shared by the tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def raw_dir():
+    """The folder with the real data sets; tests that need it are skipped without it."""
+    folder = os.environ.get("MAF_RUNNER_RAW_DIR")
+    if not folder:
+        pytest.skip("MAF_RUNNER_RAW_DIR is not set: real data not tested")
+    return Path(folder).absolute()
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run an installed console script in an empty folder, away from the checkout."""
+
+    def run(*words, cwd=tmp_path, env=None, check=None, timeout=300):
+        script, *arguments = map(str, words)
+        result = subprocess.run(
+            [Path(sys.executable).parent / script, *arguments],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check is not None:
+            assert result.returncode == check, result.stdout + result.stderr
+        return result
+
+    return run

@@ -1,0 +1,113 @@
+"""Every YAML composes, and every option of a group builds what it names."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+
+from maf_runner.errors import UsageError
+from maf_runner.identity import run_id
+from maf_runner.settings import arguments, build, from_config, target
+from maf_runner.training import TrainerSettings
+
+CONF = ROOT / "conf"
+GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "local")
+
+
+def options(group):
+    return sorted(
+        p.relative_to(CONF / group).with_suffix("").as_posix()
+        for p in (CONF / group).rglob("*.yaml")
+    )
+
+
+def composed(*overrides):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
+)
+def test_every_file_composes_and_builds(group, option):
+    added = "+" if group == "sweep" else ""
+    config = composed(f"{added}{group}={option}")
+    settings = from_config(config)
+    assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
+    model = build("model", settings["model"], features=5, context=0)
+    assert model.title
+    arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]), {"paths"})
+    if group in ("dataset", "model", "trainer"):
+        assert settings[group]["name"] == option or option == "conditional_maf"
+
+
+def test_run_id_depends_on_science_alone():
+    base = run_id(from_config(composed()))
+    same = composed(
+        "device=cpu", "threads=1", "force=true", "paths.results_dir=/x", "model.size=1"
+    )
+    assert run_id(from_config(same)) == base
+    assert run_id(from_config(composed("model.hidden=[100,100]"))) == base
+    for other in ("seed=1", "model.size=0", "trainer.l2=0", "model.layers=4", "dataset.alpha=0.1"):
+        assert run_id(from_config(composed(other))) != base
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.size=7", "model.size must be 0 to 1"),
+        ("model.size=x", "model.size must be"),
+        ("seed=-1", "seed must be a whole number"),
+        ("threads=0", "threads must be"),
+        ("force=perhaps", "force must be true or false"),
+        ("model.conditional=3", "model.conditional must be true or false"),
+        ("+nonsense=1", "there is no setting 'nonsense'"),
+        ("paths.results_dir=null", "paths.results_dir must be a folder"),
+    ],
+)
+def test_impossible_settings_are_named(override, message):
+    with pytest.raises(UsageError, match=message):
+        from_config(composed(override))
+
+
+def test_paths_become_absolute():
+    settings = from_config(composed("paths.results_dir=here"))
+    assert settings["paths"]["results_dir"] == str(Path.cwd() / "here")
+
+
+def test_only_our_own_targets_are_built():
+    with pytest.raises(UsageError, match=r"must name something in maf_runner, got 'os\.system'"):
+        build("model", {"_target_": "os.system", "command": "true"})
+
+
+def test_help_is_quick(tmp_path):
+    """At most 1.3 times an empty Hydra application, with some room for a noisy machine."""
+    empty_app = "import hydra\n@hydra.main(version_base='1.3', config_path=None)\n"
+    (tmp_path / "app.py").write_text(empty_app + "def app(c): pass\napp()\n")
+    ours = [Path(sys.executable).parent / "maf-run", "--help"]
+    empty = [sys.executable, str(tmp_path / "app.py"), "--help"]
+
+    def seconds(words):
+        start = time.perf_counter()
+        subprocess.run(words, check=True, capture_output=True, cwd=tmp_path)
+        return time.perf_counter() - start
+
+    pairs = [(seconds(ours), seconds(empty)) for _ in range(5)]
+    assert min(a for a, _ in pairs) < 1.3 * min(b for _, b in pairs) + 0.05
+
+
+def test_help_is_in_the_users_words(command):
+    text = command("maf-run", "--help", check=0).stdout
+    for word in (
+        *GROUPS,
+        "model.layers",
+        "model.size",
+        "paths.raw_dir",
+        "retry",
+        "gaussian, made",
+    ):
+        assert word in text

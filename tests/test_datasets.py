@@ -1,0 +1,124 @@
+"""Recipes: against fingerprints of the arrays, and against damaged files."""
+
+import gzip
+import hashlib
+
+import numpy as np
+import pytest
+
+from maf_runner.datasets import digits, mnist
+from maf_runner.datasets.base import Paths
+from maf_runner.datasets.images import LogitSpace
+from maf_runner.errors import DataError
+from maf_runner.evaluation import mean_and_error
+
+
+def bytes_of(name, shape):
+    header = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    return header + bytes(int(np.prod(shape)))
+
+
+def test_digits_are_those_of_the_recipe():
+    splits = digits.load(paths=None, alpha=0.01)
+    assert [r.x.shape for r in (splits.train, splits.validation, splits.test)] == [
+        (1439, 64),
+        (179, 64),
+        (179, 64),
+    ]
+    assert splits.test.labels[:10].tolist() == [5, 0, 5, 3, 6, 9, 1, 1, 8, 4]
+    assert splits.train.x.dtype == np.float32
+    unit = splits.image.to_unit(splits.test.x)
+    pixels = np.floor(unit * 17)
+    assert pixels.min() >= 0 and pixels.max() <= 16
+    means = [r.x.mean(dtype=float) for r in (splits.train, splits.validation, splits.test)]
+    assert means == pytest.approx([-1.31066350, -1.28718467, -1.26585023], abs=1e-6)
+    constant = splits.image.bits_per_pixel(np.zeros(179), splits.test.x).mean()
+    assert constant == pytest.approx(0.18959, abs=1e-5)
+
+
+def test_fingerprint_is_of_rows_and_labels():
+    one = digits.load(paths=None, alpha=0.01)
+    assert one.fingerprint == digits.load(paths=None, alpha=0.01).fingerprint
+    assert one.fingerprint != digits.load(paths=None, alpha=0.02).fingerprint
+
+
+def test_logit_space_and_its_jacobian():
+    """Bits per pixel count the change of variables: by a numerical derivative."""
+    space = LogitSpace((2, 2), levels=256, alpha=0.05)
+    unit = np.random.default_rng(0).random((3, 4))
+    x = space.to_logits(unit)
+    np.testing.assert_allclose(space.to_unit(x), unit, rtol=1e-12)
+    step = 1e-6
+    slope = (space.to_logits(unit + step) - space.to_logits(unit - step)) / (2 * step)
+    expected = np.log(slope).sum(axis=1) - 7.0
+    np.testing.assert_allclose(space.log_prob_of_unit(np.full(3, -7.0), x), expected, rtol=1e-7)
+    # A uniform density over the unit cube costs 8 bits for each pixel, whatever the logits are.
+    uniform = -np.log(slope).sum(axis=1)
+    np.testing.assert_allclose(space.bits_per_pixel(uniform, x), 8, rtol=1e-6)
+
+
+def test_mnist_is_the_authors(raw_dir):
+    splits = mnist.load(paths=Paths(raw=raw_dir, prepared=raw_dir), alpha=1e-6)
+    for rows, count, mean in (
+        (splits.train, 50000, -4.944777530),
+        (splits.validation, 10000, -4.964256197),
+        (splits.test, 10000, -4.926746537),
+    ):
+        assert rows.x.shape == (count, 784)
+        assert rows.x.mean(dtype=float) == pytest.approx(mean, abs=1e-7)
+    assert splits.train.x[0, :2].tolist() == pytest.approx([-6.5250874, -5.5917302], abs=1e-6)
+    assert splits.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    constant = splits.image.bits_per_pixel(np.zeros(10000), splits.test.x).mean()
+    assert constant == pytest.approx(-0.502224, abs=1e-6)
+
+
+def test_mnist_dequantised_to_the_last_bit(raw_dir):
+    """Before the logit every operation is exact IEEE arithmetic, so a hash is portable."""
+    folder = raw_dir / "mnist"
+    pictures = mnist.read_idx(folder, "train-images-idx3-ubyte", (60000, 28, 28))
+    test = mnist.read_idx(folder, "t10k-images-idx3-ubyte", (10000, 28, 28))
+    rng = np.random.RandomState(42)
+    hashes = [
+        hashlib.sha256(mnist.dequantise(pixels, rng).tobytes()).hexdigest()
+        for pixels in (pictures[:50000], pictures[50000:], test)
+    ]
+    assert hashes == [
+        "63c43e9fda938dac0264ec64b8c7b773d5d43035187badc483c516a28b31c477",
+        "17db8265ae78c465d0ab3d359e52c507ec0b76aa6328071c2824c6cd46ef352f",
+        "d8367c18d58f85cf0c8a88a3a47a169fd7caff47b3b45bec74238d56f7d8e2ab",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda good: None, "not found; looked in"),
+        (lambda good: b"not gzip", "is damaged"),
+        (lambda good: gzip.compress(good)[:-20], "is damaged"),
+        (lambda good: gzip.compress(good[:-1]), "should hold 40,008 bytes|should hold"),
+        (lambda good: gzip.compress(good + b"x"), "and holds more"),
+        (lambda good: gzip.compress(b"\x00\x00\x09\x01" + good[4:]), "its header should be"),
+        (lambda good: gzip.compress(b""), "its header should be"),
+    ],
+)
+def test_damaged_idx_files_are_named(tmp_path, damage, message):
+    content = damage(bytes_of("labels", (10000,)))
+    if content is not None:
+        (tmp_path / "labels.gz").write_bytes(content)
+    with pytest.raises(DataError, match=message) as error:
+        mnist.read_idx(tmp_path, "labels", (10000,))
+    assert "labels" in str(error.value) and "paths.raw_dir=DIR" in str(error.value)
+
+
+def test_idx_files_packed_or_not(tmp_path):
+    (tmp_path / "labels").write_bytes(bytes_of("labels", (5, 2)))
+    assert mnist.read_idx(tmp_path, "labels", (5, 2)).shape == (5, 2)
+
+
+def test_error_bar_is_two_standard_errors():
+    import torch
+
+    values = torch.tensor([1.0, 2.0, 6.0])
+    mean, error = mean_and_error(values)
+    assert mean == 3.0
+    assert error == pytest.approx(2 * np.std([1, 2, 6]) / np.sqrt(3))

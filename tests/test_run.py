@@ -1,0 +1,272 @@
+"""The installed ``maf-run``, as a user meets it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+MAY_DIFFER = ("seconds", "environment", "resumed")
+SMALL = (
+    "model=maf",
+    "model.hidden=[16]",
+    "model.layers=2",
+    "trainer.learning_rate=0.01",
+    "trainer.patience=5",
+    "threads=1",
+)
+
+
+def records(folder):
+    return [json.loads(p.read_text()) for p in sorted(Path(folder).rglob("record.json"))]
+
+
+def only_folder(folder):
+    (path,) = Path(folder).rglob("record.json")
+    return path.parent
+
+
+def same(one, other):
+    return {k: v for k, v in one.items() if k not in MAY_DIFFER} == {
+        k: v for k, v in other.items() if k not in MAY_DIFFER
+    }
+
+
+def test_gaussian_on_digits(tmp_path, command):
+    result = command("maf-run", "model=gaussian", check=0)
+    assert "Gaussian on digits: test -92.64 ± 1.06 nats, 2.278 ± 0.030 bits/pixel" in result.stderr
+    (entry,) = records(tmp_path)
+    assert entry["schema"] == 1 and entry["status"] == "finished"
+    assert entry["test"]["log_likelihood"] == pytest.approx(-92.641, abs=1e-3)
+    assert entry["stop_reason"] == "closed_form" and entry["parameters"] == 64 + 64 * 65 // 2
+    assert Path(result.stdout.strip()) == only_folder(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["results"]
+
+
+def test_gaussian_for_each_class(tmp_path, command):
+    command("maf-run", "model=gaussian", "model.conditional=true", check=0)
+    test = records(tmp_path)[0]["test"]
+    assert test["log_likelihood"] == pytest.approx(-99.306, abs=1e-3)
+    assert test["bits_per_pixel"] == pytest.approx(2.4282, abs=1e-4)
+    assert test["accuracy"] == pytest.approx(0.96648, abs=1e-5)
+    assert test["accuracy_error"] > 0 and test["conditional_error"] > 0
+
+
+def test_folder_holds_what_it_should(tmp_path, command):
+    command("maf-run", *SMALL, check=0)
+    folder = only_folder(tmp_path)
+    assert folder.parent == tmp_path / "results" / "runs" / "digits" / "maf"
+    names = {"config.yaml", "record.json", "history.csv", "best.pt", "run.log", "test_nats.npy"}
+    assert {p.name for p in folder.iterdir()} - {".lock"} == names
+    header, *lines = (folder / "history.csv").read_text().splitlines()
+    assert header == "epoch,updates,train_nats,validation_nats,seconds"
+    (entry,) = records(tmp_path)
+    assert len(lines) == entry["epochs"] == entry["best_epoch"] + 5
+    assert entry["run_id"] == folder.name
+    assert np.load(folder / "test_nats.npy").mean() == entry["test"]["log_likelihood"]
+    best = torch.load(folder / "best.pt", weights_only=True)
+    assert best["run_id"] == folder.name
+    assert entry["validation"]["log_likelihood"] == max(float(x.split(",")[3]) for x in lines)
+
+
+def test_the_same_command_again_trains_nothing(tmp_path, command):
+    command("maf-run", *SMALL, check=0)
+    before = {
+        p: p.stat().st_mtime_ns for p in only_folder(tmp_path).glob("*.*") if p.name != "run.log"
+    }
+    again = command("maf-run", *SMALL, "device=cpu", check=0)
+    assert "already there: MAF (2) on digits: test" in again.stderr
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    one = records(tmp_path)
+    anew = command("maf-run", *SMALL, "force=true", check=0)
+    assert "already there" not in anew.stderr and "training MAF (2)" in anew.stderr
+    assert same(one[0], records(tmp_path)[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, command, number):
+    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100")
+    command(*words, "paths.results_dir=whole", check=0)
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / words[0], *words[1:]],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "results").rglob("last.pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    if number != signal.SIGKILL:
+        assert "the same command goes on from here" in stderr and "Traceback" not in stderr
+    assert records(tmp_path / "results") == []
+    result = command(*words, check=0)
+    assert "goes on after" in result.stderr
+    one, other = records(tmp_path / "whole") + records(tmp_path / "results")
+    assert same(one, other) and other["resumed"] == 1
+    assert not list(only_folder(tmp_path / "results").glob("*last.pt"))
+    histories = [
+        [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
+        for path in tmp_path.rglob("history.csv")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_sigusr1_saves_and_goes_on(tmp_path):
+    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=100"]
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "maf-run", *words],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not list(tmp_path.rglob("last.pt")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=60) == 0
+    assert records(tmp_path)[0]["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model=mfa"], "there is no model=mfa; did you mean 'maf'?"),
+        (["modle=maf"], "there is no setting modle; did you mean 'model'?"),
+        (["~seed"], "the setting seed is missing"),
+        (["~paths.raw_dir"], "the setting paths.raw_dir is missing"),
+        (["dataset.name=../../up"], "dataset.name must be a plain name"),
+        (["trainer.patiance=3"], "did you mean 'trainer.patience'?"),
+        (["+model.layer=3"], "no setting model.layer; did you mean 'layers'?"),
+        (["model.layers=0"], "layers must be a whole number of at least 1, got 0"),
+        (["model.layers=two"], "layers must be a whole number"),
+        (["model.activation=gelu"], "activation must be one of relu, tanh, got 'gelu'"),
+        (["model.hidden=[]"], "hidden must list at least one width"),
+        (["trainer.batch_size=-1"], "batch_size must be a whole number"),
+        (["trainer.learning_rate=null"], "trainer.learning_rate must be a number"),
+        (["device=tpu"], "device must be auto, cpu, cuda or cuda:N"),
+        (["device=cuda:9"], "device=auto takes what there is"),
+        (["model="], "there is no model="),
+        (["seed=1", "=="], "=="),
+    ],
+)
+def test_usage_errors(tmp_path, command, words, message):
+    result = command("maf-run", *words, check=2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_missing_data_is_named_with_the_way_out(tmp_path, command):
+    result = command(
+        "maf-run",
+        "dataset=mnist",
+        "model=gaussian",
+        env={"MAF_RUNNER_RAW_DIR": "nowhere"},
+        check=3,
+    )
+    assert f"looked in {tmp_path / 'nowhere' / 'mnist'}" in result.stderr
+    assert "train-images-idx3-ubyte.gz" in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_divergence_has_a_status_and_an_exit_code(tmp_path, command):
+    words = ("maf-run", *SMALL, "trainer.learning_rate=1e18")
+    result = command(*words, check=4)
+    assert "diverged at update" in result.stderr and "Traceback" not in result.stderr
+    (entry,) = records(tmp_path)
+    assert entry["status"] == "diverged" and "test" not in entry
+    assert entry["divergence"]["update"] >= 1 and "last_finite_loss" in entry["divergence"]
+    again = command(*words, check=4)
+    assert "already there" in again.stderr
+    assert "already there" not in command(*words, "retry=true", check=4).stderr
+
+
+def test_sweep_goes_on_past_a_bad_job(tmp_path, command):
+    words = ("maf-run", "-m", "model=made", "model.hidden=[8]", "trainer.max_epochs=1")
+    rates = "trainer.learning_rate=1e30,1e-3"
+    result = command(*words, rates, check=4)
+    assert sorted(r["status"] for r in records(tmp_path)) == ["diverged", "finished"]
+    result = command(*words, "model.activation=relu,gelu", check=1)
+    assert "activation must be one of" in result.stderr
+    assert len(records(tmp_path)) == 2  # relu is the default: the same run as before
+
+
+def test_failed_job_leaves_its_traceback_and_a_record(tmp_path, command):
+    """A bug, made by taking a file away underneath: status failed, exit 1, retry mends it."""
+    code = (
+        "import sys, maf_runner.run as run\n"
+        "def broken(*a, **k): raise RuntimeError('a bug')\n"
+        "run.evaluate = broken\n"
+        "from maf_runner.cli import main\n"
+        "sys.argv = ['maf-run', 'model=gaussian']\n"
+        "sys.exit(main())\n"
+    )
+    result = command("python", "-c", code, check=1)
+    assert "RuntimeError: a bug" in result.stderr
+    (entry,) = records(tmp_path)
+    assert entry["status"] == "failed" and entry["error"] == "RuntimeError: a bug"
+    assert "Traceback" in (only_folder(tmp_path) / "run.log").read_text()
+    again = command("maf-run", "model=gaussian", check=1)
+    assert "retry=true tries again" in again.stderr
+    command("maf-run", "model=gaussian", "retry=true", check=0)
+    assert records(tmp_path)[0]["status"] == "finished"
+
+
+def test_record_of_other_data_is_not_this_run(tmp_path, command):
+    command("maf-run", "model=gaussian", check=0)
+    path = only_folder(tmp_path) / "record.json"
+    entry = json.loads(path.read_text())
+    entry["data"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(entry))
+    result = command("maf-run", "model=gaussian", check=0)
+    assert "of other data" in result.stderr
+    assert path.with_name("record-00000000.json").exists()
+    assert records(tmp_path)[0]["data"]["fingerprint"] != "0" * 64
+
+
+def test_two_processes_do_not_share_a_run(tmp_path, command):
+    words = [*SMALL, "trainer.patience=100000"]
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "maf-run", *words],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not list(tmp_path.rglob("last.pt")):
+            time.sleep(0.01)
+        result = command("maf-run", *words, check=1)
+        assert f"is in use by process {process.pid} on" in result.stderr
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_one_batch_is_a_matter_of_seconds_and_kept_apart(tmp_path, command):
+    command("maf-run", "debug=one_batch", check=0)
+    assert [p.parts[-6:-4] for p in tmp_path.rglob("record.json")] == [("debug", "runs")]
+    (entry,) = records(tmp_path)
+    assert entry["updates"] == 1 and entry["stop_reason"] == "max_updates"
+
+
+def test_figures_of_the_paper_on_mnist(raw_dir, command, tmp_path):
+    words = ("maf-run", "-m", "dataset=mnist", "model=gaussian", "model.conditional=true,false")
+    command(*words, env={"MAF_RUNNER_RAW_DIR": str(raw_dir)}, check=0)
+    by_kind = {r["conditional"]: r["test"] for r in records(tmp_path)}
+    assert by_kind[False]["log_likelihood"] == pytest.approx(-1366.903, abs=1e-3)
+    assert by_kind[False]["error"] == pytest.approx(1.437, abs=1e-3)
+    assert by_kind[False]["bits_per_pixel"] == pytest.approx(2.013113, abs=1e-6)
+    assert by_kind[False]["bits_per_pixel_error"] == pytest.approx(0.005679, abs=1e-6)
+    assert by_kind[True]["log_likelihood"] == pytest.approx(-1344.661, abs=1e-3)
+    assert by_kind[True]["accuracy"] == pytest.approx(0.9361)
+    table = command("maf-table", check=0).stdout
+    line = next(x for x in table.splitlines() if x.startswith("Gaussian"))
+    assert "-1366.9 ± 1.4" in line and "-1344.7 ± 1.8" in line

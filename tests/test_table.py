@@ -1,0 +1,141 @@
+"""The comparison table, from records made for the tests."""
+
+import json
+
+import pytest
+
+from maf_runner import record
+from maf_runner.reporting.published import MODELS, figures
+from maf_runner.reporting.table import comparison, render
+
+
+def made_up(**changes):
+    """A record; every figure in it is invented."""
+    entry = {
+        "status": "finished",
+        "run_id": "0123456789ab",
+        "dataset": "mnist",
+        "model": "MADE",
+        "conditional": False,
+        "seed": 0,
+        "settings": {"trainer": {"name": "paper"}, "seed": 0},
+        "test": {"log_likelihood": -1380.0, "error": 4.0},
+        "validation": {"log_likelihood": -1370.0},
+        "stop_reason": "patience",
+        "data": {"fingerprint": "f", "recipe": "authors"},
+    }
+    return {**entry, **changes}
+
+
+def keep(folder, entry):
+    path = folder / "runs" / entry["dataset"] / entry["model"] / entry["run_id"] / "record.json"
+    path.parent.mkdir(parents=True)
+    record.write(path, entry)
+    return path
+
+
+def cell(cells, model):
+    return next(c for c in cells if c.model == model)
+
+
+def test_difference_is_in_combined_standard_errors():
+    made = cell(comparison([made_up()]), "MADE")
+    assert made.published.value == -1380.8 and made.published.error == 4.8
+    assert made.deviation == pytest.approx(0.8 / ((2.0**2 + 2.4**2) ** 0.5))
+    assert "-1380.0 ± 4.0" in render([made], "text") and "+0.3" in render([made], "text")
+
+
+def test_rows_are_the_papers_and_what_was_not_run_is_a_dash():
+    cells = comparison([made_up()])
+    assert [c.model for c in cells] == list(MODELS)
+    line = next(x for x in render(cells, "text").splitlines() if x.startswith("MAF (5)"))
+    assert line.split() == ["MAF", "(5)", "–", "-1300.5", "±", "1.7", "–"]
+
+
+def test_choice_is_by_validation_never_by_test():
+    worse_on_test = made_up(
+        run_id="b",
+        settings={"trainer": {"name": "paper"}, "seed": 1},
+        test={"log_likelihood": -1500.0, "error": 4.0},
+        validation={"log_likelihood": -1300.0},
+    )
+    made = cell(comparison([made_up(), worse_on_test]), "MADE")
+    assert made.ours.value == -1500.0
+    assert "‡" in made.marks and made.chosen == "seed=1"
+
+
+def test_marks():
+    cut = cell(comparison([made_up(stop_reason="max_epochs")]), "MADE")
+    assert cut.marks == "†" and cut.deviation is None
+    redrawn = cell(comparison([made_up(data={"recipe": "redrawn"})]), "MADE")
+    assert redrawn.marks == "*"
+    assert "not the authors' data" in render([redrawn], "text")
+
+
+def test_other_trainers_are_rows_of_their_own():
+    tuned = made_up(run_id="b", settings={"trainer": {"name": "tuned"}, "seed": 0})
+    cells = comparison([made_up(), tuned])
+    assert [c.model for c in cells][:3] == ["Gaussian", "MADE", "MADE MoG"]
+    assert cell(cells, "MADE, tuned").published == cell(cells, "MADE").published
+
+
+def test_diverged_runs_never_appear_as_a_number():
+    made = cell(comparison([made_up(status="diverged", test=None)]), "MADE")
+    assert made.ours is None and made.status == "diverged"
+
+
+def test_published_figures_are_arxiv_v4():
+    assert figures()["mnist", True, "MAF (5)"].value == -1302.9
+    assert figures()["cifar10", True, "MAF (10)"].value == 3058.0
+    assert len(figures()) == 5 * 8 + 2 * 2 * 8
+
+
+def test_command_goes_on_past_bad_records(tmp_path, command):
+    keep(tmp_path, made_up())
+    cut = keep(tmp_path, made_up(run_id="cut"))
+    cut.write_text(cut.read_text()[:100])
+    foreign = keep(tmp_path, made_up(run_id="foreign"))
+    foreign.write_text(json.dumps({"hello": "world"}))
+    newer = keep(tmp_path, made_up(run_id="newer"))
+    newer.write_text(newer.read_text().replace('"schema": 1', '"schema": 99'))
+    infinite = keep(tmp_path, made_up(run_id="inf", test={"log_likelihood": float("inf")}))
+    result = command("maf-table", "--results", tmp_path, check=0)
+    assert "-1380.0 ± 4.0" in result.stdout
+    for path, reason in (
+        (cut, "is not JSON"),
+        (foreign, "is not a record"),
+        (newer, "has schema 99"),
+        (infinite, "no finite test.log_likelihood"),
+    ):
+        assert f"left out: {path}" in result.stderr and reason in result.stderr
+    assert (tmp_path / "tables" / "comparison.txt").read_text() == result.stdout
+
+
+@pytest.mark.parametrize(
+    ("form", "ending", "sign"),
+    [
+        ("markdown", "md", "| MADE"),
+        ("latex", "tex", r"\toprule"),
+        ("csv", "csv", "mnist,none,MADE"),
+    ],
+)
+def test_formats(tmp_path, command, form, ending, sign):
+    keep(tmp_path, made_up())
+    result = command("maf-table", "--results", tmp_path, "--format", form, check=0)
+    assert sign in result.stdout
+    assert (tmp_path / "tables" / f"comparison.{ending}").read_text() == result.stdout
+
+
+def test_no_records_says_how_to_make_one(tmp_path, command):
+    result = command("maf-table", "--results", tmp_path / "nothing", check=3)
+    assert "maf-run model=gaussian" in result.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_table_never_imports_torch(tmp_path, command):
+    keep(tmp_path, made_up())
+    code = (
+        "import sys; from maf_runner.commands.table import main; "
+        f"main(['--results', {str(tmp_path)!r}]); assert 'torch' not in sys.modules"
+    )
+    command("python", "-c", code, check=0)

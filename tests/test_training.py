@@ -1,0 +1,198 @@
+"""The optimiser by hand, the order of the batches, early stopping, and the way back."""
+
+import math
+
+import pytest
+import torch
+
+from maf_runner.errors import Interrupted
+from maf_runner.flows import MADE, MAF
+from maf_runner.flows.base import log_prob_of_rows
+from maf_runner.interrupts import Interrupts
+from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
+from maf_runner.training import checkpoint as checkpoints
+from maf_runner.training.adam import PaperAdam
+from maf_runner.training.batches import Batches
+from maf_runner.training.loop import TensorRows
+
+SETTINGS = {
+    "learning_rate": 1e-2,
+    "betas": (0.9, 0.999),
+    "epsilon": 1e-8,
+    "batch_size": 20,
+    "l2": 1e-6,
+    "patience": 3,
+    "max_epochs": None,
+    "max_updates": None,
+}
+
+
+class Silent:
+    """A progress that counts updates, and can send a signal."""
+
+    def __init__(self, interrupts=None, stop_at=None):
+        self.updates, self.interrupts, self.stop_at = 0, interrupts, stop_at
+
+    def start(self, state, updates_per_epoch):
+        self.per_epoch = updates_per_epoch
+
+    def update(self):
+        self.updates += 1
+        if self.updates == self.stop_at:
+            self.interrupts.stop = 15
+
+    def validated(self, state):
+        pass
+
+
+def data(n=90, features=3):
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(n, features, generator=generator)
+    return TensorRows(x, None)
+
+
+def train(tmp_path, *, stop_at=None, model="maf", name="last.pt", rows=None, **changes):
+    torch.manual_seed(0)
+    network = {"hidden": [8], "activation": "relu", "degrees": "sequential", "mask": "paper"}
+    model = MAF(3, layers=2, **network) if model == "maf" else MADE(3, **network)
+    interrupts = Interrupts()
+    outcome = fit(
+        model,
+        rows or data(),
+        data(30),
+        TrainerSettings(**{**SETTINGS, **changes}),
+        seed=7,
+        checkpoint=Checkpoint(tmp_path / name, {"run_id": "x"}),
+        interrupts=interrupts,
+        progress=Silent(interrupts, stop_at),
+        on_validation=lambda state: None,
+    )
+    return model, outcome
+
+
+def test_adam_against_the_authors_formula_by_hand():
+    """Epsilon inside the root, beta^(t+1) at step t = 1, 2, ..., L2 in the gradient."""
+    theta, m, v = [0.5, -2.0], [0.0, 0.0], [0.0, 0.0]
+    parameters = [torch.nn.Parameter(torch.tensor([t], dtype=torch.float64)) for t in theta]
+    adam = PaperAdam(parameters, learning_rate=0.1, betas=(0.9, 0.999), epsilon=1e-8, l2=0.01)
+    for t in (1, 2, 3):
+        adam.zero_grad()
+        (parameters[0] ** 2 * 1e-4 + 3 * parameters[1]).sum().backward()
+        adam.step()
+        slopes = [2e-4 * theta[0], 3.0]
+        for i in range(2):
+            g = slopes[i] + 0.01 * theta[i]
+            m[i] = 0.9 * m[i] + 0.1 * g
+            v[i] = 0.999 * v[i] + 0.001 * g * g
+            m_hat, v_hat = m[i] / (1 - 0.9 ** (t + 1)), v[i] / (1 - 0.999 ** (t + 1))
+            theta[i] -= 0.1 * m_hat / math.sqrt(v_hat + 1e-8)
+        assert [p.item() for p in parameters] == pytest.approx(theta, rel=1e-12)
+
+
+def test_adam_is_not_the_textbook_one():
+    """The first step is 0.1/0.19 : 1 of m over sqrt(v) as they correct it, not 1."""
+    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    adam = PaperAdam([parameter], learning_rate=1.0, betas=(0.9, 0.999), epsilon=1e-8, l2=0.0)
+    parameter.grad.fill_(1.0)
+    adam.step()
+    assert parameter.item() == pytest.approx(-(0.1 / 0.19) / math.sqrt(0.001 / 0.001999), rel=1e-6)
+
+
+def test_every_row_once_before_any_twice():
+    batches = Batches(rows=7, size=3, seed=1)
+    drawn = torch.cat([batches.at(i) for i in range(7)])
+    for epoch in drawn.split(7):
+        assert sorted(epoch.tolist()) == list(range(7))
+    assert not torch.equal(drawn[:7], drawn[7:14])
+    again = Batches(rows=7, size=3, seed=1)
+    assert torch.equal(again.at(5), drawn[15:18])  # the place is the number of the update alone
+    assert not torch.equal(Batches(rows=7, size=7, seed=2).at(0), drawn[:7])
+    assert len(Batches(rows=2, size=5, seed=0).at(3)) == 5
+
+
+def test_early_stopping_keeps_the_best(tmp_path):
+    model, outcome = train(tmp_path)
+    history = outcome.state.history
+    best = max(history, key=lambda row: row["validation_nats"])
+    assert outcome.reason == "patience"
+    assert outcome.state.best_epoch == best["epoch"] == len(history) - 3
+    assert [row["updates"] for row in history] == [5 * (i + 1) for i in range(len(history))]
+    nats = float(log_prob_of_rows(model, data(30).x).mean())
+    assert nats == best["validation_nats"] == outcome.state.best_validation
+
+
+def test_limits(tmp_path):
+    assert train(tmp_path, max_epochs=2, name="a")[1].reason == "max_epochs"
+    _, outcome = train(tmp_path, max_updates=7, name="b")
+    assert outcome.reason == "max_updates"
+    assert (outcome.state.update, outcome.state.epoch) == (7, 2)
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at):
+    whole, expected = train(tmp_path, name="whole.pt")
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop_at=stop_at)
+    resumed, outcome = train(tmp_path)
+    assert outcome.state.resumed == 1
+    for row, other in zip(expected.state.history, outcome.state.history, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+    for (key, one), other in zip(
+        whole.state_dict().items(), resumed.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), key
+
+
+def test_divergence_is_a_status_with_its_place(tmp_path):
+    rows = data()
+    poisoned = TensorRows(rows.x.clone(), None)
+    victim = int(Batches(rows=90, size=20, seed=7).at(2)[4])
+    poisoned.x[victim] = 1e30
+    _, outcome = train(tmp_path, rows=poisoned)
+    assert outcome.reason == "diverged"
+    assert outcome.divergence["update"] == 3
+    assert math.isfinite(outcome.divergence["last_finite_loss"])
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "last.pt", {"run_id": "x"})
+    assert checkpoint.load() is None
+    checkpoint.save({"update": 1})
+    checkpoint.save({"update": 2})
+    content = checkpoint.path.read_bytes()
+    for cut in (0, 10, len(content) // 2, len(content) - 1):
+        checkpoint.path.write_bytes(content[:cut])
+        assert checkpoint.load()["update"] == 1
+        assert "last.pt cannot be read" in checkpoint.complaints[0]
+    assert Checkpoint(tmp_path / "last.pt", {"run_id": "y"}).load() is None
+
+
+def test_checkpoint_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    torch.save({"schema": 1, "evil": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(DamagedCheckpointError):
+        checkpoints.load(tmp_path / "evil.pt", {})
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", -1),
+        ("learning_rate", "fast"),
+        ("betas", [0.9]),
+        ("betas", [0.9, 1.0]),
+        ("epsilon", 0),
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("patience", True),
+        ("l2", float("nan")),
+        ("max_epochs", 0),
+    ],
+)
+def test_impossible_settings_are_named(key, value):
+    with pytest.raises(ValueError, match=key):
+        TrainerSettings(**{**SETTINGS, key: value})
