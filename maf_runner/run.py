@@ -30,7 +30,7 @@ from maf_runner.identity import run_id, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, from_config
-from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fit
+from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fast_products, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.loop import State, TensorRows
 
@@ -75,7 +75,8 @@ def run(config: DictConfig) -> Result:
         splits = load_splits(settings)
         model = _build_model(settings, splits, trainer, device)
         folder = run_folder(settings, run_id(settings))
-        with folder.held(), _log_file(folder.log):
+        widths = settings["model"].get("hidden", [])
+        with folder.held(), _log_file(folder.log), fast_products(max(widths, default=0)):
             known = _known(folder, settings, splits)
             if known is not None:
                 return Result(known, folder)

@@ -9,7 +9,14 @@ from maf_runner.errors import Interrupted
 from maf_runner.flows import MADE, MAF
 from maf_runner.flows.base import log_prob_of_rows
 from maf_runner.interrupts import Interrupts
-from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
+from maf_runner.training import (
+    Checkpoint,
+    DamagedCheckpointError,
+    TrainerSettings,
+    fast_products,
+    fit,
+    routing,
+)
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.batches import Batches
@@ -196,3 +203,23 @@ def test_checkpoint_runs_no_code(tmp_path):
 def test_impossible_settings_are_named(key, value):
     with pytest.raises(ValueError, match=key):
         TrainerSettings(**{**SETTINGS, key: value})
+
+
+def test_routed_products_are_float32():
+    """Whatever the switch does on this machine, no product is worse than float32."""
+    a, b = torch.randn(100, 1024), torch.randn(1024, 1024)
+    exact = a.double() @ b.double()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with fast_products(1024):
+        assert float((a @ b - exact).norm() / exact.norm()) < 1e-6
+    with fast_products(100) as routed:
+        assert not routed
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+def test_routing_is_off_where_it_is_not_exact(monkeypatch):
+    monkeypatch.setattr(routing, "TOLERANCE", 0.0)
+    routing._exact_enough.cache_clear()
+    with fast_products(1024) as routed:
+        assert not routed
+    routing._exact_enough.cache_clear()

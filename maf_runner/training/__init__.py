@@ -2,6 +2,14 @@
 
 from maf_runner.training.checkpoint import Checkpoint, DamagedCheckpointError
 from maf_runner.training.loop import Outcome, fit
+from maf_runner.training.routing import fast_products
 from maf_runner.training.settings import TrainerSettings
 
-__all__ = ["Checkpoint", "DamagedCheckpointError", "Outcome", "TrainerSettings", "fit"]
+__all__ = [
+    "Checkpoint",
+    "DamagedCheckpointError",
+    "Outcome",
+    "TrainerSettings",
+    "fast_products",
+    "fit",
+]
