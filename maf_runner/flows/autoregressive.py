@@ -1,11 +1,12 @@
 """The affine autoregressive transform: one MADE as a layer of a flow (the paper, section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from maf_runner.flows.base import Transform
+from maf_runner.flows.inversion import generate
 from maf_runner.flows.made import MaskedNetwork
 
 
@@ -48,12 +49,33 @@ class AffineAutoregressive(Transform):
         return half.exp() * (x - mean), half.sum(dim=1)
 
     def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One full pass of the network for each feature."""
-        x = torch.zeros_like(u)
-        for feature in self.network.degrees[0].argsort().tolist():
-            mean, log_precision = self.network(x, context).unbind(dim=1)
-            x = x.clone()
-            x[:, feature] = (
-                mean[:, feature] + u[:, feature] * (-0.5 * log_precision[:, feature]).exp()
-            )
-        return x, -0.5 * self.network(x, context)[:, 1].sum(dim=1)
+        if torch.is_grad_enabled():
+            return self._inverse_step_by_step(u, context)
+        noise = u.mT.contiguous()
+        log_precisions = []
+        minus_half = u.new_tensor(-0.5)  # a tensor, since a number is converted at every use
+
+        def emitter(parameters: Tensor, values: Tensor, block: slice) -> Callable[[int], object]:
+            mean, log_precision = parameters.unbind(dim=0)
+            log_precisions.append(log_precision)
+            mean_of, precision_of = mean.unbind(), log_precision.unbind()
+            noise_of, value_of = noise[block].unbind(), values.unbind()
+
+            def emit(i: int) -> None:
+                scale = (precision_of[i] * minus_half).exp_()
+                torch.addcmul(mean_of[i], noise_of[i], scale, out=value_of[i])
+
+            return emit
+
+        x = generate(self.network, len(u), emitter, context)
+        return x, -0.5 * torch.cat(log_precisions).sum(dim=0)
+
+    def _inverse_step_by_step(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same, differentiable: one full pass of the network for each feature."""
+        x, log_det = torch.zeros_like(u), u.new_zeros(len(u))
+        for feature in self.network.order.tolist():
+            mean, log_precision = self.network(x, context)[:, :, feature].unbind(dim=1)
+            column = mean + u[:, feature] * (-0.5 * log_precision).exp()
+            x = torch.cat([x[:, :feature], column[:, None], x[:, feature + 1 :]], dim=1)
+            log_det = log_det - 0.5 * log_precision
+        return x, log_det

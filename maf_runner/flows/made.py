@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,14 @@ from maf_runner.flows.masks import (
 )
 
 
+def tanh_bound(dtype: torch.dtype) -> float:
+    """Where the argument of tanh is clipped, as in Theano: there is no gradient beyond."""
+    return 19.0 if dtype == torch.float64 else 9.0
+
+
 def clipped_tanh(x: Tensor) -> Tensor:
-    """Tanh of x clipped to ±9 (±19 in float64), as Theano computes it: no gradient outside."""
-    bound = 19.0 if x.dtype == torch.float64 else 9.0
+    """Tanh of ``x`` clipped to `tanh_bound`."""
+    bound = tanh_bound(x.dtype)
     return torch.tanh(x.clamp(-bound, bound))
 
 
@@ -110,6 +116,7 @@ class MaskedNetwork(Conditioned):
         super().__init__(features, context)
         one_of("mask", mask, MASKS)
         self.outputs = outputs
+        self.reverse = reverse
         self.activation = one_of("activation", activation, ACTIVATIONS)
         lowest = 0 if mask == "full_context" and context else 1
         drawn = hidden_degrees(features, list(hidden), degrees=degrees, lowest=lowest)
@@ -121,12 +128,32 @@ class MaskedNetwork(Conditioned):
         self.context_weight = (
             nn.Parameter(initial_weight(len(chain[1]), context)) if context else None
         )
+        self._counts: list[list[int]] | None = None
         self.register_load_state_dict_post_hook(_rebuild_masks)
 
     @property
     def degrees(self) -> list[Tensor]:
         """Degrees of the inputs [D] and of each hidden layer [H]."""
         return [getattr(self, f"degrees_{i}") for i in range(len(self._buffers))]
+
+    @property
+    def order(self) -> Tensor:
+        """The features [D] in the order of the autoregression."""
+        return self.degrees[0].argsort()
+
+    @property
+    def counts(self) -> list[list[int]]:
+        """``counts[l][t]``: inputs (l = 0) or units of hidden layer l of degree up to t."""
+        if self._counts is None:
+            upto = torch.arange(self.features + 1)
+            ordered = [d.cpu().sort().values for d in self.degrees]
+            self._counts = [torch.searchsorted(d, upto, right=True).tolist() for d in ordered]
+        return self._counts
+
+    @property
+    def linears(self) -> list[MaskedLinear]:
+        """The layers, from the input to the parameters."""
+        return cast(list[MaskedLinear], list(self.layers))
 
     def _masks(self) -> list[Tensor]:
         chain = self.degrees
@@ -136,10 +163,11 @@ class MaskedNetwork(Conditioned):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D]."""
         activate = ACTIVATIONS[self.activation]
-        h = self.layers[0](x)
+        first, *rest = self.linears
+        h = first(x)
         if context is not None and self.context_weight is not None:
             h = h + F.linear(context, self.context_weight)
-        for layer in self.layers[1:]:
+        for layer in rest:
             h = layer(activate(h))
         return h.unflatten(1, (self.outputs, self.features))
 
@@ -150,5 +178,6 @@ def initial_weight(outputs: int, inputs: int) -> Tensor:
 
 
 def _rebuild_masks(network: MaskedNetwork, incompatible_keys: object) -> None:
-    for layer, mask in zip(network.layers, network._masks(), strict=True):
-        layer.remask(mask)  # type: ignore[operator]
+    network._counts = None
+    for layer, mask in zip(network.linears, network._masks(), strict=True):
+        layer.remask(mask)
