@@ -4,19 +4,26 @@
 >>> model = MAF(3, layers=2, hidden=[16], activation="tanh", degrees="sequential", mask="paper")
 >>> model.eval().log_prob(torch.zeros(5, 3)).shape
 torch.Size([5])
+>>> model.sample(4).shape
+torch.Size([4, 3])
 """
 
 from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transform
 from maf_runner.flows.gaussian import Gaussian
-from maf_runner.flows.models import MADE, MAF
+from maf_runner.flows.mixture import MADEMoG
+from maf_runner.flows.models import IAF, MADE, MAF, MAFMoG, RealNVP
 
 __all__ = [
+    "IAF",
     "MADE",
     "MAF",
     "Density",
     "Flow",
     "Gaussian",
     "Inverse",
+    "MADEMoG",
+    "MAFMoG",
+    "RealNVP",
     "StandardNormal",
     "Transform",
 ]

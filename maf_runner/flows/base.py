@@ -186,10 +186,7 @@ class StandardNormal(Density):
         return -0.5 * (x.square().sum(dim=1) + self.features * math.log(2 * math.pi))
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        like = self.reference
-        return torch.randn(
-            n, self.features, dtype=like.dtype, device=like.device, generator=generator
-        )
+        return self.reference.new_empty(n, self.features).normal_(generator=generator)
 
 
 class Flow(Density):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Flow, Transform
+from maf_runner.flows.base import Density, Flow, Transform
 
 EPSILON = 1e-5
 
@@ -45,14 +45,16 @@ class BatchNorm(Transform):
 
 @torch.no_grad()
 def refresh_statistics(
-    flow: Flow, x: Tensor, context: Tensor | None = None, *, chunk: int = 4096
+    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 4096
 ) -> None:
-    """Give every batch norm of ``flow`` the statistics of the rows ``x`` [N, D].
+    """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
 
     Layer by layer: the rows are carried through the flow once, a copy of them in memory, and
     each batch norm is set before they pass it, so layer k sees what layer k-1 makes of the
     same rows. Sums are in float64. One pass over the rows, in chunks.
     """
+    if not isinstance(flow, Flow):
+        return
     norms = [i for i, t in enumerate(flow.chain) if isinstance(t, BatchNorm)]
     if not norms:
         return

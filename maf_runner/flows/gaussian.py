@@ -68,10 +68,7 @@ class Gaussian(Density):
         return result
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        mean = self.mean
-        u = torch.randn(
-            n, self.features, dtype=mean.dtype, device=mean.device, generator=generator
-        )
+        u = self.mean.new_empty(n, self.features).normal_(generator=generator)
         x = torch.empty_like(u)
         for group, where in self._groups(u, context):
             x[where] = self.mean[group] + u[where] @ self.cholesky[group].mT

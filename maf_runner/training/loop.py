@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from maf_runner.flows.base import Density, Flow, log_prob_of_rows
+from maf_runner.flows.base import Density, log_prob_of_rows
 from maf_runner.flows.batchnorm import refresh_statistics
 from maf_runner.interrupts import Interrupts
 from maf_runner.training.adam import PaperAdam
@@ -152,8 +152,7 @@ def fit(
 
             losses = state.losses[: state.update - first].double().cpu()
             model.eval()
-            if isinstance(model, Flow):
-                refresh_statistics(model, *train)
+            refresh_statistics(model, *train)
             nats = float(log_prob_of_rows(model, *validation).mean())
             if not (torch.isfinite(losses).all() and math.isfinite(nats)):
                 return Outcome("diverged", state, _divergence(losses, first, state.history))
