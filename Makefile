@@ -31,9 +31,9 @@ clean: ## remove the environment and what tools leave behind; results and data s
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e .
+	$(PIP) -e '.[plot]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[plot,dev]'
 	@touch $@

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from maf_runner import help
 from maf_runner.errors import BusyError, DataError, Interrupted, UsageError, suggestion
 
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
@@ -52,6 +53,9 @@ def _task(config: DictConfig) -> float:
 
 def main() -> int:
     """Run ``maf-run`` with the arguments of the process, and return its exit code."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help.text(CONF), end="")
+        return DONE
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to Hydra's report
     try:
         _task()

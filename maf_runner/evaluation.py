@@ -8,6 +8,7 @@ another test set would move the figure, not how far another seed would.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -42,6 +43,18 @@ def class_marginal(log_probs: Tensor) -> Tensor:
     The classes have equal priors, as in the authors' code.
     """
     return torch.logsumexp(log_probs, dim=1) - math.log(log_probs.shape[1])
+
+
+def log_prob_function(model: Density) -> Callable[[np.ndarray], np.ndarray]:
+    """Log densities [N] in nats of arrays [N, D]; for a conditional model the class marginal."""
+
+    def function(rows: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(rows).to(model.reference)
+        if model.context:
+            return class_marginal(class_log_probs(model, x, model.context)).numpy()
+        return log_prob_of_rows(model, x).numpy()
+
+    return function
 
 
 def evaluate(

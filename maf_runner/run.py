@@ -1,6 +1,7 @@
 """One experiment, from settings to record."""
 
 import csv
+import dataclasses
 import io
 import logging
 import math
@@ -23,7 +24,7 @@ import maf_runner
 from maf_runner import atomic, record
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, UsageError
-from maf_runner.evaluation import evaluate, mean_and_error, one_hot
+from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
 from maf_runner.flows.base import Density, log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.identity import run_id, scientific
@@ -153,6 +154,8 @@ def _carry_out(
             result, per_row = _evaluate(model, splits, validation)
             atomic.write(folder.path / "test_nats.npy", lambda p: _save_array(p, per_row))
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
+            if model.features == 2:
+                _draw_density(folder.path / "density.png", title, model, splits)
             seconds = outcome.state.seconds + time.monotonic() - started
         finished = {**known, **result, **_ending(outcome), "seconds": seconds}
     except (DataError, UsageError):
@@ -192,6 +195,17 @@ def _evaluate(
         "validation": {"log_likelihood": nats, "error": error},
     }
     return result, per_row.numpy()
+
+
+def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> None:
+    from maf_runner.reporting import pictures
+
+    try:
+        pictures.density(
+            path, splits.train.x, log_prob_function(model), title=title, name="training data"
+        )
+    except UsageError as error:  # the extra is not installed; the run is as good without
+        log.warning("no picture of the density: %s", error)
 
 
 def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[str, Any] | None:
@@ -234,7 +248,12 @@ def _description(settings: dict[str, Any], splits: Splits, model: Density) -> di
         "train_rows": len(splits.train),
         "validation_rows": len(splits.validation),
         "test_rows": len(splits.test),
-        "data": {"fingerprint": splits.fingerprint, "recipe": splits.recipe},
+        "data": {
+            "fingerprint": splits.fingerprint,
+            "recipe": splits.recipe,
+            "image": None if splits.image is None else dataclasses.asdict(splits.image),
+            "entropy": splits.entropy,
+        },
         "environment": environment(model.reference.device),
     }
 
@@ -266,6 +285,9 @@ def describe(found: dict[str, Any]) -> str:
     text = f"{name}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
     if "bits_per_pixel" in test:
         text += f", {test['bits_per_pixel']:.3f} ± {test['bits_per_pixel_error']:.3f} bits/pixel"
+    entropy = found["data"].get("entropy")
+    if entropy is not None:
+        text += f" (no model can beat {-entropy:.3f})"
     if "accuracy" in test:
         text += f", accuracy {100 * test['accuracy']:.2f} ± {100 * test['accuracy_error']:.2f} %"
     if found["stop_reason"] == "closed_form":

@@ -108,6 +108,6 @@ def test_help_is_in_the_users_words(command):
         "model.size",
         "paths.raw_dir",
         "retry",
-        "gaussian, made",
+        "made_mog",
     ):
         assert word in text

@@ -67,6 +67,7 @@ def test_log_det_agrees_with_autodiff(name, context):
 
 @every_model
 @conditional_or_not
+@torch.no_grad()  # the fast inverse; test_inversion.py compares it with the differentiable one
 def test_round_trip(name, context):
     model = build(name, context=context)
     x, given = rows(50, context=context)

@@ -39,6 +39,7 @@ class Splits:
             the raw files by the same steps) or ``redrawn`` (a random part of it is ours).
         classes: how many classes the labels have; 0 without labels.
         image: how the rows were made from pixels; None where they are no images.
+        entropy: of the true density, in nats, where it is known.
     """
 
     train: Rows
@@ -47,6 +48,7 @@ class Splits:
     recipe: str
     classes: int = 0
     image: LogitSpace | None = None
+    entropy: float | None = None
 
     @property
     def features(self) -> int:

@@ -1,0 +1,124 @@
+"""``maf-sample``: draw from a trained model, into files and pictures."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner import atomic
+from maf_runner.commands.common import check_label, guarded, parser
+from maf_runner.errors import DataError, UsageError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write samples of a run; return the exit code."""
+    arguments = parser("maf-sample", __doc__)
+    arguments.add_argument("--n", type=int, default=64, help="how many (default 64)")
+    arguments.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    arguments.add_argument(
+        "--out",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help=".npy or .csv: rows as the model sees them (images: logits); .png: a picture, of "
+        "images or points in the plane; may be given more than once (default: samples.npy, and "
+        "samples.png where there can be one)",
+    )
+    arguments.add_argument(
+        "--pixels", action="store_true", help="images: write pixels in [0, 1] instead of logits"
+    )
+    options = arguments.parse_args(argv)
+    return guarded("maf-sample", lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    if options.n < 1:
+        raise UsageError(f"--n must be at least 1, got {options.n}")
+    for path in options.out or ():
+        if path.suffix not in (".npy", ".csv", ".png"):
+            raise UsageError(f"--out must end in .npy, .csv or .png, got {path}")
+    from maf_runner.trained import load_with_record
+
+    model, found = load_with_record(options.run)
+    check_label(options.label, found)
+    image = (found.get("data") or {}).get("image")
+    if options.pixels and image is None:
+        raise UsageError("--pixels: this run's data are no images")
+    drawable = image is not None or found["features"] == 2
+    if not drawable and any(path.suffix == ".png" for path in options.out or ()):
+        raise UsageError("--out .png: only images and points in the plane have a picture")
+
+    import torch
+
+    from maf_runner.evaluation import one_hot
+
+    labels = context = None
+    if model.context:
+        spread = torch.arange(options.n) * model.context // options.n
+        labels = spread if options.label is None else torch.full((options.n,), options.label)
+        context = one_hot(labels, model.context, model.reference.dtype)
+    generator = torch.Generator().manual_seed(options.seed)
+    rows = model.sample(options.n, context, generator).numpy()
+    if not np.isfinite(rows).all():
+        bad = int((~np.isfinite(rows)).any(axis=1).sum())
+        print(f"maf-sample: {bad} of {options.n} samples are not finite", file=sys.stderr)
+
+    files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
+    for path in files:
+        try:
+            if path.suffix == ".png":
+                _picture(path, rows, found, model)
+            else:
+                _write(path, _unit(rows, image) if options.pixels else rows, labels)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written ({error.strerror})") from error
+        print(path)
+
+
+def _unit(rows: NDArray[Any], image: Any) -> NDArray[Any]:
+    """Logits [n, D] to pixels in [0, 1]."""
+    from maf_runner.datasets.images import LogitSpace
+
+    space = LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
+    return space.to_unit(rows).astype(np.float32)
+
+
+def _write(path: Path, rows: NDArray[Any], labels: Any) -> None:
+    if path.suffix == ".npy":
+
+        def save(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                np.save(file, rows, allow_pickle=False)
+
+        atomic.write(path, save)
+        return
+    header = [f"x{i + 1}" for i in range(rows.shape[1])]
+    lines = [",".join(map(repr, row)) for row in rows.tolist()]
+    if labels is not None:
+        header.append("label")
+        lines = [f"{line},{y}" for line, y in zip(lines, labels.tolist(), strict=True)]
+    atomic.write(path, "\n".join([",".join(header), *lines]) + "\n")
+
+
+def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) -> None:
+    from maf_runner.reporting import pictures
+
+    image = found["data"]["image"]
+    if image is not None:
+        columns = max(1, round(len(rows) ** 0.5))
+        if found["context"] and len(rows) % found["context"] == 0:
+            columns = len(rows) // found["context"]  # a line for each class
+        units = _unit(rows, image).reshape(len(rows), *image["shape"])
+        pictures.sample_grid(path, units, columns)
+        return
+    from maf_runner.evaluation import log_prob_function
+
+    title = f"{found['model']} on {found['dataset']}"
+    pictures.scatter(path, rows, log_prob_function(model), title=title)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""``maf-score``: log densities, under a trained model, of the rows of a file."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner import atomic
+from maf_runner.commands.common import check_label, guarded, parser
+from maf_runner.errors import DataError, UsageError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write log densities in nats, a line for each row; return the exit code."""
+    arguments = parser("maf-score", __doc__)
+    arguments.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help=".npy [rows, D] or .csv with a header and D columns (a column named label is left "
+        "out), in the space maf-sample writes (images: logits)",
+    )
+    arguments.add_argument(
+        "--out", type=Path, default=Path("scores.csv"), metavar="FILE", help="default scores.csv"
+    )
+    options = arguments.parse_args(argv)
+    return guarded("maf-score", lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    rows = _read(options.file)
+    from maf_runner.trained import load_with_record
+
+    model, found = load_with_record(options.run)
+    check_label(options.label, found)
+    if rows.ndim != 2 or rows.shape[1] != model.features:
+        raise DataError(
+            f"{options.file} must have {model.features} columns as the data of this run, "
+            f"and has shape {list(rows.shape)}"
+        )
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{options.file} has values that are missing or not finite in {len(bad)} of "
+            f"{len(rows)} rows, first in row {bad[0]} (from 0)"
+        )
+    import torch
+
+    from maf_runner.evaluation import class_log_probs, class_marginal, one_hot
+    from maf_runner.flows.base import log_prob_of_rows
+
+    x = torch.from_numpy(rows).to(model.reference.dtype)
+    if not model.context:
+        columns = {"log_prob_nats": log_prob_of_rows(model, x)}
+    elif options.label is not None:
+        context = one_hot(torch.tensor([options.label]), model.context, x.dtype)
+        columns = {"log_prob_nats": log_prob_of_rows(model, x, context)}
+    else:
+        by_class = class_log_probs(model, x, model.context)
+        columns = {
+            "log_prob_nats": class_marginal(by_class),
+            "likeliest_class": by_class.argmax(1),
+        }
+        columns |= {f"log_prob_nats_class_{y}": by_class[:, y] for y in range(model.context)}
+    table = zip(*(column.tolist() for column in columns.values()), strict=True)
+    lines = [",".join(columns), *(",".join(map(repr, line)) for line in table)]
+    try:
+        atomic.write(options.out, "\n".join(lines) + "\n")
+    except OSError as error:
+        raise DataError(f"{options.out} cannot be written ({error.strerror})") from error
+    mean = float(columns["log_prob_nats"].mean())
+    print(f"{options.out}: {len(rows):,} rows, mean {mean:.3f} nats")
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        if path.suffix == ".npy":
+            rows = np.load(path, allow_pickle=False)
+        elif path.suffix == ".csv":
+            import pandas
+
+            rows = pandas.read_csv(path).drop(columns="label", errors="ignore").to_numpy()
+        else:
+            raise UsageError(f"FILE must end in .npy or .csv, got {path}")
+        return np.asarray(rows, dtype=np.float64)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} not found") from error
+    except (ValueError, OSError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as rows of numbers: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

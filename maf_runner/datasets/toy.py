@@ -1,0 +1,146 @@
+"""Points in the plane, drawn here: small enough to see how a flow works.
+
+Recipe: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points in
+turn. Where the density is known, so is its entropy H: no model can do better than -H nats on
+average.
+
+- ``circles``: as scikit-learn's make_circles: a ring of radius 1 and one of radius ``factor``,
+  noise N(0, ``noise``²); classes outer, inner.
+- ``moons``: as scikit-learn's make_moons: two interleaved half circles with noise; two classes.
+- ``checkerboard``: uniform over the eight dark squares of side 2 of a 4x4 board on [-4, 4]².
+- ``two_gaussians``: N((±2, 0), diag(0.25, 1)), half each; two classes.
+- ``banana``: x2 ~ N(0, 4), x1 ~ N(x2²/4, 1): the paper's Figure 1, where a MADE with the order
+  x1, x2 fails and a MAF does not.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.datasets.base import Paths, Rows, Splits
+
+Points = NDArray[np.float64]
+Labels = NDArray[np.int64] | None
+
+
+class Toy(NamedTuple):
+    """How to draw ``n`` points [n, 2] with their labels, the classes, and the entropy in nats."""
+
+    draw: Callable[..., tuple[Points, Labels]]
+    classes: int = 0
+    entropy: Callable[..., float] | None = None
+
+
+def load(
+    *, paths: Paths, kind: str, rows: int, held_out: int, seed: int, options: dict[str, float]
+) -> Splits:
+    """Draw a toy dataset.
+
+    Args:
+        paths: not used.
+        kind: which one; see the module.
+        rows: of the training split.
+        held_out: rows of the validation split, and of the test split.
+        seed: of the points.
+        options: further arguments of the kind, such as ``noise``.
+
+    Raises:
+        ValueError: an unknown kind or option, or no rows.
+    """
+    if kind not in TOYS:
+        raise ValueError(f"kind must be one of {', '.join(TOYS)}, got {kind!r}")
+    for name, count in (("rows", rows), ("held_out", held_out)):
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
+    toy = TOYS[kind]
+    rng = np.random.default_rng(seed)
+
+    def draw(n: int) -> Rows:
+        points, labels = toy.draw(rng, n, **options)
+        return Rows(points.astype(np.float32), labels)
+
+    return Splits(
+        train=draw(rows),
+        validation=draw(held_out),
+        test=draw(held_out),
+        recipe="raw",
+        classes=toy.classes,
+        entropy=toy.entropy(**options) if toy.entropy else None,
+    )
+
+
+def _half(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
+    """Labels 0 and 1, each with probability one half."""
+    return rng.integers(0, 2, n)
+
+
+def _circles(
+    rng: np.random.Generator, n: int, *, noise: float, factor: float
+) -> tuple[Points, Labels]:
+    labels = _half(rng, n)
+    angle = rng.uniform(0, 2 * math.pi, n)
+    radius = np.where(labels == 0, 1.0, factor)
+    ring = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    return ring + noise * rng.standard_normal((n, 2)), labels
+
+
+def _circles_entropy(*, noise: float, factor: float) -> float:
+    """By quadrature over the radius; the mean over the angle is a Bessel function."""
+    from scipy.special import i0e
+
+    r = np.linspace(0, 1 + 12 * noise, 20001)[1:]
+    p = np.zeros_like(r)  # density in the plane at distance r from the centre
+    for ring in (1.0, factor):
+        z = r * ring / noise**2
+        p += 0.5 * i0e(z) * np.exp(-((r - ring) ** 2) / (2 * noise**2)) / (2 * math.pi * noise**2)
+    inside = np.where(p > 0, -p * np.log(np.maximum(p, 1e-300)), 0.0) * 2 * math.pi * r
+    return float(np.trapezoid(inside, r))
+
+
+def _moons(rng: np.random.Generator, n: int, *, noise: float) -> tuple[Points, Labels]:
+    labels = _half(rng, n)
+    angle = rng.uniform(0, math.pi, n)
+    upper = np.column_stack([np.cos(angle), np.sin(angle)])
+    lower = np.column_stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
+    points = np.where(labels[:, None] == 0, upper, lower)
+    return points + noise * rng.standard_normal((n, 2)), labels
+
+
+def _checkerboard(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+    column = rng.integers(0, 4, n)
+    row = 2 * rng.integers(0, 2, n) + column % 2
+    corner = 2.0 * np.column_stack([column, row]) - 4
+    return corner + 2 * rng.random((n, 2)), None
+
+
+def _two_gaussians(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+    labels = _half(rng, n)
+    points = rng.standard_normal((n, 2)) * [0.5, 1.0]
+    points[:, 0] += np.where(labels == 0, -2.0, 2.0)
+    return points, labels
+
+
+def _two_gaussians_entropy() -> float:
+    """The mixture along x1 by quadrature; x2 is a standard normal of its own."""
+    x = np.linspace(-8, 8, 20001)
+    bumps = [np.exp(-(((x - m) / 0.5) ** 2) / 2) / (0.5 * math.sqrt(2 * math.pi)) for m in (-2, 2)]
+    p = 0.5 * (bumps[0] + bumps[1])
+    along = float(np.trapezoid(-p * np.log(np.maximum(p, 1e-300)), x))
+    return along + 0.5 * math.log(2 * math.pi * math.e)
+
+
+def _banana(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+    x2 = 2 * rng.standard_normal(n)
+    return np.column_stack([x2**2 / 4 + rng.standard_normal(n), x2]), None
+
+
+TOYS: dict[str, Toy] = {
+    "circles": Toy(_circles, 2, _circles_entropy),
+    "moons": Toy(_moons, 2),
+    "checkerboard": Toy(_checkerboard, entropy=lambda: math.log(32)),
+    "two_gaussians": Toy(_two_gaussians, 2, _two_gaussians_entropy),
+    "banana": Toy(_banana, entropy=lambda: math.log(2 * math.pi * math.e) + math.log(2)),
+}

@@ -1,0 +1,70 @@
+"""What ``maf-run --help`` says: in the user's words, from the comments of ``conf/``, in a blink.
+
+Hydra would compose every group to list it, which takes as long as a small run.
+"""
+
+from pathlib import Path
+
+GROUPS = {
+    "model": "the density model",
+    "dataset": "the data, its recipe, and the widths searched on it",
+    "trainer": "how the model is trained",
+    "experiment": "a cell of the paper's tables",
+    "sweep": "a whole search: maf-run +sweep=quick",
+    "launch": "where the jobs of a multirun run",
+    "debug": "checks that last seconds",
+    "paths": "where data and results lie",
+}
+
+HEAD = """\
+maf-run: experiments of "Masked Autoregressive Flow for Density Estimation" (NeurIPS 2017).
+
+usage   maf-run [GROUP=OPTION ...] [KEY=VALUE ...]
+        maf-run model=made dataset=mnist          one experiment
+        maf-run -m model=made,maf seed=0,1,2      every combination
+        maf-table                                 the results beside the paper's
+        maf-sample RUN, maf-score RUN FILE        use a trained model
+
+The same command twice trains once: a finished run is reported, an interrupted one goes on.
+"""
+
+TAIL = """\
+SETTINGS MOST OFTEN CHANGED
+  model.layers=10           MADEs or couplings in a flow
+  model.size=0              which of the dataset's searched widths (default: the last)
+  model.hidden=[512,512]    widths of the hidden layers, instead of model.size
+  model.conditional=true    given the class label
+  trainer.max_epochs=100    stop there at the latest (null: no limit)
+  seed=1                    initial weights and order of the batches
+  device=cpu                auto, cpu, cuda, cuda:1
+  threads=1                 CPU threads (null: torch's own choice)
+  force=true                train anew although a finished run is there
+  retry=true                train anew although the last attempt failed or diverged
+  paths.results_dir=DIR     where runs and tables go (default ./results)
+  paths.raw_dir=DIR         where the data files are (default ./data/raw, or MAF_RUNNER_RAW_DIR)
+
+See all settings of a run:  maf-run model=made --cfg job --resolve
+More of Hydra:              maf-run --hydra-help
+Shell completion:           eval "$(maf-run -sc install=bash)"
+Exit codes: 0 done, 1 failed, 2 usage, 3 data missing or damaged, 4 diverged, 130/143 interrupted
+"""
+
+
+def text(conf: Path) -> str:
+    """The help, with each option of each group and the first line of its file."""
+    parts = [HEAD]
+    for group, meaning in GROUPS.items():
+        parts.append(f"{group}: {meaning}")
+        for path in sorted((conf / group).rglob("*.yaml")):
+            option = path.relative_to(conf / group).with_suffix("").as_posix()
+            parts.append(f"  {option:<20} {_comment(path)}")
+        parts.append("")
+    return "\n".join([*parts, TAIL])
+
+
+def _comment(path: Path) -> str:
+    """The first comment of a file that is not an instruction to Hydra."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and not line.startswith("# @"):
+            return line.removeprefix("# ")
+    return ""

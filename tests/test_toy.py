@@ -1,0 +1,72 @@
+"""Points in the plane: drawn as said, with the entropy as said."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import i0e
+
+from maf_runner.datasets.toy import TOYS, load
+
+OPTIONS = {"circles": {"noise": 0.05, "factor": 0.99}, "moons": {"noise": 0.1}}
+
+
+def circles(x):
+    r = np.hypot(*x.T)
+    rings = [
+        i0e(r * q / 0.05**2) * np.exp(-((r - q) ** 2) / (2 * 0.05**2)) / (2 * math.pi * 0.05**2)
+        for q in (1.0, 0.99)
+    ]
+    return np.log(sum(rings) / 2)
+
+
+def normal(x, mean, sd):
+    return -0.5 * ((x - mean) / sd) ** 2 - math.log(sd * math.sqrt(2 * math.pi))
+
+
+DENSITIES = {
+    "circles": circles,
+    "two_gaussians": lambda x: (
+        np.logaddexp(normal(x[:, 0], -2, 0.5), normal(x[:, 0], 2, 0.5))
+        - math.log(2)
+        + normal(x[:, 1], 0, 1)
+    ),
+    "banana": lambda x: normal(x[:, 1], 0, 2) + normal(x[:, 0], x[:, 1] ** 2 / 4, 1),
+}
+
+
+def draw(kind, rows=20000):
+    options = OPTIONS.get(kind, {})
+    return load(paths=None, kind=kind, rows=rows, held_out=50, seed=1, options=options)
+
+
+@pytest.mark.parametrize("kind", DENSITIES)
+def test_entropy_is_that_of_the_points(kind):
+    splits = draw(kind)
+    nats = -DENSITIES[kind](splits.train.x.astype(float))
+    assert nats.mean() == pytest.approx(splits.entropy, abs=4 * nats.std() / math.sqrt(len(nats)))
+
+
+def test_checkerboard_is_uniform_over_its_dark_squares():
+    splits = draw("checkerboard")
+    column, row = (np.floor((splits.train.x + 4) / 2).astype(int)).T
+    assert ((column + row) % 2 == 0).all() and set(column) == set(row) == {0, 1, 2, 3}
+    counts = np.unique(column * 4 + row, return_counts=True)[1]
+    assert len(counts) == 8 and abs(counts - 2500).max() < 5 * math.sqrt(2500)
+    assert splits.entropy == pytest.approx(math.log(8 * 4))
+
+
+@pytest.mark.parametrize("kind", TOYS)
+def test_seed_decides(kind):
+    assert draw(kind, 10).fingerprint == draw(kind, 10).fingerprint
+    assert len(draw(kind, 10).validation) == 50
+    assert (draw(kind, 10).classes == 2) == (draw(kind, 10).train.labels is not None)
+
+
+def test_impossible_arguments():
+    with pytest.raises(ValueError, match="kind must be one of circles, moons"):
+        load(paths=None, kind="spiral", rows=1, held_out=1, seed=0, options={})
+    with pytest.raises(TypeError, match="wobble"):
+        load(paths=None, kind="banana", rows=1, held_out=1, seed=0, options={"wobble": 1})
+    with pytest.raises(ValueError, match="rows must be"):
+        load(paths=None, kind="banana", rows=0, held_out=1, seed=0, options={})
