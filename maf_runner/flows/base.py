@@ -7,6 +7,7 @@ Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of cont
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import cast
 
 import torch
@@ -28,7 +29,7 @@ class Conditioned(nn.Module):
     @property
     def reference(self) -> Tensor:
         """A parameter or buffer that shows the dtype and device the model works in."""
-        for tensor in (*self.parameters(), *self.buffers()):
+        for tensor in chain(self.parameters(), self.buffers()):
             if tensor.is_floating_point():
                 return tensor
         return torch.empty(0)
