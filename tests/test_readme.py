@@ -4,45 +4,80 @@ import os
 import re
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
-COMMANDS = [line for line in LINES if line]
+MAKE = [line for line in LINES if line.startswith("make ")]
+COMMANDS = [line for line in LINES if line and line not in MAKE]
+# Trainings are cut to one update; nothing else is changed.
+SHORTER = """maf-run() {
+    if [ "${1-}" = -m ]; then shift; command maf-run -m trainer.max_updates=1 "$@"
+    else command maf-run trainer.max_updates=1 "$@"; fi
+}
+"""
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) > 10
+    assert len(MAKE) == 2 and len(COMMANDS) > 10
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("make ")])
+@pytest.mark.parametrize("line", MAKE)
 def test_make_targets_exist(line):
     """Printed, not carried out: the tests themselves run inside one of them."""
-    result = subprocess.run(
-        [*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True
+    words = [*shlex.split(line), "--dry-run"]
+    subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def in_a_shell(script, folder, **env):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euc", SHORTER + script],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **env},
+        capture_output=True,
+        text=True,
     )
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Where the commands leave their runs, for the table commands that come after."""
+def folder(tmp_path_factory):
+    """Where the commands leave their runs, one after another as in the README."""
     return tmp_path_factory.mktemp("readme")
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if not c.startswith("make ")])
-def test_command(line, results, command, request):
-    """Trainings are cut to one batch; nothing else is changed."""
-    words = shlex.split(line)
-    if "dataset=mnist" in words:
-        request.getfixturevalue("raw_dir")
-    short = words[0] == "maf-run" and "debug=one_batch" not in words
-    if short:
-        words.insert(1, "trainer.max_updates=1")
-    raw_dir = os.environ.get("MAF_RUNNER_RAW_DIR", "data/raw")
-    env = {"MAF_RUNNER_RAW_DIR": os.path.abspath(raw_dir)}  # noqa: PTH100
-    result = command(*words, cwd=results, env=env, check=0)
-    if words[0] == "maf-table":
+@pytest.mark.parametrize("line", [c for c in COMMANDS if "RUN" not in c])
+def test_command(line, folder, request):
+    env = {}
+    if "dataset=mnist" in line:
+        env["MAF_RUNNER_RAW_DIR"] = str(request.getfixturevalue("raw_dir"))
+    result = in_a_shell(line, folder, **env)
+    assert result.returncode == 0, result.stderr
+    if line.startswith("maf-table"):
         assert "MAF (5)" in result.stdout
+
+
+def test_using_a_trained_model(folder):
+    """The shell commands that use a run, then the Python that does."""
+    script = "\n".join(c for c in COMMANDS if "RUN" in c)
+    result = in_a_shell(script + '\necho "RUN=$RUN"', folder)
+    assert result.returncode == 0, result.stderr
+    run = result.stdout.rpartition("RUN=")[2].strip()
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    (named,) = re.findall(r'load_run\("(.*?)"\)', code)
+    checks = "\nassert x.shape == (1000, 64) and nats.shape == (1000,)"
+    code = code.replace(named, run) + checks
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+    # The folder it names is that of a plain maf-run.
+    assert named == f"results/runs/digits/maf/{Path(named).name}"
+    from test_conf import composed
+
+    from maf_runner.identity import run_id
+    from maf_runner.settings import from_config
+
+    assert Path(named).name == run_id(from_config(composed()))

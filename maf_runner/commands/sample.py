@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maf_runner import atomic
 from maf_runner.commands.common import check_label, guarded, parser
+from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import DataError, UsageError
 
 
@@ -72,18 +73,17 @@ def _work(options: argparse.Namespace) -> None:
             if path.suffix == ".png":
                 _picture(path, rows, found, model)
             else:
-                _write(path, _unit(rows, image) if options.pixels else rows, labels)
+                written = (
+                    _space(image).to_unit(rows).astype(np.float32) if options.pixels else rows
+                )
+                _write(path, written, labels)
         except OSError as error:
             raise DataError(f"{path} cannot be written ({error.strerror})") from error
         print(path)
 
 
-def _unit(rows: NDArray[Any], image: Any) -> NDArray[Any]:
-    """Logits [n, D] to pixels in [0, 1]."""
-    from maf_runner.datasets.images import LogitSpace
-
-    space = LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
-    return space.to_unit(rows).astype(np.float32)
+def _space(image: Any) -> LogitSpace:
+    return LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
 
 
 def _write(path: Path, rows: NDArray[Any], labels: Any) -> None:
@@ -111,8 +111,7 @@ def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) 
         columns = max(1, round(len(rows) ** 0.5))
         if found["context"] and len(rows) % found["context"] == 0:
             columns = len(rows) // found["context"]  # a line for each class
-        units = _unit(rows, image).reshape(len(rows), *image["shape"])
-        pictures.sample_grid(path, units, columns)
+        pictures.sample_grid(path, _space(image).to_pictures(rows), columns)
         return
     from maf_runner.evaluation import log_prob_function
 

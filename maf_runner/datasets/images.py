@@ -17,7 +17,7 @@ class LogitSpace:
     """How images became rows.
 
     Attributes:
-        shape: (height, width) or (height, width, colours) of a picture.
+        shape: (height, width) or (colours, height, width) of a picture, as its row lists it.
         levels: how many values a pixel had (256).
         alpha: how far from 0 and 1 the logit is kept.
     """
@@ -35,6 +35,11 @@ class LogitSpace:
         """Map logits back to [0, 1]."""
         squeezed = np.exp(-np.logaddexp(0, -np.asarray(logits, dtype=np.float64)))
         return (squeezed - self.alpha) / (1 - 2 * self.alpha)
+
+    def to_pictures(self, logits: Array) -> Array:
+        """Rows of logits [N, D] to pictures [N, height, width] or [N, height, width, colours]."""
+        pictures = self.to_unit(logits).reshape(len(logits), *self.shape)
+        return np.moveaxis(pictures, 1, -1) if len(self.shape) == 3 else pictures
 
     def log_prob_of_unit(self, log_prob: Array, logits: Array) -> Array:
         """Log densities [N] in nats over [0, 1]^D, from those over the logits [N, D]."""
