@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+# Two threads on a busy machine wait for each other far longer than one works alone.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
