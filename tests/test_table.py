@@ -79,6 +79,20 @@ def test_other_trainers_are_rows_of_their_own():
     assert cell(cells, "MADE, tuned").published == cell(cells, "MADE").published
 
 
+def test_different_data_are_different_columns():
+    """Likelihoods of other data, even of the same name, are not chosen from together."""
+
+    def digits(alpha, nats):
+        settings = {"trainer": {"name": "paper"}, "dataset": {"name": "digits", "alpha": alpha}}
+        test = {"log_likelihood": nats, "error": 1.0}
+        return made_up(run_id=str(alpha), dataset="digits", settings=settings, test=test)
+
+    cells = comparison([digits(0.01, -90.0), digits(0.1, -50.0)])
+    found = {c.dataset: c.ours.value for c in cells if c.ours}
+    assert found == {"digits (alpha=0.01)": -90.0, "digits (alpha=0.1)": -50.0}
+    assert all(c.marks == "" for c in cells)
+
+
 def test_diverged_runs_never_appear_as_a_number():
     made = cell(comparison([made_up(status="diverged", test=None)]), "MADE")
     assert made.ours is None and made.status == "diverged"

@@ -48,21 +48,41 @@ class Cell:
 
 def comparison(records: Sequence[dict[str, Any]]) -> list[Cell]:
     """The cells of the table, those of the paper's models without a run included."""
-    columns = sorted({(r["dataset"], r["conditional"]) for r in records})
+    labels = _column_names(records)
     groups: dict[tuple[str, bool, str], list[dict[str, Any]]] = {}
-    for entry in records:
-        groups.setdefault((entry["dataset"], entry["conditional"], _row(entry)), []).append(entry)
+    for entry, label in zip(records, labels, strict=True):
+        groups.setdefault((label, entry["conditional"], _row(entry)), []).append(entry)
+    columns = sorted({key[:2] for key in groups})
     rows = [*MODELS, *sorted({key[2] for key in groups} - set(MODELS), key=_row_order)]
+    names = {label: entry["dataset"] for entry, label in zip(records, labels, strict=True)}
     return [
-        _cell(dataset, conditional, row, groups.get((dataset, conditional, row), []))
-        for dataset, conditional in columns
+        _cell(label, names[label], conditional, row, groups.get((label, conditional, row), []))
+        for label, conditional in columns
         for row in rows
     ]
 
 
-def _cell(dataset: str, conditional: bool, row: str, runs: list[dict[str, Any]]) -> Cell:
+def _column_names(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The dataset of each record, with the settings that set it apart from its namesakes.
+
+    Runs on data made by different settings are never in one column.
+    """
+    settings = [_flat(r["settings"].get("dataset", {})) for r in records]
+    labels = []
+    for entry, own in zip(records, settings, strict=True):
+        namesakes = [
+            s for s, r in zip(settings, records, strict=True) if r["dataset"] == entry["dataset"]
+        ]
+        apart = [f"{k}={v}" for k, v in own.items() if any(s.get(k) != v for s in namesakes)]
+        labels.append(f"{entry['dataset']} ({' '.join(apart)})" if apart else entry["dataset"])
+    return labels
+
+
+def _cell(
+    dataset: str, name: str, conditional: bool, row: str, runs: list[dict[str, Any]]
+) -> Cell:
     model = row.partition(", ")[0]
-    published = figures().get((dataset, conditional, model))
+    published = figures().get((name, conditional, model))
     finished = [r for r in runs if r["status"] == "finished"]
     if not finished:
         status = runs[0]["status"] if runs else NOTHING
