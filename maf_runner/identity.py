@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
+
+from maf_runner.errors import DataError
 
 # The scientific groups; all else (paths, device, threads, force, retry) is how, not what.
 SCIENTIFIC = ("dataset", "model", "trainer", "seed")
@@ -23,8 +26,23 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             left_out = OPERATIONAL.get(group, set())
             value = {k: v for k, v in value.items() if k not in left_out}
+            if group == "dataset" and "path" in value:
+                value["path"] = content_hash(Path(value["path"]))
         kept[group] = value
     return kept
+
+
+def content_hash(path: Path) -> str:
+    """What stands for a file in the settings: its content, wherever it lies.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); see dataset.path") from error
 
 
 def run_id(settings: dict[str, Any]) -> str:

@@ -63,6 +63,11 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         _name(f"{group}.name", settings[group]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
         settings["model"]["hidden"] = _widths(settings["dataset"], settings["model"]["size"])
+    if "path" in settings["dataset"]:
+        path = settings["dataset"]["path"]
+        if not isinstance(path, str) or not path:
+            raise UsageError(f"dataset.path must be a file, got {path!r}")
+        settings["dataset"]["path"] = str(Path(path).expanduser().absolute())
     for key, value in settings["paths"].items():
         if not isinstance(value, str) or not value:
             raise UsageError(f"paths.{key} must be a folder, got {value!r}")

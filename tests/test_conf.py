@@ -35,7 +35,8 @@ def composed(*overrides):
 )
 def test_every_file_composes_and_builds(group, option):
     added = "+" if group == "sweep" else ""
-    config = composed(f"{added}{group}={option}")
+    needs = ["dataset.path=table.csv"] if option == "file" else []
+    config = composed(f"{added}{group}={option}", *needs)
     settings = from_config(config)
     assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
     model = build("model", settings["model"], features=5, context=0)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -48,7 +49,10 @@ def in_a_shell(script, folder, **env):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where the commands leave their runs, one after another as in the README."""
-    return tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("readme")
+    rows = np.random.default_rng(0).normal(size=(300, 3))
+    np.savetxt(folder / "table.csv", rows, delimiter=",", header="a,b,c", comments="")
+    return folder
 
 
 @pytest.mark.parametrize("line", [c for c in COMMANDS if "RUN" not in c])

@@ -1,0 +1,288 @@
+"""Your own table: ``dataset=file dataset.path=table.csv``.
+
+Formats: ``.csv`` and ``.parquet`` (columns by name), ``.npy`` (an array [N, D]; columns are named
+0, 1, 2, ...), ``.npz`` and ``.h5``/``.hdf5`` (one array, or arrays named ``train``, ``validation``
+or ``val``, and ``test``; ``dataset.label=label`` takes the labels in ``train_labels`` and so on,
+or ``labels``).
+
+Steps: take the numeric columns, or those named; take the label column out; refuse values that are
+missing or not finite, or drop their rows; split, in a seeded shuffle, unless the file has splits
+of its own; fill the steps of the columns in ``dequantise`` with uniform noise of their own seed;
+standardise by mean and standard deviation of the training rows. Constant columns, duplicate rows
+and columns of whole numbers are reported: a density is infinite on them.
+
+Log-likelihoods are those of the standardised values. Nothing in a file is executed: pickled
+objects in it are refused.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.errors import DataError, suggestion
+
+log = logging.getLogger("maf_runner")
+SPLITS = ("train", "validation", "test")
+Tables = dict[str, pd.DataFrame]
+
+
+def load(
+    *,
+    paths: Paths,
+    path: str,
+    columns: list[Any] | None,
+    label: Any,
+    fractions: list[float],
+    seed: int,
+    standardise: bool,
+    missing: str,
+    dequantise: list[Any],
+) -> Splits:
+    """Load a table of your own.
+
+    Args:
+        paths: not used.
+        path: the file.
+        columns: names of the columns that are modelled; None for every numeric one.
+        label: name of the column with the class, for conditional models; None for none.
+        fractions: of the rows that train, validate and test; not used if the file has splits.
+        seed: of the shuffle before the split, and of the noise of ``dequantise``.
+        standardise: to mean 0 and standard deviation 1 of the training rows.
+        missing: ``refuse`` values that are missing or not finite, or ``drop`` their rows.
+        dequantise: names of columns of whole numbers that get noise from [0, 1).
+
+    Raises:
+        DataError: the file is missing, damaged or not a table of numbers.
+        ValueError: an argument that cannot be.
+    """
+    _check(fractions, seed, missing, standardise)
+    file = Path(path).expanduser()
+    tables = _read(file, with_labels=label is not None)
+    labels = {name: _take_label(table, label, file) for name, table in tables.items()}
+    chosen = _columns(next(iter(tables.values())), columns, file)
+    for name, table in tables.items():
+        lacking = [c for c in chosen if c not in table.columns]
+        if lacking:
+            raise DataError(f"{file}: the split {name} has no column {lacking[0]!r}")
+    arrays = {name: _numbers(table[chosen], file) for name, table in tables.items()}
+    arrays, labels = _finite(arrays, labels, chosen, missing, file)
+    if set(arrays) != set(SPLITS):
+        arrays, labels = _split(arrays["all"], labels["all"], fractions, seed)
+    for name in SPLITS:
+        if len(arrays[name]) == 0:
+            raise DataError(f"{file}: no row is left for the split {name}")
+    _report(arrays, chosen, dequantise, file)
+    rng = np.random.default_rng([seed, 1])
+    for name in SPLITS:
+        for column in dequantise:
+            if str(column) not in map(str, chosen):
+                names = [str(c) for c in chosen]
+                raise ValueError(f"dequantise names {column!r}{suggestion(str(column), names)}")
+            place = [str(c) for c in chosen].index(str(column))
+            arrays[name][:, place] += rng.random(len(arrays[name]))
+    if standardise:
+        mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
+        deviation[deviation == 0] = 1.0
+        arrays = {name: (array - mean) / deviation for name, array in arrays.items()}
+    classes, codes = _codes(labels)
+    train, validation, test = (Rows(arrays[n].astype(np.float32), codes[n]) for n in SPLITS)
+    return Splits(train, validation, test, recipe="raw", classes=classes)
+
+
+def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
+    ok = isinstance(fractions, list) and len(fractions) == 3
+    if not ok or not all(isinstance(f, (int, float)) and 0 < f < 1 for f in fractions):
+        raise ValueError(f"fractions must be three numbers between 0 and 1, got {fractions!r}")
+    if abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"fractions must sum to 1, got {fractions!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    if missing not in ("refuse", "drop"):
+        raise ValueError(f"missing must be refuse or drop, got {missing!r}")
+    if not isinstance(standardise, bool):
+        raise ValueError(f"standardise must be true or false, got {standardise!r}")
+
+
+def _read(file: Path, *, with_labels: bool) -> Tables:
+    """The table of a file as {"all": ...}, or its three splits by name."""
+    if not file.is_file():
+        raise DataError(f"{file.absolute()} not found (dataset.path)")
+    try:
+        if file.suffix == ".csv":
+            return {"all": pd.read_csv(file)}
+        if file.suffix == ".parquet":
+            return {"all": pd.read_parquet(file)}
+        if file.suffix == ".npy":
+            return {"all": _frame(np.load(file, allow_pickle=False))}
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as archive:
+                return _named(
+                    {name: archive[name] for name in archive.files}, with_labels=with_labels
+                )
+        if file.suffix in (".h5", ".hdf5"):
+            with h5py.File(file, "r") as store:
+                arrays = {n: d[()] for n, d in store.items() if isinstance(d, h5py.Dataset)}
+                return _named(arrays, with_labels=with_labels)
+    except ImportError as error:
+        raise DataError(f"{file}: reading it needs another package ({error})") from error
+    except Exception as error:  # each library has its own for a damaged file
+        raise DataError(f"{file} cannot be read as a table: {error}") from error
+    raise DataError(f"{file}: expected .csv, .parquet, .npy, .npz, .h5 or .hdf5")
+
+
+def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
+    if array.ndim != 2:
+        raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
+    frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
+    if labels is not None:
+        frame["label"] = labels
+    return frame
+
+
+def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
+    """Arrays of an archive as a table, or as three; labels as a column named label."""
+    if not with_labels:
+        arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
+    if "val" in arrays and "validation" not in arrays:
+        arrays["validation"] = arrays.pop("val")
+        if "val_labels" in arrays:
+            arrays["validation_labels"] = arrays.pop("val_labels")
+    if set(SPLITS) <= set(arrays):
+        return {name: _frame(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS}
+    data = {name: array for name, array in arrays.items() if array.ndim == 2}
+    if len(data) != 1:
+        raise ValueError(
+            f"expected arrays train, validation and test, or one table; found {sorted(arrays)}"
+        )
+    return {"all": _frame(next(iter(data.values())), arrays.get("labels"))}
+
+
+def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
+    if label is None:
+        return None
+    if str(label) not in table.columns:
+        names = [str(c) for c in table.columns]
+        raise DataError(
+            f"{file} has no column {label!r} (dataset.label){suggestion(str(label), names)}"
+        )
+    taken = table.pop(str(label))
+    if taken.isna().any():
+        raise DataError(f"{file}: the label is missing in {int(taken.isna().sum())} rows")
+    return taken
+
+
+def _columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list[str]:
+    if columns is None:
+        chosen = [str(c) for c in table.select_dtypes("number").columns]
+        left_out = [str(c) for c in table.columns if str(c) not in chosen]
+        if left_out:
+            log.info("%s: columns that are no numbers are left out: %s", file, ", ".join(left_out))
+        if not chosen:
+            raise DataError(f"{file} has no column of numbers")
+        return chosen
+    names = [str(c) for c in table.columns]
+    for column in columns:
+        if str(column) not in names:
+            near = suggestion(str(column), names)
+            raise DataError(f"{file} has no column {column!r} (dataset.columns){near}")
+    return [str(c) for c in columns]
+
+
+def _numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
+    try:
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: a column is not made of numbers ({error})") from error
+
+
+def _finite(
+    arrays: dict[str, NDArray[np.float64]],
+    labels: dict[str, pd.Series | None],
+    columns: list[str],
+    missing: str,
+    file: Path,
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, pd.Series | None]]:
+    for name, array in arrays.items():
+        good = np.isfinite(array)
+        if good.all():
+            continue
+        row, column = np.argwhere(~good)[0]
+        bad = int((~good.all(axis=1)).sum())
+        where = "" if name == "all" else f" of the split {name}"
+        text = (
+            f"{file}: {int((~good).sum())} values{where} are missing or not finite, in {bad} of "
+            f"{len(array)} rows; the first is in row {row} (from 0), column {columns[column]!r}"
+        )
+        if missing == "refuse":
+            raise DataError(
+                f"{text}. Mend the file, or dataset.missing=drop leaves these rows out"
+            )
+        log.warning("%s; these rows are left out", text)
+        keep = np.flatnonzero(good.all(axis=1))
+        arrays[name] = array[keep]
+        own = labels[name]
+        labels[name] = None if own is None else own.iloc[keep]
+    return arrays, labels
+
+
+def _split(
+    array: NDArray[np.float64], labels: pd.Series | None, fractions: list[float], seed: int
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, pd.Series | None]]:
+    order = np.random.default_rng([seed, 0]).permutation(len(array))
+    held_out = [round(f * len(array)) for f in fractions[1:]]
+    first = len(array) - sum(held_out)
+    parts = np.split(order, [first, first + held_out[0]])
+    return (
+        {name: array[part] for name, part in zip(SPLITS, parts, strict=True)},
+        {
+            name: None if labels is None else labels.iloc[part]
+            for name, part in zip(SPLITS, parts, strict=True)
+        },
+    )
+
+
+def _report(
+    arrays: dict[str, NDArray[np.float64]], columns: list[str], dequantise: list[Any], file: Path
+) -> None:
+    """Say what makes a density infinite or flatters a likelihood."""
+    train = arrays["train"]
+    constant = [c for c, flat in zip(columns, np.ptp(train, axis=0) == 0, strict=True) if flat]
+    if constant:
+        log.warning("%s: constant in the training rows: %s", file, ", ".join(constant))
+    noisy = {str(c) for c in dequantise}
+    whole = [
+        c
+        for c, w in zip(columns, (train == np.round(train)).all(axis=0), strict=True)
+        if w and c not in noisy and c not in constant
+    ]
+    if whole:
+        log.warning(
+            "%s: columns of whole numbers have no density; fill their steps with noise by "
+            "'dataset.dequantise=[%s]'",
+            file,
+            ",".join(whole),
+        )
+    rows = np.concatenate([arrays[name] for name in SPLITS])
+    copies = len(rows) - len(np.unique(rows, axis=0))
+    if copies:
+        log.warning("%s: %d of %d rows are copies of others", file, copies, len(rows))
+
+
+def _codes(
+    labels: dict[str, pd.Series | None],
+) -> tuple[int, dict[str, NDArray[np.int64] | None]]:
+    """Labels of any kind as 0, 1, 2, ... in sorted order, and how many there are."""
+    if labels["train"] is None:
+        return 0, dict.fromkeys(SPLITS)
+    labels = {name: labels[name] for name in SPLITS}
+    every = pd.concat(labels.values())
+    values, codes = np.unique(every.to_numpy(), return_inverse=True)
+    sizes = [len(own) for own in labels.values() if own is not None]
+    parts = np.split(codes.astype(np.int64), np.cumsum(sizes)[:-1])
+    return len(values), dict(zip(SPLITS, parts, strict=True))

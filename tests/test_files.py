@@ -1,0 +1,199 @@
+"""The user's own table, in every format, good and bad."""
+
+import json
+import logging
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from maf_runner.datasets.files import load
+from maf_runner.errors import DataError
+
+DEFAULTS = {
+    "columns": None,
+    "label": None,
+    "fractions": [0.8, 0.1, 0.1],
+    "seed": 0,
+    "standardise": True,
+    "missing": "refuse",
+    "dequantise": [],
+}
+
+
+def table(n=200):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "height": rng.normal(170, 10, n),
+            "weight": rng.normal(70, 5, n),
+            "kind": np.where(rng.random(n) < 0.5, "tall", "small"),
+        }
+    )
+
+
+def read(path, **changes):
+    return load(paths=None, path=str(path), **{**DEFAULTS, **changes})
+
+
+def saved(folder, suffix, frame=None):
+    frame = table() if frame is None else frame
+    path = folder / f"table{suffix}"
+    numbers = frame.select_dtypes("number").to_numpy()
+    if suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif suffix == ".npy":
+        np.save(path, numbers)
+    elif suffix == ".npz":
+        np.savez(path, data=numbers)
+    else:
+        with h5py.File(path, "w") as store:
+            store["data"] = numbers
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".h5"])
+def test_every_format_gives_the_same(tmp_path, suffix):
+    splits = read(saved(tmp_path, suffix))
+    assert splits.fingerprint == read(saved(tmp_path, ".csv")).fingerprint
+    assert [len(r) for r in (splits.train, splits.validation, splits.test)] == [160, 20, 20]
+    x = splits.train.x.astype(float)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-6)
+
+
+def test_standardisation_is_from_the_training_rows_and_the_split_loses_no_row(tmp_path):
+    path = saved(tmp_path, ".csv")
+    raw, scaled = read(path, standardise=False), read(path)
+    train = raw.train.x.astype(float)
+    expected = (raw.test.x - train.mean(axis=0)) / train.std(axis=0)
+    np.testing.assert_allclose(scaled.test.x, expected, atol=1e-5)
+    every = np.concatenate([raw.train.x, raw.validation.x, raw.test.x])
+    numbers = table().select_dtypes("number").to_numpy().astype(np.float32)
+    assert sorted(map(tuple, every)) == sorted(map(tuple, numbers))
+    assert read(path, seed=1).fingerprint != scaled.fingerprint
+
+
+def test_labels_and_columns_by_name(tmp_path):
+    splits = read(saved(tmp_path, ".csv"), columns=["weight"], label="kind")
+    assert splits.features == 1 and splits.classes == 2
+    every = np.concatenate([r.labels for r in (splits.train, splits.validation, splits.test)])
+    assert np.bincount(every).tolist() == table()["kind"].value_counts().sort_index().tolist()
+
+
+def test_splits_of_the_file_are_kept(tmp_path):
+    arrays = {n: np.random.default_rng(i).normal(size=(5 + i, 2)) for i, n in enumerate("abc")}
+    names = dict(zip(("train", "val", "test"), arrays.values(), strict=True))
+    labels = {f"{name}_labels": np.arange(len(array)) % 2 for name, array in names.items()}
+    np.savez(tmp_path / "x.npz", **names, **labels)
+    splits = read(tmp_path / "x.npz", standardise=False)
+    assert splits.features == 2 and splits.classes == 0
+    assert read(tmp_path / "x.npz", label="label").train.labels.tolist() == [0, 1, 0, 1, 0]
+    np.testing.assert_allclose(splits.validation.x, arrays["b"], rtol=1e-6)
+    assert [len(r) for r in (splits.train, splits.validation, splits.test)] == [5, 6, 7]
+
+
+def test_dequantise_fills_the_steps(tmp_path, caplog):
+    frame = table().assign(count=np.arange(200) % 7)
+    path = saved(tmp_path, ".csv", frame)
+    with caplog.at_level(logging.WARNING, logger="maf_runner"):
+        read(path)
+    logging.getLogger("maf_runner").propagate = True
+    filled = read(path, dequantise=["count"], standardise=False).train.x[:, 2]
+    assert set(np.floor(filled)) == set(range(7)) and len(set(filled)) == 160
+
+
+def test_what_flatters_a_likelihood_is_reported(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        "maf_runner.datasets.files.log.warning", lambda *a: said.append(a[0] % a[1:])
+    )
+    frame = table().assign(count=np.arange(200) % 7, always=3.5)
+    frame = pd.concat([frame, frame.iloc[:4]])
+    read(saved(tmp_path, ".csv", frame))
+    text = "\n".join(said)
+    assert "constant in the training rows: always" in text
+    assert "dataset.dequantise=[count]" in text
+    assert "4 of 204 rows are copies of others" in text
+
+
+def test_missing_values_are_refused_with_their_place_or_dropped(tmp_path):
+    frame = table()
+    frame.loc[7, "weight"] = np.nan
+    frame.loc[9, "height"] = np.inf
+    path = saved(tmp_path, ".csv", frame)
+    with pytest.raises(DataError, match=r"2 values are missing or not finite, in 2 of 200 rows; "):
+        read(path)
+    with pytest.raises(DataError, match=r"the first is in row 7 \(from 0\), column 'weight'"):
+        read(path)
+    splits = read(path, missing="drop", label="kind")
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 198
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"label": "knd"}, DataError, "no column 'knd' .*did you mean 'kind'"),
+        ({"columns": ["wieght"]}, DataError, "no column 'wieght' .*did you mean 'weight'"),
+        ({"columns": ["kind"]}, DataError, "not made of numbers"),
+        ({"dequantise": ["heigth"]}, ValueError, "did you mean 'height'"),
+        ({"fractions": [0.5, 0.5]}, ValueError, "fractions must be three numbers"),
+        ({"fractions": [0.5, 0.4, 0.2]}, ValueError, "must sum to 1"),
+        ({"missing": "guess"}, ValueError, "missing must be refuse or drop"),
+        ({"seed": -1}, ValueError, "seed must be"),
+    ],
+)
+def test_impossible_arguments(tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        read(saved(tmp_path, ".csv"), **changes)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    def refused(name, content, message):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read(path)
+
+    refused("none.csv", None, "none.csv not found")
+    refused("x.doc", b"hello", "expected .csv, .parquet")
+    refused("empty.csv", b"", "cannot be read as a table")
+    refused("words.csv", b"a,b\nx,y\n", "no column of numbers")
+    refused("bad.npy", b"\x93NUMPY rubbish", "cannot be read as a table")
+    refused("bad.h5", b"\x89HDF rubbish", "cannot be read as a table")
+    refused("bad.npz", b"PK rubbish", "cannot be read as a table")
+    np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    refused("objects.npy", None, "cannot be read as a table")
+    np.save(tmp_path / "flat.npy", np.zeros(5))
+    refused("flat.npy", None, "found an array of shape")
+    np.save(tmp_path / "tiny.npy", np.zeros((2, 2)))
+    refused("tiny.npy", None, "no row is left for the split")
+
+
+def test_run_is_identified_by_content(tmp_path, command):
+    saved(tmp_path, ".csv")
+    words = ["model=gaussian", "dataset=file", "dataset.name=people"]
+    first = command("maf-run", *words, "dataset.path=table.csv", check=0)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "table.csv").rename(tmp_path / "elsewhere" / "other.csv")
+    again = command("maf-run", *words, "dataset.path=elsewhere/other.csv", check=0)
+    assert "already there: Gaussian on people" in again.stderr and again.stdout == first.stdout
+    table(150).to_csv(tmp_path / "table.csv", index=False)
+    other = command("maf-run", *words, "dataset.path=table.csv", check=0)
+    assert other.stdout != first.stdout
+    record = json.loads(next((tmp_path / "results").rglob("record.json")).read_text())
+    assert record["settings"]["dataset"]["path"].startswith("sha256:")
+    assert "dataset.path" in command("maf-run", "dataset=file", check=2).stderr
+    gone = command("maf-run", "dataset=file", "dataset.path=gone.csv", check=3)
+    assert "gone.csv not found" in gone.stderr
+
+
+def test_partial_miniboone(raw_dir):
+    path = raw_dir / "miniboone" / "miniboone_partial.npz"
+    with np.load(path) as archive:
+        expected = {name: archive[name].shape for name in archive.files}
+    splits = read(path, standardise=False)
+    assert splits.test.x.shape == expected["test"] == (3648, 43)
+    assert splits.validation.x.shape == (3284, 43) and splits.train.x.shape == (15940, 43)
