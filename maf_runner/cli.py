@@ -19,14 +19,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from maf_runner import help
+from maf_runner import __version__, help
+from maf_runner.conf_path import CONF
 from maf_runner.errors import BusyError, DataError, Interrupted, UsageError, suggestion
 
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
 
-_package = Path(__file__).resolve().parent
-# In a wheel conf/ is inside the package, in a checkout beside it.
-CONF = _package / "conf" if (_package / "conf").is_dir() else _package.parent / "conf"
+USER_ERRORS = (UsageError, DataError, BusyError)
 _statuses: list[str] = []  # of the jobs of this process
 _errors: list[Exception] = []  # why jobs failed
 _in_sweep = False
@@ -37,18 +36,33 @@ def _task(config: DictConfig) -> float:
     """One job; returns the validation log-likelihood in nats, -inf where there is none."""
     global _in_sweep
     _in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    from maf_runner.run import run  # torch comes in here, not before
-
     try:
+        _check_choices()
+        from maf_runner.run import run  # torch comes in here, not before
+
         result = run(config)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
         _errors.append(error)
         if _in_sweep:
-            print(f"maf-run: {error}", file=sys.stderr)
+            print(f"maf-run {' '.join(HydraConfig.get().overrides.task)}:", file=sys.stderr)
+            _report(error)
         return -math.inf
     _statuses.append(result.status)
     print(result.folder.path)
     return result.score
+
+
+def _check_choices() -> None:
+    """Refuse choices of a group that Hydra lets pass, and names that belong to another option."""
+    hydra_config = HydraConfig.get()
+    for group in ("dataset", "model", "trainer"):
+        choice = hydra_config.runtime.choices.get(group)
+        named = [o for o in hydra_config.overrides.task if o.lstrip("+~").startswith(f"{group}=")]
+        if not isinstance(choice, str) or any(o.partition("=")[2][:1] in "[{" for o in named):
+            raise UsageError(f"{group} must name one option{suggestion('', _options(group))}")
+        for override in hydra_config.overrides.task:
+            if override.lstrip("+").startswith(f"{group}.name=") and choice != "file":
+                raise UsageError(f"{group}.name belongs to {group}={choice} and cannot be changed")
 
 
 def main() -> int:
@@ -56,6 +70,10 @@ def main() -> int:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help.text(CONF), end="")
         return DONE
+    if "--version" in sys.argv[1:]:
+        print(f"maf-run {__version__} (Hydra {hydra.__version__})")
+        return DONE
+    OmegaConf.register_new_resolver("absolute", _absolute, replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to Hydra's report
     try:
         _task()
@@ -67,6 +85,9 @@ def main() -> int:
     except (HydraException, OmegaConfBaseException) as error:
         print(f"maf-run: {_explained(str(error))}", file=sys.stderr)
         return USAGE
+    except OSError as error:  # Hydra's own folder for a sweep cannot be made
+        print(f"maf-run: {error}", file=sys.stderr)
+        return USAGE
     if _errors and not _in_sweep:
         return _report(_errors[0])
     if _errors or "failed" in _statuses:
@@ -74,13 +95,18 @@ def main() -> int:
     return DIVERGED if "diverged" in _statuses else DONE
 
 
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
 def _report(error: Exception) -> int:
-    codes = {UsageError: USAGE, DataError: DATA, BusyError: FAILED}
-    if type(error) not in codes:
+    if not isinstance(error, USER_ERRORS):
         traceback.print_exception(error)
         return FAILED
     print(f"maf-run: {error}", file=sys.stderr)
-    return codes[type(error)]
+    if isinstance(error, UsageError):
+        return USAGE
+    return DATA if isinstance(error, DataError) else FAILED
 
 
 def _explained(message: str) -> str:
@@ -91,7 +117,10 @@ def _explained(message: str) -> str:
         return f"there is no {group}={name}{suggestion(name, _options(group))}"
     key = re.search(r"Could not override '([^']+)'", message)
     if key:
-        return f"there is no setting {key[1]}{suggestion(key[1], _settings(key[1]))}"
+        if key[1] == "sweep":
+            return f"a sweep is added: +sweep=NAME{suggestion('', _options('sweep'))}"
+        known = [name for name in _settings(key[1]) if name != key[1]]
+        return f"there is no setting {key[1]} here{suggestion(key[1], known)}"
     return message
 
 

@@ -5,6 +5,10 @@ class UsageError(Exception):
     """A setting or an argument that cannot be: exit code 2."""
 
 
+class UnwritableError(UsageError):
+    """A results folder that cannot be written to."""
+
+
 class DataError(Exception):
     """A file or data missing or damaged: exit code 3.
 

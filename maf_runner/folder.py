@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from maf_runner import atomic
-from maf_runner.errors import BusyError
+from maf_runner.errors import BusyError, UnwritableError
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,21 @@ class RunFolder:
 
         Raises:
             BusyError: another process holds it.
+            UnwritableError: it cannot be written to.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
         holder = self.path / ".holder"
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout as error:
             raise BusyError(
                 f"{self.path} is in use by {_holder(holder)}: wait for it, or stop it"
+            ) from error
+        except OSError as error:
+            raise UnwritableError(
+                f"{self.path} cannot be written ({error.strerror}): choose another folder with "
+                "paths.results_dir=DIR"
             ) from error
         try:
             who = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -84,9 +90,21 @@ class RunFolder:
             lock.release()
 
     def discard(self) -> None:
-        """Remove the folder if it holds no result and no checkpoint."""
-        if not any(p.exists() for p in (self.record, self.last, self.best)):
+        """Remove the folder if there is nothing in it that could be missed."""
+        ours = {".lock", ".holder", self.log.name, self.config.name}
+        if {path.name for path in self.path.iterdir()} <= ours:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left half-written."""
+        for path in self.path.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove a result and everything that belongs to it; the log stays."""
+        for path in self.path.iterdir():
+            if path.suffix in (".json", ".csv", ".pt", ".npy", ".png"):
+                path.unlink()
 
 
 def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:

@@ -37,7 +37,7 @@ SETTINGS MOST OFTEN CHANGED
   trainer.max_epochs=100    stop there at the latest (null: no limit)
   seed=1                    initial weights and order of the batches
   device=cpu                auto, cpu, cuda, cuda:1
-  threads=1                 CPU threads (null: torch's own choice)
+  threads=1                 CPU threads (null: by the width of the network)
   force=true                train anew although a finished run is there
   retry=true                train anew although the last attempt failed or diverged
   paths.results_dir=DIR     where runs and tables go (default ./results)

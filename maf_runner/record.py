@@ -18,6 +18,7 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "conditional": bool,
     "seed": int,
     "settings": dict,
+    "data": dict,
 }
 
 
@@ -52,6 +53,9 @@ def read(path: Path) -> dict[str, Any]:
     for key, kind in REQUIRED.items():
         if not isinstance(record.get(key), kind):
             raise UnreadableRecordError(f"{path} has no valid {key!r}")
+    for group in ("dataset", "model", "trainer"):
+        if not isinstance(record["settings"].get(group), dict):
+            raise UnreadableRecordError(f"{path} has no valid settings.{group}")
     if record["status"] not in STATUSES:
         raise UnreadableRecordError(f"{path} has an unknown status {record['status']!r}")
     if record["status"] == "finished":

@@ -22,20 +22,23 @@ from tqdm import tqdm
 
 import maf_runner
 from maf_runner import atomic, record
+from maf_runner.conf_path import CONF
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.errors import DataError, UsageError
+from maf_runner.errors import DataError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
 from maf_runner.flows.base import Density, log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.identity import run_id, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
-from maf_runner.settings import build, from_config
+from maf_runner.settings import build, departures, from_config
 from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fast_products, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.loop import State, TensorRows
+from maf_runner.training.routing import WIDE
 
 log = logging.getLogger("maf_runner")
+THREADS = torch.get_num_threads()  # as torch chose it for this machine
 
 
 @dataclass(frozen=True)
@@ -71,23 +74,34 @@ def run(config: DictConfig) -> Result:
         settings = from_config(config)
         trainer: TrainerSettings = build("trainer", settings["trainer"])
         device = _device(settings["device"])
-        if settings["threads"] is not None:
-            torch.set_num_threads(settings["threads"])
+        width = _widest(settings["model"].get("hidden"))
+        # Threads of a narrow network would only wait for each other.
+        torch.set_num_threads(settings["threads"] or (1 if 0 < width < WIDE else THREADS))
         splits = load_splits(settings)
         model = _build_model(settings, splits, trainer, device)
         folder = run_folder(settings, run_id(settings))
-        widths = settings["model"].get("hidden", [])
-        with folder.held(), _log_file(folder.log), fast_products(max(widths, default=0)):
-            known = _known(folder, settings, splits)
-            if known is not None:
-                return Result(known, folder)
-            return _carry_out(settings, trainer, splits, model, folder, interrupts)
+        try:
+            with folder.held(), _log_file(folder.log), fast_products(width):
+                known = _known(folder, settings, splits)
+                if known is not None:
+                    return Result(known, folder)
+                return _carry_out(settings, trainer, splits, model, folder, interrupts)
+        except UnwritableError:
+            known = None if settings["force"] else _standing(folder, settings, splits)
+            if known is None:
+                raise
+            log.info("already there: %s", describe(known))
+            return Result(known, folder)
 
 
 def load_splits(settings: dict[str, Any]) -> Splits:
     """Load the dataset of resolved ``settings``."""
     paths = Paths(Path(settings["paths"]["raw_dir"]), Path(settings["paths"]["prepared_dir"]))
     splits: Splits = build("dataset", settings["dataset"], paths=paths)
+    for rows in (splits.train, splits.validation, splits.test):
+        if not np.isfinite(rows.x).all():
+            name = settings["dataset"]["name"]
+            raise DataError(f"{name}: the prepared rows hold values that are not finite")
     if settings["model"]["conditional"] and not splits.classes:
         name = settings["dataset"]["name"]
         raise UsageError(f"model.conditional=true needs labels, and dataset={name} has none")
@@ -114,10 +128,8 @@ def _carry_out(
     interrupts: Interrupts,
 ) -> Result:
     owner = {"run_id": run_id(settings), "fingerprint": splits.fingerprint}
-    checkpoint = Checkpoint(folder.last, owner)
-    if settings["force"]:
-        checkpoint.remove()
-        folder.best.unlink(missing_ok=True)
+    checkpoint = Checkpoint(folder.last, owner, complain=log.warning)
+    folder.sweep()
     atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
     title = f"{model.title}{' given the class' if model.context else ''}"
     title = f"{title} on {settings['dataset']['name']}"
@@ -144,8 +156,8 @@ def _carry_out(
             raise
         finally:
             reporter.close()
-            for complaint in checkpoint.complaints:
-                log.warning("%s; it was passed over", complaint)
+        if outcome.state.history:  # a kill may have come between checkpoint and history
+            _write_history(folder.history, outcome.state)
         if outcome.reason == "diverged":
             result = {"status": "diverged", "divergence": outcome.divergence}
             seconds = outcome.state.seconds
@@ -154,8 +166,6 @@ def _carry_out(
             result, per_row = _evaluate(model, splits, validation)
             atomic.write(folder.path / "test_nats.npy", lambda p: _save_array(p, per_row))
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
-            if model.features == 2:
-                _draw_density(folder.path / "density.png", title, model, splits)
             seconds = outcome.state.seconds + time.monotonic() - started
         finished = {**known, **result, **_ending(outcome), "seconds": seconds}
     except (DataError, UsageError):
@@ -172,6 +182,8 @@ def _carry_out(
     record.write(folder.record, finished)
     checkpoint.remove()
     done = record.read(folder.record)
+    if done["status"] == "finished" and model.features == 2:
+        _draw_density(folder.path / "density.png", title, model, splits)
     log.info("%s", describe(done))
     return Result(done, folder)
 
@@ -204,27 +216,40 @@ def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> Non
         pictures.density(
             path, splits.train.x, log_prob_function(model), title=title, name="training data"
         )
-    except UsageError as error:  # the extra is not installed; the run is as good without
+    except Exception as error:  # no extra installed, no disk left: the run is as good without
         log.warning("no picture of the density: %s", error)
 
 
-def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[str, Any] | None:
-    """The record of this very run, if there is one that stands."""
-    if not folder.record.exists():
-        return None
+def _standing(
+    folder: RunFolder, settings: dict[str, Any], splits: Splits
+) -> dict[str, Any] | None:
+    """The record in the folder if it is of this very run, on these very data."""
     try:
         found = record.read(folder.record)
-    except record.UnreadableRecordError as error:
-        log.warning("%s; it is made anew", error)
+    except record.UnreadableRecordError:
         return None
-    fingerprint = found.get("data", {}).get("fingerprint")
-    if fingerprint != splits.fingerprint:
-        aside = folder.record.with_name(f"record-{str(fingerprint)[:8]}.json")
+    this = run_id(settings), splits.fingerprint
+    return found if (found["run_id"], found["data"].get("fingerprint")) == this else None
+
+
+def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[str, Any] | None:
+    """The record that makes training needless; anything else in its place is put aside."""
+    if not folder.record.exists():
+        return None
+    found = _standing(folder, settings, splits)
+    if found is None:
+        aside = folder.path / f"record-put-aside-{time.time_ns()}.json"
         folder.record.replace(aside)
-        log.warning("the record here is of other data; kept as %s, training anew", aside.name)
+        log.warning(
+            "the record here is damaged, or of another run or other data; "
+            "kept as %s, training anew",
+            aside.name,
+        )
         return None
-    again = settings["force"] or (settings["retry"] and found["status"] != "finished")
-    if again:
+    if settings["force"]:
+        folder.clear()
+        return None
+    if settings["retry"] and found["status"] != "finished":
         folder.record.unlink()
         return None
     if found["status"] != "failed":
@@ -245,6 +270,7 @@ def _description(settings: dict[str, Any], splits: Splits, model: Density) -> di
         "parameters": model.parameter_count(),
         "seed": settings["seed"],
         "settings": scientific(settings),
+        "departures": departures(settings, CONF),
         "train_rows": len(splits.train),
         "validation_rows": len(splits.validation),
         "test_rows": len(splits.test),
@@ -316,6 +342,12 @@ def _tensors(rows: Rows, model: Density, device: torch.device) -> TensorRows:
     if not model.context or rows.labels is None:
         return TensorRows(x, None)
     return TensorRows(x, one_hot(torch.from_numpy(rows.labels), model.context).to(device))
+
+
+def _widest(hidden: Any) -> int:
+    """The widest hidden layer, 0 where there is none or the setting is not as it should be."""
+    widths = hidden if isinstance(hidden, list) else []
+    return max((w for w in widths if isinstance(w, int)), default=0)
 
 
 def _device(name: Any) -> torch.device:

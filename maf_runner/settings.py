@@ -18,12 +18,22 @@ RUNNER_KEYS = {
     "model": {"name", "conditional", "size", "paper_rate"},
     "trainer": {"name"},
 }
+ROOMS = {
+    "dataset": "maf_runner.datasets.",
+    "model": "maf_runner.flows.",
+    "trainer": "maf_runner.training.",
+}
 GROUPS = {
     "dataset": {"name"},
     "model": {"name", "conditional"},
     "trainer": {"name"},
     "paths": {"results_dir", "raw_dir", "prepared_dir"},
 }  # and what each must have
+FREE = {
+    "dataset": {"sizes", "activation", "degrees"},
+    "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
+    "trainer": {"max_epochs", "max_updates"},
+}
 TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry"}
 
 
@@ -50,9 +60,9 @@ def from_config(config: DictConfig) -> dict[str, Any]:
             raise UsageError(f"{group} must name an option of the group, got {settings[group]!r}")
         for key in needed - set(settings[group]):
             raise UsageError(f"the setting {group}.{key} is missing")
-    _require("seed", settings["seed"], "a whole number of at least 0", lowest=0)
+    _require("seed", settings["seed"], 0, 2**63 - 1)
     if settings["threads"] is not None:
-        _require("threads", settings["threads"], "a whole number of at least 1, or null", lowest=1)
+        _require("threads", settings["threads"], 1, 1024)
     for key in ("force", "retry"):
         if not isinstance(settings[key], bool):
             raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
@@ -94,27 +104,55 @@ def _name(key: str, value: Any) -> None:
         raise UsageError(f"{key} must be a plain name, got {value!r}")
 
 
-def _require(key: str, value: Any, expected: str, *, lowest: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-        raise UsageError(f"{key} must be {expected}, got {value!r}")
+def _require(key: str, value: Any, lowest: int, highest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise UsageError(f"{key} must be a whole number from {lowest} to {highest}, got {value!r}")
+
+
+def departures(settings: dict[str, Any], conf: Path) -> list[str]:
+    """Settings that differ from their preset's, as on the command line.
+
+    Those a search is over (widths, layers, class, seed) and those of a table of one's own are
+    not counted.
+    """
+    found = []
+    for group, free in FREE.items():
+        node = settings[group]
+        preset = conf / group / f"{node['name']}.yaml"
+        if not preset.is_file() or "path" in node:
+            continue
+        presets = OmegaConf.to_container(OmegaConf.load(preset))
+        assert isinstance(presets, dict)
+        for key, usual in presets.items():
+            if isinstance(usual, str) and usual.startswith("${"):
+                other, _, name = usual[2:-1].partition(".")
+                usual = settings[other][name]
+            if key not in free and node.get(key) != usual:
+                found.append(f"{group}.{key!s}={node.get(key)}")
+    return found
 
 
 def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) -> Any:
     """The class or function that ``node`` names under ``_target_``.
 
-    Only names inside ``maf_runner.`` are imported, and those that start with one of ``allow``.
+    Only what the group's own room defines is taken, and names that start with one of ``allow``.
 
     Raises:
         UsageError: no such name, or one that is not allowed.
     """
     name = node.get("_target_")
-    if not isinstance(name, str) or not name.startswith(("maf_runner.", *allow)):
-        raise UsageError(f"{group}._target_ must name something in maf_runner, got {name!r}")
+    room = ROOMS[group]
+    if not isinstance(name, str) or not name.startswith((room, *allow)):
+        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r}")
     module, _, attribute = name.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"{group}._target_: there is no {name!r}") from error
+    # What a module of ours has only imported is not ours to offer.
+    if not getattr(found, "__module__", "").startswith((room, *allow)) or not callable(found):
+        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r}")
+    return found
 
 
 def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) -> dict[str, Any]:

@@ -50,6 +50,13 @@ def load_with_record(
         )
         best = load(files.best, {"run_id": found["run_id"]})
         model.load_state_dict(best["model"])
-    except (DamagedCheckpointError, UsageError, KeyError, RuntimeError, TypeError) as error:
+    except (
+        DamagedCheckpointError,
+        UsageError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise DataError(f"{folder} cannot be loaded: {error}") from error
     return model.eval(), found

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from maf_runner.errors import UsageError
 from maf_runner.identity import run_id
-from maf_runner.settings import arguments, build, from_config, target
+from maf_runner.settings import arguments, build, departures, from_config, target
 from maf_runner.training import TrainerSettings
 
 CONF = ROOT / "conf"
@@ -63,7 +63,7 @@ def test_run_id_depends_on_science_alone():
         ("model.size=7", "model.size must be 0 to 1"),
         ("model.size=x", "model.size must be"),
         ("seed=-1", "seed must be a whole number"),
-        ("threads=0", "threads must be"),
+        ("threads=0", "threads must be a whole number from 1"),
         ("force=perhaps", "force must be true or false"),
         ("model.conditional=3", "model.conditional must be true or false"),
         ("+nonsense=1", "there is no setting 'nonsense'"),
@@ -81,8 +81,27 @@ def test_paths_become_absolute():
 
 
 def test_only_our_own_targets_are_built():
-    with pytest.raises(UsageError, match=r"must name something in maf_runner, got 'os\.system'"):
+    with pytest.raises(
+        UsageError, match=r"must name something in maf_runner\.flows, got 'os\.system'"
+    ):
         build("model", {"_target_": "os.system", "command": "true"})
+
+
+@pytest.mark.parametrize("name", ["base.torch", "base.cast", "made.MaskedLinear.x", "nothing.X"])
+def test_nor_what_our_modules_have_only_imported(name):
+    with pytest.raises(UsageError, match=r"model\._target_"):
+        build("model", {"_target_": f"maf_runner.flows.{name}"}, features=2, context=0)
+
+
+def test_departures_from_a_preset_are_known():
+    overrides = ["trainer.l2=0", "model.mask=full_context", "model.layers=3", "seed=4"]
+    settings = from_config(composed(*overrides, "dataset.alpha=0.1", "model.hidden=[3]"))
+    assert sorted(departures(settings, CONF)) == [
+        "dataset.alpha=0.1",
+        "model.mask=full_context",
+        "trainer.l2=0",
+    ]
+    assert departures(from_config(composed("model=made", "dataset=mnist")), CONF) == []
 
 
 def test_help_is_quick(tmp_path):

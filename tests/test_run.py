@@ -139,10 +139,18 @@ def test_sigusr1_saves_and_goes_on(tmp_path):
     ("words", "message"),
     [
         (["model=mfa"], "there is no model=mfa; did you mean 'maf'?"),
-        (["modle=maf"], "there is no setting modle; did you mean 'model'?"),
+        (["modle=maf"], "there is no setting modle here; did you mean 'model'?"),
         (["~seed"], "the setting seed is missing"),
         (["~paths.raw_dir"], "the setting paths.raw_dir is missing"),
-        (["dataset.name=../../up"], "dataset.name must be a plain name"),
+        (["dataset.alpha=0.7"], "alpha must be a number between 0 and 0.5"),
+        (["dataset.name=power"], "dataset.name belongs to dataset=digits and cannot be changed"),
+        (["dataset=file", "dataset.path=x", "dataset.name=../up"], "must be a plain name"),
+        (["model=[made,maf]"], "model must name one option; there are: conditional_maf"),
+        (["sweep=quick"], "a sweep is added: +sweep=NAME; there are: quick"),
+        (["model=gaussian", "model.mask=paper"], "there is no setting model.mask here"),
+        (["seed=99999999999999999999"], "seed must be a whole number from 0 to"),
+        (["model.hidden=100"], "hidden must list at least one width, as in [100,100], got 100"),
+        (["model=realnvp", "model.hidden=[0]"], "each width of hidden must be a whole number"),
         (["trainer.patiance=3"], "did you mean 'trainer.patience'?"),
         (["+model.layer=3"], "no setting model.layer; did you mean 'layers'?"),
         (["model.layers=0"], "layers must be a whole number of at least 1, got 0"),
@@ -162,6 +170,20 @@ def test_usage_errors(tmp_path, command, words, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_results_folder_that_cannot_be_written(tmp_path, command):
+    (tmp_path / "file").write_text("in the way")
+    result = command("maf-run", "model=gaussian", "paths.results_dir=file", check=2)
+    assert "choose another folder with paths.results_dir=DIR" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_odd_paths(tmp_path, command):
+    folder = tmp_path / "with space" / "und ümläut" / ("x" * 100)
+    folder.mkdir(parents=True)
+    result = command("maf-run", "model=gaussian", cwd=folder, check=0)
+    assert Path(result.stdout.strip()) == only_folder(folder)
 
 
 def test_missing_data_is_named_with_the_way_out(tmp_path, command):
@@ -220,16 +242,55 @@ def test_failed_job_leaves_its_traceback_and_a_record(tmp_path, command):
     assert records(tmp_path)[0]["status"] == "finished"
 
 
-def test_record_of_other_data_is_not_this_run(tmp_path, command):
+@pytest.mark.parametrize("damage", ["other data", "other run", "cut", "no data"])
+def test_a_record_that_is_not_of_this_run_is_put_aside(tmp_path, command, damage):
     command("maf-run", "model=gaussian", check=0)
     path = only_folder(tmp_path) / "record.json"
-    entry = json.loads(path.read_text())
-    entry["data"]["fingerprint"] = "0" * 64
-    path.write_text(json.dumps(entry))
+    good = path.read_text()
+    entry = json.loads(good)
+    if damage == "other data":
+        entry["data"]["fingerprint"] = "0" * 64
+    elif damage == "other run":
+        entry["run_id"] = "0" * 12
+    elif damage == "no data":
+        entry["data"] = None
+    bad = good[:200] if damage == "cut" else json.dumps(entry)
+    path.write_text(bad)
     result = command("maf-run", "model=gaussian", check=0)
-    assert "of other data" in result.stderr
-    assert path.with_name("record-00000000.json").exists()
-    assert records(tmp_path)[0]["data"]["fingerprint"] != "0" * 64
+    assert "training anew" in result.stderr
+    (aside,) = path.parent.glob("record-put-aside-*.json")
+    assert aside.read_text() == bad
+    assert same(json.loads(path.read_text()), json.loads(good))
+
+
+def test_forced_run_resumes_too(tmp_path, command):
+    """force=true gives up a finished run, not one that is under way."""
+    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100", "force=true")
+    command(*words, check=0)
+    before = records(tmp_path)[0]
+    command_line = [Path(sys.executable).parent / words[0], *words[1:]]
+    process = subprocess.Popen(command_line, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob("last.pt")):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert records(tmp_path) == []
+    assert "goes on after" in command(*words, check=0).stderr
+    assert same(records(tmp_path)[0], before)
+
+
+def test_a_picture_that_fails_costs_nothing(tmp_path, command):
+    code = (
+        "import sys, maf_runner.reporting.pictures as pictures\n"
+        "def broken(*a, **k): raise RuntimeError('no ink')\n"
+        "pictures.density = broken\n"
+        "from maf_runner.cli import main\n"
+        "sys.argv = ['maf-run', 'model=gaussian', 'dataset=toy/moons']\n"
+        "sys.exit(main())\n"
+    )
+    result = command("python", "-c", code, check=0)
+    assert "no picture of the density: no ink" in result.stderr
+    assert records(tmp_path)[0]["status"] == "finished"
 
 
 def test_two_processes_do_not_share_a_run(tmp_path, command):

@@ -18,7 +18,7 @@ def made_up(**changes):
         "model": "MADE",
         "conditional": False,
         "seed": 0,
-        "settings": {"trainer": {"name": "paper"}, "seed": 0},
+        "settings": {"trainer": {"name": "paper"}, "model": {}, "dataset": {}, "seed": 0},
         "test": {"log_likelihood": -1380.0, "error": 4.0},
         "validation": {"log_likelihood": -1370.0},
         "stop_reason": "patience",
@@ -55,7 +55,7 @@ def test_rows_are_the_papers_and_what_was_not_run_is_a_dash():
 def test_choice_is_by_validation_never_by_test():
     worse_on_test = made_up(
         run_id="b",
-        settings={"trainer": {"name": "paper"}, "seed": 1},
+        settings={"trainer": {"name": "paper"}, "model": {}, "dataset": {}, "seed": 1},
         test={"log_likelihood": -1500.0, "error": 4.0},
         validation={"log_likelihood": -1300.0},
     )
@@ -73,17 +73,32 @@ def test_marks():
 
 
 def test_other_trainers_are_rows_of_their_own():
-    tuned = made_up(run_id="b", settings={"trainer": {"name": "tuned"}, "seed": 0})
+    settings = {"trainer": {"name": "tuned"}, "model": {}, "dataset": {}, "seed": 0}
+    tuned = made_up(run_id="b", settings=settings)
     cells = comparison([made_up(), tuned])
     assert [c.model for c in cells][:3] == ["Gaussian", "MADE", "MADE MoG"]
     assert cell(cells, "MADE, tuned").published == cell(cells, "MADE").published
+
+
+def test_departures_from_the_paper_are_never_shown_as_the_paper():
+    other = made_up(run_id="b", departures=["trainer.l2=0", "model.mask=full_context"])
+    cells = comparison([made_up(), other])
+    assert cell(cells, "MADE").marks == ""
+    assert cell(cells, "MADE, model.mask=full_context, trainer.l2=0").ours
+    cells = comparison([made_up(departures=["dataset.alpha=0.1"])])
+    assert {c.dataset for c in cells} == {"mnist (alpha=0.1)"}
+    assert all(c.published is None for c in cells)
 
 
 def test_different_data_are_different_columns():
     """Likelihoods of other data, even of the same name, are not chosen from together."""
 
     def digits(alpha, nats):
-        settings = {"trainer": {"name": "paper"}, "dataset": {"name": "digits", "alpha": alpha}}
+        settings = {
+            "trainer": {"name": "paper"},
+            "model": {},
+            "dataset": {"name": "digits", "alpha": alpha},
+        }
         test = {"log_likelihood": nats, "error": 1.0}
         return made_up(run_id=str(alpha), dataset="digits", settings=settings, test=test)
 

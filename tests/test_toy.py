@@ -56,6 +56,15 @@ def test_checkerboard_is_uniform_over_its_dark_squares():
     assert splits.entropy == pytest.approx(math.log(8 * 4))
 
 
+def test_entropy_of_two_far_rings():
+    """Two rings that do not touch: the entropy of a ring and that of the choice."""
+    options = {"noise": 0.02, "factor": 2.0}
+    splits = load(paths=None, kind="circles", rows=9, held_out=9, seed=0, options=options)
+    across = 0.5 * math.log(2 * math.pi * math.e * 0.02**2)
+    expected = math.log(2) + across + 0.5 * (math.log(2 * math.pi) + math.log(4 * math.pi))
+    assert splits.entropy == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize("kind", TOYS)
 def test_seed_decides(kind):
     assert draw(kind, 10).fingerprint == draw(kind, 10).fingerprint
@@ -68,5 +77,7 @@ def test_impossible_arguments():
         load(paths=None, kind="spiral", rows=1, held_out=1, seed=0, options={})
     with pytest.raises(TypeError, match="wobble"):
         load(paths=None, kind="banana", rows=1, held_out=1, seed=0, options={"wobble": 1})
+    with pytest.raises(ValueError, match=r"options\.noise must be a number"):
+        load(paths=None, kind="moons", rows=1, held_out=1, seed=0, options={"noise": -3})
     with pytest.raises(ValueError, match="rows must be"):
         load(paths=None, kind="banana", rows=0, held_out=1, seed=0, options={})

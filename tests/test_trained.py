@@ -112,6 +112,10 @@ def test_images_by_class(runs, command, tmp_path):
         (["maf-score", "plane", "nan.npy"], 3, "not finite in 1 of 3 rows, first in row 1"),
         (["maf-score", "plane", "words.csv"], 3, "cannot be read as rows of numbers"),
         (["maf-score", "plane", "pickle.npy"], 3, "cannot be read as rows of numbers"),
+        (["maf-score", "plane", "empty.npy"], 3, "cannot be read as rows of numbers"),
+        (["maf-score", "plane", "none.csv"], 3, "has no rows"),
+        (["maf-score", "plane", "headless.csv"], 3, "its first line is numbers"),
+        (["maf-sample", "plane", "--seed", "-1"], 2, "--seed must be"),
         (["maf-score", "plane", "rows.txt"], 2, "must end in .npy or .csv"),
     ],
 )
@@ -119,6 +123,9 @@ def test_bad_input(runs, command, tmp_path, words, code, message):
     np.save(tmp_path / "wide.npy", np.zeros((3, 5)))
     np.save(tmp_path / "nan.npy", [[0, 0], [np.nan, 0], [0, 0]])
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "none.csv").write_text("a,b\n")
+    (tmp_path / "headless.csv").write_text("1.5,2\n3,4\n")
     (tmp_path / "words.csv").write_text("a,b\nx,y\n")
     before = set(os.listdir(tmp_path))  # noqa: PTH208
     program, run, *rest = words
@@ -165,7 +172,9 @@ def test_a_foreign_target_is_not_imported(runs, tmp_path):
     record = json.loads((folder / "record.json").read_text())
     record["settings"]["model"]["_target_"] = "os.system"
     (folder / "record.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match=r"must name something in maf_runner, got 'os\.system'"):
+    with pytest.raises(
+        DataError, match=r"must name something in maf_runner\.flows, got 'os\.system'"
+    ):
         maf_runner.load_run(folder)
 
 

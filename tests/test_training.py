@@ -162,7 +162,8 @@ def test_divergence_is_a_status_with_its_place(tmp_path):
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
-    checkpoint = Checkpoint(tmp_path / "last.pt", {"run_id": "x"})
+    complaints = []
+    checkpoint = Checkpoint(tmp_path / "last.pt", {"run_id": "x"}, complain=complaints.append)
     assert checkpoint.load() is None
     checkpoint.save({"update": 1})
     checkpoint.save({"update": 2})
@@ -170,7 +171,11 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     for cut in (0, 10, len(content) // 2, len(content) - 1):
         checkpoint.path.write_bytes(content[:cut])
         assert checkpoint.load()["update"] == 1
-        assert "last.pt cannot be read" in checkpoint.complaints[0]
+        assert "last.pt cannot be read" in complaints.pop()
+    checkpoint.save({"update": 4})
+    checkpoint.save({"incomplete": 5})
+    assert checkpoint.load(["update"])["update"] == 4
+    assert "it lacks update" in complaints.pop()
     assert Checkpoint(tmp_path / "last.pt", {"run_id": "y"}).load() is None
 
 

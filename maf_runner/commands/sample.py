@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
 def _work(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise UsageError(f"--n must be at least 1, got {options.n}")
+    if not 0 <= options.seed < 2**63:
+        raise UsageError(f"--seed must be a whole number of at least 0, got {options.seed}")
     for path in options.out or ():
         if path.suffix not in (".npy", ".csv", ".png"):
             raise UsageError(f"--out must end in .npy, .csv or .png, got {path}")
@@ -77,6 +79,11 @@ def _work(options: argparse.Namespace) -> None:
                     _space(image).to_unit(rows).astype(np.float32) if options.pixels else rows
                 )
                 _write(path, written, labels)
+        except UsageError as error:
+            if options.out:
+                raise
+            print(f"maf-sample: no picture: {error}", file=sys.stderr)
+            continue
         except OSError as error:
             raise DataError(f"{path} cannot be written ({error.strerror})") from error
         print(path)

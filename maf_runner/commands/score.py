@@ -41,6 +41,8 @@ def _work(options: argparse.Namespace) -> None:
             f"{options.file} must have {model.features} columns as the data of this run, "
             f"and has shape {list(rows.shape)}"
         )
+    if len(rows) == 0:
+        raise DataError(f"{options.file} has no rows")
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise DataError(
@@ -80,15 +82,17 @@ def _read(path: Path) -> NDArray[Any]:
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
         elif path.suffix == ".csv":
-            import pandas
+            from maf_runner.datasets.files import read_csv
 
-            rows = pandas.read_csv(path).drop(columns="label", errors="ignore").to_numpy()
+            rows = read_csv(path).drop(columns="label", errors="ignore").to_numpy()
         else:
             raise UsageError(f"FILE must end in .npy or .csv, got {path}")
         return np.asarray(rows, dtype=np.float64)
     except FileNotFoundError as error:
         raise DataError(f"{path} not found") from error
-    except (ValueError, OSError, TypeError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # each library has its own for a damaged file
         raise DataError(f"{path} cannot be read as rows of numbers: {error}") from error
 
 

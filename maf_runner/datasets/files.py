@@ -115,7 +115,7 @@ def _read(file: Path, *, with_labels: bool) -> Tables:
         raise DataError(f"{file.absolute()} not found (dataset.path)")
     try:
         if file.suffix == ".csv":
-            return {"all": pd.read_csv(file)}
+            return {"all": read_csv(file)}
         if file.suffix == ".parquet":
             return {"all": pd.read_parquet(file)}
         if file.suffix == ".npy":
@@ -134,6 +134,18 @@ def _read(file: Path, *, with_labels: bool) -> Tables:
     except Exception as error:  # each library has its own for a damaged file
         raise DataError(f"{file} cannot be read as a table: {error}") from error
     raise DataError(f"{file}: expected .csv, .parquet, .npy, .npz, .h5 or .hdf5")
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """Read a CSV with a header.
+
+    Raises:
+        ValueError: its first line is numbers, so that a row would be taken for the header.
+    """
+    table = pd.read_csv(file)
+    if pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
+        raise ValueError("its first line is numbers: put a line with names for the columns first")
+    return table
 
 
 def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:

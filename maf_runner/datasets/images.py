@@ -26,6 +26,10 @@ class LogitSpace:
     levels: int
     alpha: float
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < 0.5:
+            raise ValueError(f"alpha must be a number between 0 and 0.5, got {self.alpha!r}")
+
     def to_logits(self, unit: Array) -> Array:
         """Map values in [0, 1) to logits, in the dtype given."""
         squeezed = self.alpha + (1 - 2 * self.alpha) * unit

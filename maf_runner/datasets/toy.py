@@ -55,6 +55,13 @@ def load(
     for name, count in (("rows", rows), ("held_out", held_out)):
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
+    for name, value in options.items():
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not 0.001 <= value <= 100
+        ):
+            raise ValueError(f"options.{name} must be a number from 0.001 to 100, got {value!r}")
     toy = TOYS[kind]
     rng = np.random.default_rng(seed)
 
@@ -91,7 +98,8 @@ def _circles_entropy(*, noise: float, factor: float) -> float:
     """By quadrature over the radius; the mean over the angle is a Bessel function."""
     from scipy.special import i0e
 
-    r = np.linspace(0, 1 + 12 * noise, 20001)[1:]
+    end = max(1.0, factor) + 12 * noise
+    r = np.linspace(0, end, 1 + max(20000, round(50 * end / noise)))[1:]
     p = np.zeros_like(r)  # density in the plane at distance r from the centre
     for ring in (1.0, factor):
         z = r * ring / noise**2

@@ -6,12 +6,14 @@ Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of cont
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+SAMPLED_AT_ONCE = 10_000  # rows; more are drawn in parts, to bound the memory
 
 
 class Conditioned(nn.Module):
@@ -160,7 +162,12 @@ class Density(Conditioned):
             raise ValueError(f"n must be a number of rows, 0 or more, got {n!r}")
         noise = self.reference.new_zeros(n, self.features)
         self.check("samples", noise, context)
-        return self._sample(n, context, generator)
+        parts = []
+        for start in range(0, max(n, 1), SAMPLED_AT_ONCE):
+            part = slice(start, min(start + SAMPLED_AT_ONCE, n))
+            given = None if context is None else context[part]
+            parts.append(self._sample(part.stop - start, given, generator))
+        return torch.cat(parts)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
@@ -256,6 +263,13 @@ def positive(name: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     return value
+
+
+def widths(hidden: object) -> list[int]:
+    """Return the widths of hidden layers as a list, or raise ValueError."""
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
+        raise ValueError(f"hidden must list at least one width, as in [100,100], got {hidden!r}")
+    return [positive("each width of hidden", width) for width in hidden]
 
 
 def one_of(name: str, value: str, options: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Transform, positive
+from maf_runner.flows.base import Transform, widths
 from maf_runner.flows.made import ACTIVATIONS
 
 
@@ -36,7 +36,7 @@ class Coupling(Transform):
         copied, changed = (odd, even) if copy_odd else (even, odd)
         self.register_buffer("copied", copied, persistent=False)
         self.register_buffer("changed", changed, persistent=False)
-        sizes = [len(copied) + context, *hidden, len(changed)]
+        sizes = [len(copied) + context, *widths(hidden), len(changed)]
         self.log_scale = _Network(sizes, features + context, "tanh")
         self.shift = _Network(sizes, features + context, "relu")
 
@@ -73,10 +73,6 @@ class _Network(nn.Module):
 
     def __init__(self, sizes: Sequence[int], fan_in: int, activation: str) -> None:
         super().__init__()
-        if len(sizes) < 3:
-            raise ValueError("hidden must list at least one width, got none")
-        for width in sizes[1:-1]:
-            positive("hidden width", width)
         self.activation = activation
         self.layers = nn.ModuleList()
         for number, (inputs, outputs) in enumerate(pairwise(sizes)):

@@ -39,6 +39,9 @@ class Gaussian(Density):
             ValueError: a class without rows, or a covariance that is not positive definite.
         """
         self.check("x", x, context)
+        if context is not None and (context.sum(dim=0) == 0).any():
+            empty = int((context.sum(dim=0) == 0).nonzero()[0])
+            raise ValueError(f"class {empty} has no rows, so it has no Gaussian")
         for group, where in self._groups(x, context):
             rows = x[where].to(self.mean.dtype)
             mean = rows.mean(dim=0)

@@ -119,7 +119,7 @@ class MaskedNetwork(Conditioned):
         self.reverse = reverse
         self.activation = one_of("activation", activation, ACTIVATIONS)
         lowest = 0 if mask == "full_context" and context else 1
-        drawn = hidden_degrees(features, list(hidden), degrees=degrees, lowest=lowest)
+        drawn = hidden_degrees(features, hidden, degrees=degrees, lowest=lowest)
         chain = [input_degrees(features, reverse=reverse), *drawn]
         for number, layer in enumerate(chain):
             self.register_buffer(f"degrees_{number}", layer)

@@ -8,10 +8,12 @@ Hidden units are sorted by degree. The authors leave theirs in cyclic order; the
 are exchangeable, so this changes no model, and it makes the zeros of every mask contiguous.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from maf_runner.flows.base import one_of, positive
+from maf_runner.flows.base import one_of, widths
 
 DEGREES = ("sequential", "random")
 MASKS = ("paper", "full_context")
@@ -28,7 +30,7 @@ def input_degrees(features: int, *, reverse: bool) -> Tensor:
 
 
 def hidden_degrees(
-    features: int, hidden: list[int], *, degrees: str, lowest: int = 1
+    features: int, hidden: Sequence[int], *, degrees: str, lowest: int = 1
 ) -> list[Tensor]:
     """Degrees of the hidden units, one sorted tensor [H] a layer.
 
@@ -44,13 +46,10 @@ def hidden_degrees(
     [[1, 1, 1, 2, 2, 3, 3]]
     """
     one_of("degrees", degrees, DEGREES)
-    if isinstance(hidden, str) or not hidden:
-        raise ValueError(f"hidden must list at least one width, got {hidden!r}")
     top = features - 1
     floor = min(lowest, top)
     layers = []
-    for width in hidden:
-        positive("hidden width", width)
+    for width in widths(hidden):
         if degrees == "sequential":
             layer = torch.arange(width) % max(1, top - floor + 1) + floor
         else:

@@ -27,6 +27,6 @@ def find(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
         except record.UnreadableRecordError as error:
             complaints.append(f"left out: {error}")
             continue
-        key = entry["run_id"], str(entry.get("data", {}).get("fingerprint"))
+        key = entry["run_id"], str(entry["data"].get("fingerprint"))
         found.setdefault(key, entry)
     return list(found.values()), complaints

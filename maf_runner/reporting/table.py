@@ -74,6 +74,7 @@ def _column_names(records: Sequence[dict[str, Any]]) -> list[str]:
             s for s, r in zip(settings, records, strict=True) if r["dataset"] == entry["dataset"]
         ]
         apart = [f"{k}={v}" for k, v in own.items() if any(s.get(k) != v for s in namesakes)]
+        apart = apart or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
         labels.append(f"{entry['dataset']} ({' '.join(apart)})" if apart else entry["dataset"])
     return labels
 
@@ -82,7 +83,7 @@ def _cell(
     dataset: str, name: str, conditional: bool, row: str, runs: list[dict[str, Any]]
 ) -> Cell:
     model = row.partition(", ")[0]
-    published = figures().get((name, conditional, model))
+    published = figures().get((name, conditional, model)) if dataset == name else None
     finished = [r for r in runs if r["status"] == "finished"]
     if not finished:
         status = runs[0]["status"] if runs else NOTHING
@@ -114,8 +115,15 @@ def _validation(entry: dict[str, Any]) -> float:
 
 
 def _row(entry: dict[str, Any]) -> str:
-    trainer = entry["settings"].get("trainer", {}).get("name", "paper")
-    return entry["model"] if trainer == "paper" else f"{entry['model']}, {trainer}"
+    """Its name in the paper, with the trainer, and every setting that departs from its preset."""
+    trainer = entry["settings"]["trainer"].get("name", "paper")
+    others = [] if trainer == "paper" else [trainer]
+    others += [*_departures(entry, "model."), *_departures(entry, "trainer.")]
+    return ", ".join([entry["model"], *others])
+
+
+def _departures(entry: dict[str, Any], group: str) -> list[str]:
+    return [d for d in entry.get("departures", []) if d.startswith(group)]
 
 
 def _row_order(row: str) -> tuple[int, str]:

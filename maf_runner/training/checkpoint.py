@@ -1,5 +1,6 @@
 """The checkpoint of a run: everything needed to go on as if nothing had happened."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,20 @@ class Checkpoint:
     Args:
         path: the file; the one before has ``previous-`` in front of its name.
         owner: what the checkpoint must say of itself to be taken (run id, data fingerprint).
+        complain: told of each file that was passed over, and why.
     """
 
-    def __init__(self, path: Path, owner: dict[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        owner: dict[str, str],
+        *,
+        complain: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.path = path
         self.previous = path.with_name(f"previous-{path.name}")
         self.owner = owner
-        self.complaints: list[str] = []
+        self.complain = complain
 
     def save(self, state: dict[str, Any]) -> None:
         """Write ``state``."""
@@ -35,15 +43,18 @@ class Checkpoint:
             self.path.replace(self.previous)
         save(self.path, {**state, **self.owner})
 
-    def load(self) -> dict[str, Any] | None:
-        """The last state that can be read, or None; ``complaints`` says what was passed over."""
-        self.complaints = []
+    def load(self, needed: Iterable[str] = ()) -> dict[str, Any] | None:
+        """The last state that can be read and has all that is ``needed``, or None."""
         for path in (self.path, self.previous):
             if path.exists():
                 try:
-                    return load(path, self.owner)
+                    state = load(path, self.owner)
+                    lacking = sorted(set(needed) - set(state))
+                    if not lacking:
+                        return state
+                    self.complain(f"{path} is passed over: it lacks {', '.join(lacking)}")
                 except DamagedCheckpointError as error:
-                    self.complaints.append(str(error))
+                    self.complain(f"passed over: {error}")
         return None
 
     def remove(self) -> None:

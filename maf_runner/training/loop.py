@@ -203,7 +203,8 @@ def _divergence(
 
 
 def _resume(checkpoint: Checkpoint, model: Density, optimiser: PaperAdam) -> State | None:
-    saved: dict[str, Any] | None = checkpoint.load()
+    needed = (*vars(State()), "model", "optimiser", "generator")
+    saved: dict[str, Any] | None = checkpoint.load(needed)
     if saved is None:
         return None
     model.load_state_dict(saved["model"])
