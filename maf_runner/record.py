@@ -66,6 +66,35 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
+def describe(found: dict[str, Any]) -> str:
+    """One line that says what a run came to."""
+    given = " given the class" if found["conditional"] else ""
+    name = f"{found['model']}{given} on {found['dataset']}"
+    if found["status"] == "failed":
+        return f"{name}: failed, {found.get('error')} (retry=true tries again)"
+    if found["status"] == "diverged":
+        divergence = found.get("divergence") or {}
+        where = f"at update {divergence.get('update')}" if divergence else "on the test rows"
+        loss = divergence.get("last_finite_loss")
+        last = f", last finite loss {loss:.3f} nats" if loss is not None else ""
+        return f"{name}: diverged {where}{last} (a lower trainer.learning_rate may help)"
+    test = found["test"]
+    text = f"{name}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
+    if "bits_per_pixel" in test:
+        text += f", {test['bits_per_pixel']:.3f} ± {test['bits_per_pixel_error']:.3f} bits/pixel"
+    entropy = found["data"].get("entropy")
+    if entropy is not None:
+        text += f" (no model can beat {-entropy:.3f})"
+    if "accuracy" in test:
+        text += f", accuracy {100 * test['accuracy']:.2f} ± {100 * test['accuracy_error']:.2f} %"
+    if found["stop_reason"] == "closed_form":
+        return f"{text}; closed form"
+    return (
+        f"{text}; {found['epochs']} epochs, best {found['best_epoch']}, "
+        f"stopped by {found['stop_reason']}, {found['seconds']:.0f} s"
+    )
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None

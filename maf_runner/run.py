@@ -6,11 +6,8 @@ import io
 import logging
 import math
 import platform
-import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 import maf_runner
-from maf_runner import atomic, record
+from maf_runner import atomic, logs, record
 from maf_runner.conf_path import CONF
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, UnwritableError, UsageError
@@ -70,7 +66,7 @@ def run(config: DictConfig) -> Result:
         BusyError: another process is at this run.
         Interrupted: a signal came; the same command goes on from here.
     """
-    with _console(), Interrupts() as interrupts:
+    with logs.console(), Interrupts() as interrupts:
         settings = from_config(config)
         trainer: TrainerSettings = build("trainer", settings["trainer"])
         device = _device(settings["device"])
@@ -81,7 +77,7 @@ def run(config: DictConfig) -> Result:
         model = _build_model(settings, splits, trainer, device)
         folder = run_folder(settings, run_id(settings))
         try:
-            with folder.held(), _log_file(folder.log), fast_products(width):
+            with folder.held(), logs.to_file(folder.log), fast_products(width):
                 known = _known(folder, settings, splits)
                 if known is not None:
                     return Result(known, folder)
@@ -90,7 +86,7 @@ def run(config: DictConfig) -> Result:
             known = None if settings["force"] else _standing(folder, settings, splits)
             if known is None:
                 raise
-            log.info("already there: %s", describe(known))
+            log.info("already there: %s", record.describe(known))
             return Result(known, folder)
 
 
@@ -184,7 +180,7 @@ def _carry_out(
     done = record.read(folder.record)
     if done["status"] == "finished" and model.features == 2:
         _draw_density(folder.path / "density.png", title, model, splits)
-    log.info("%s", describe(done))
+    log.info("%s", record.describe(done))
     return Result(done, folder)
 
 
@@ -254,7 +250,7 @@ def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[
         return None
     if found["status"] != "failed":
         Checkpoint(folder.last, {}).remove()  # a kill may have come between record and removal
-    log.info("already there: %s", describe(found))
+    log.info("already there: %s", record.describe(found))
     return found
 
 
@@ -293,35 +289,6 @@ def _ending(outcome: Outcome) -> dict[str, Any]:
         "stop_reason": outcome.reason,
         "resumed": state.resumed,
     }
-
-
-def describe(found: dict[str, Any]) -> str:
-    """One line that says what a run came to."""
-    given = " given the class" if found["conditional"] else ""
-    name = f"{found['model']}{given} on {found['dataset']}"
-    if found["status"] == "failed":
-        return f"{name}: failed, {found.get('error')} (retry=true tries again)"
-    if found["status"] == "diverged":
-        divergence = found.get("divergence") or {}
-        where = f"at update {divergence.get('update')}" if divergence else "on the test rows"
-        loss = divergence.get("last_finite_loss")
-        last = f", last finite loss {loss:.3f} nats" if loss is not None else ""
-        return f"{name}: diverged {where}{last} (a lower trainer.learning_rate may help)"
-    test = found["test"]
-    text = f"{name}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
-    if "bits_per_pixel" in test:
-        text += f", {test['bits_per_pixel']:.3f} ± {test['bits_per_pixel_error']:.3f} bits/pixel"
-    entropy = found["data"].get("entropy")
-    if entropy is not None:
-        text += f" (no model can beat {-entropy:.3f})"
-    if "accuracy" in test:
-        text += f", accuracy {100 * test['accuracy']:.2f} ± {100 * test['accuracy_error']:.2f} %"
-    if found["stop_reason"] == "closed_form":
-        return f"{text}; closed form"
-    return (
-        f"{text}; {found['epochs']} epochs, best {found['best_epoch']}, "
-        f"stopped by {found['stop_reason']}, {found['seconds']:.0f} s"
-    )
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -378,40 +345,3 @@ def _write_history(path: Path, state: State) -> None:
 def _save_array(path: Path, array: np.ndarray) -> None:
     with path.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-class _BarHandler(logging.Handler):
-    """Prints above a progress bar, to standard error."""
-
-    def emit(self, entry: logging.LogRecord) -> None:
-        if entry.exc_info is None or entry.levelno < logging.ERROR:
-            tqdm.write(self.format(entry), file=sys.stderr)
-        else:
-            tqdm.write(entry.getMessage(), file=sys.stderr)
-
-
-@contextmanager
-def _console() -> Iterator[None]:
-    with _handler(_BarHandler(), "%(message)s"):
-        yield
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    with _handler(
-        logging.FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"
-    ):
-        yield
-
-
-@contextmanager
-def _handler(handler: logging.Handler, form: str) -> Iterator[None]:
-    handler.setFormatter(logging.Formatter(form))
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()

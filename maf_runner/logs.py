@@ -1,0 +1,50 @@
+"""Where what the program says goes: to the screen, past the progress bar, and to the run's log."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+log = logging.getLogger("maf_runner")
+
+
+class _BarHandler(logging.Handler):
+    """Prints above a progress bar, to standard error."""
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        if entry.exc_info is None or entry.levelno < logging.ERROR:
+            tqdm.write(self.format(entry), file=sys.stderr)
+        else:
+            tqdm.write(entry.getMessage(), file=sys.stderr)
+
+
+@contextmanager
+def console() -> Iterator[None]:
+    """Print what is said to standard error while this is open."""
+    with _handler(_BarHandler(), "%(message)s"):
+        yield
+
+
+@contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Append what is said to a file while this is open."""
+    with _handler(
+        logging.FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"
+    ):
+        yield
+
+
+@contextmanager
+def _handler(handler: logging.Handler, form: str) -> Iterator[None]:
+    handler.setFormatter(logging.Formatter(form))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
