@@ -3,6 +3,10 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
@@ -23,6 +27,17 @@ def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_array(path: Path, array: "np.ndarray") -> None:
+    """Replace ``path`` by an npy file of ``array``, which holds no objects."""
+    import numpy as np
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # given a name, numpy would add an ending to it
+            np.save(file, array, allow_pickle=False)
+
+    write(path, save)
 
 
 def _sync(path: Path) -> None:

@@ -101,9 +101,10 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove a result and everything that belongs to it; the log stays."""
+        """Remove a result and what belongs to it; the log stays, and records put aside."""
         for path in self.path.iterdir():
-            if path.suffix in (".json", ".csv", ".pt", ".npy", ".png"):
+            aside = path.name.startswith("record-put-aside")
+            if path.suffix in (".json", ".csv", ".pt", ".npy", ".png") and not aside:
                 path.unlink()
 
 

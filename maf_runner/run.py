@@ -152,15 +152,13 @@ def _carry_out(
             raise
         finally:
             reporter.close()
-        if outcome.state.history:  # a kill may have come between checkpoint and history
-            _write_history(folder.history, outcome.state)
         if outcome.reason == "diverged":
             result = {"status": "diverged", "divergence": outcome.divergence}
             seconds = outcome.state.seconds
         else:
             started = time.monotonic()
             result, per_row = _evaluate(model, splits, validation)
-            atomic.write(folder.path / "test_nats.npy", lambda p: _save_array(p, per_row))
+            atomic.write_array(folder.path / "test_nats.npy", per_row)
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
             seconds = outcome.state.seconds + time.monotonic() - started
         finished = {**known, **result, **_ending(outcome), "seconds": seconds}
@@ -340,8 +338,3 @@ def _write_history(path: Path, state: State) -> None:
     writer.writeheader()
     writer.writerows(state.history)
     atomic.write(path, text.getvalue())
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)

@@ -95,12 +95,7 @@ def _space(image: Any) -> LogitSpace:
 
 def _write(path: Path, rows: NDArray[Any], labels: Any) -> None:
     if path.suffix == ".npy":
-
-        def save(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.save(file, rows, allow_pickle=False)
-
-        atomic.write(path, save)
+        atomic.write_array(path, rows)
         return
     header = [f"x{i + 1}" for i in range(rows.shape[1])]
     lines = [",".join(map(repr, row)) for row in rows.tolist()]

@@ -78,20 +78,18 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _read(path: Path) -> NDArray[Any]:
+    if path.suffix not in (".npy", ".csv"):
+        raise UsageError(f"FILE must end in .npy or .csv, got {path}")
     try:
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
-        elif path.suffix == ".csv":
+        else:
             from maf_runner.datasets.files import read_csv
 
             rows = read_csv(path).drop(columns="label", errors="ignore").to_numpy()
-        else:
-            raise UsageError(f"FILE must end in .npy or .csv, got {path}")
         return np.asarray(rows, dtype=np.float64)
     except FileNotFoundError as error:
         raise DataError(f"{path} not found") from error
-    except UsageError:
-        raise
     except Exception as error:  # each library has its own for a damaged file
         raise DataError(f"{path} cannot be read as rows of numbers: {error}") from error
 

@@ -78,6 +78,13 @@ class MAF(Flow):
         context: C; 0 for none.
     """
 
+    name = "MAF"
+
+    @staticmethod
+    def layer(made: Transform) -> Transform:
+        """How a MADE stands in the flow."""
+        return made
+
     def __init__(
         self,
         features: int,
@@ -99,9 +106,10 @@ class MAF(Flow):
             mask=mask,
             context=context,
         )
-        transforms = _with_batch_norm(mades) if batch_norm else mades
+        steps = map(self.layer, mades)
+        transforms = _with_batch_norm(steps) if batch_norm else steps
         super().__init__(transforms, StandardNormal(features), context)
-        self.title = f"MAF ({layers})"
+        self.title = f"{self.name} ({layers})"
 
 
 class MAFMoG(Flow):
@@ -145,7 +153,7 @@ class MAFMoG(Flow):
         self.title = f"MAF MoG ({layers})"
 
 
-class IAF(Flow):
+class IAF(MAF):
     """Inverse autoregressive flow (Kingma et al. 2016) as a density estimator.
 
     MAF with each of its MADEs used backwards: sampling is one pass, and a density takes a step
@@ -154,33 +162,12 @@ class IAF(Flow):
     Args: as `MAF`.
     """
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        layers: int,
-        hidden: Sequence[int],
-        activation: str,
-        degrees: str,
-        mask: str,
-        batch_norm: bool = True,
-        context: int = 0,
-    ) -> None:
-        mades = map(
-            Inverse,
-            _mades(
-                features,
-                layers,
-                hidden=hidden,
-                activation=activation,
-                degrees=degrees,
-                mask=mask,
-                context=context,
-            ),
-        )
-        transforms = _with_batch_norm(mades) if batch_norm else mades
-        super().__init__(transforms, StandardNormal(features), context)
-        self.title = f"IAF ({layers})"
+    name = "IAF"
+
+    @staticmethod
+    def layer(made: Transform) -> Transform:
+        """A MADE, backwards."""
+        return Inverse(made)
 
 
 class RealNVP(Flow):

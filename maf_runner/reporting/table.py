@@ -67,7 +67,7 @@ def _column_names(records: Sequence[dict[str, Any]]) -> list[str]:
 
     Runs on data made by different settings are never in one column.
     """
-    settings = [_flat(r["settings"].get("dataset", {})) for r in records]
+    settings = [_flat(r["settings"]["dataset"]) for r in records]
     labels = []
     for entry, own in zip(records, settings, strict=True):
         namesakes = [
@@ -91,7 +91,7 @@ def _cell(
     best = max(finished, key=_validation)
     test = best["test"]
     marks = ""
-    if published is not None and best.get("data", {}).get("recipe") != "authors":
+    if published is not None and best["data"].get("recipe") != "authors":
         marks += "*"
     if best.get("stop_reason") in ("max_epochs", "max_updates"):
         marks += "†"
@@ -196,12 +196,11 @@ def _figure(figure: Figure) -> str:
 
 
 def _latex(body: str, notes: list[str]) -> str:
-    symbols = {"±": r"$\pm$", "Δ/σ": r"$\Delta/\sigma$", "–": "--", "†": r"$\dagger$"}
-    symbols |= {"‡": r"$\ddagger$", "*": r"$^*$", "&": r"\&"}
-    for plain, command in symbols.items():
-        if plain != "&":
-            body = body.replace(plain, command)
-        notes = [note.replace(plain, command).replace("_", r"\_") for note in notes]
+    """Signs as commands; the notes are comments and stay as they are."""
+    signs = {"±": r"$\pm$", "Δ/σ": r"$\Delta/\sigma$", "–": "--", "†": r"$\dagger$"}
+    signs |= {"‡": r"$\ddagger$", "*": r"$^*$"}
+    for sign, command in signs.items():
+        body = body.replace(sign, command)
     return body + "\n% " + "\n% ".join(notes) + "\n"
 
 

@@ -170,9 +170,9 @@ def fit(
                 state.best_validation = nats
                 state.best_epoch = state.epoch
                 state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            on_validation(state)  # before the checkpoint, so that a kill between loses nothing
             save()
             progress.validated(state)
-            on_validation(state)
             interrupts.raise_if_stopped()
     # The batch-norm statistics in it were computed with these very parameters.
     model.load_state_dict(state.best)  # type: ignore[arg-type]

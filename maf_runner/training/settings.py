@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from maf_runner.flows.base import positive
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
@@ -31,11 +33,11 @@ class TrainerSettings:
             _number("betas", beta, at_least=0, below=1)
         _number("epsilon", self.epsilon, above=0)
         _number("l2", self.l2, at_least=0)
-        _whole("batch_size", self.batch_size)
-        _whole("patience", self.patience)
+        positive("batch_size", self.batch_size)
+        positive("patience", self.patience)
         for name in ("max_epochs", "max_updates"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name))
+                positive(name, getattr(self, name))
 
 
 def _number(
@@ -56,8 +58,3 @@ def _number(
         raise ValueError(
             f"{name} must be a number {' and '.join(filter(None, limits))}, got {value!r}"
         )
-
-
-def _whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
