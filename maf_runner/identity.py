@@ -52,5 +52,10 @@ def run_id(settings: dict[str, Any]) -> str:
     >>> run_id(one) == run_id({**one, "device": "cuda"}) != run_id({**one, "seed": 1})
     True
     """
-    canonical = json.dumps(scientific(settings), sort_keys=True, separators=(",", ":"))
+    return digest(scientific(settings))
+
+
+def digest(science: dict[str, Any]) -> str:
+    """The run id of settings that `scientific` has picked out already."""
+    canonical = json.dumps(science, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -66,10 +66,15 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
+def title(found: dict[str, Any]) -> str:
+    """Which model on which data."""
+    given = " given the class" if found["conditional"] else ""
+    return f"{found['model']}{given} on {found['dataset']}"
+
+
 def describe(found: dict[str, Any]) -> str:
     """One line that says what a run came to."""
-    given = " given the class" if found["conditional"] else ""
-    name = f"{found['model']}{given} on {found['dataset']}"
+    name = title(found)
     if found["status"] == "failed":
         return f"{name}: failed, {found.get('error')} (retry=true tries again)"
     if found["status"] == "diverged":

@@ -24,7 +24,7 @@ from maf_runner.errors import DataError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
 from maf_runner.flows.base import Density, log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
-from maf_runner.identity import run_id, scientific
+from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, departures, from_config
@@ -75,15 +75,16 @@ def run(config: DictConfig) -> Result:
         torch.set_num_threads(settings["threads"] or (1 if 0 < width < WIDE else THREADS))
         splits = load_splits(settings)
         model = _build_model(settings, splits, trainer, device)
-        folder = run_folder(settings, run_id(settings))
+        about = _description(settings, splits, model)
+        folder = run_folder(settings, about["run_id"])
         try:
             with folder.held(), logs.to_file(folder.log), fast_products(width):
-                known = _known(folder, settings, splits)
+                known = _known(folder, settings, about)
                 if known is not None:
                     return Result(known, folder)
-                return _carry_out(settings, trainer, splits, model, folder, interrupts)
+                return _carry_out(settings, about, trainer, splits, model, folder, interrupts)
         except UnwritableError:
-            known = None if settings["force"] else _standing(folder, settings, splits)
+            known = None if settings["force"] else _standing(folder, about)
             if known is None:
                 raise
             log.info("already there: %s", record.describe(known))
@@ -117,19 +118,18 @@ def _build_model(
 
 def _carry_out(
     settings: dict[str, Any],
+    about: dict[str, Any],
     trainer: TrainerSettings,
     splits: Splits,
     model: Density,
     folder: RunFolder,
     interrupts: Interrupts,
 ) -> Result:
-    owner = {"run_id": run_id(settings), "fingerprint": splits.fingerprint}
+    owner = {"run_id": about["run_id"], "fingerprint": about["data"]["fingerprint"]}
     checkpoint = Checkpoint(folder.last, owner, complain=log.warning)
     folder.sweep()
     atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
-    title = f"{model.title}{' given the class' if model.context else ''}"
-    title = f"{title} on {settings['dataset']['name']}"
-    known = _description(settings, splits, model)
+    title = record.title(about)
     reporter = Reporter(title, trainer.patience)
     try:
         device = model.reference.device
@@ -161,7 +161,7 @@ def _carry_out(
             atomic.write_array(folder.path / "test_nats.npy", per_row)
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
             seconds = outcome.state.seconds + time.monotonic() - started
-        finished = {**known, **result, **_ending(outcome), "seconds": seconds}
+        finished = {**about, **result, **_ending(outcome), "seconds": seconds}
     except (DataError, UsageError):
         folder.discard()
         raise
@@ -171,7 +171,7 @@ def _carry_out(
             "status": "failed",
             "error": "".join(traceback.format_exception_only(error)).strip(),
         }
-        record.write(folder.record, {**known, **failure})
+        record.write(folder.record, {**about, **failure})
         raise
     record.write(folder.record, finished)
     checkpoint.remove()
@@ -214,23 +214,24 @@ def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> Non
         log.warning("no picture of the density: %s", error)
 
 
-def _standing(
-    folder: RunFolder, settings: dict[str, Any], splits: Splits
-) -> dict[str, Any] | None:
+def _standing(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any] | None:
     """The record in the folder if it is of this very run, on these very data."""
     try:
         found = record.read(folder.record)
     except record.UnreadableRecordError:
         return None
-    this = run_id(settings), splits.fingerprint
-    return found if (found["run_id"], found["data"].get("fingerprint")) == this else None
+    same_run = found["run_id"] == about["run_id"]
+    same_data = found["data"].get("fingerprint") == about["data"]["fingerprint"]
+    return found if same_run and same_data else None
 
 
-def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[str, Any] | None:
+def _known(
+    folder: RunFolder, settings: dict[str, Any], about: dict[str, Any]
+) -> dict[str, Any] | None:
     """The record that makes training needless; anything else in its place is put aside."""
     if not folder.record.exists():
         return None
-    found = _standing(folder, settings, splits)
+    found = _standing(folder, about)
     if found is None:
         aside = folder.path / f"record-put-aside-{time.time_ns()}.json"
         folder.record.replace(aside)
@@ -253,9 +254,10 @@ def _known(folder: RunFolder, settings: dict[str, Any], splits: Splits) -> dict[
 
 
 def _description(settings: dict[str, Any], splits: Splits, model: Density) -> dict[str, Any]:
-    """What is known of a run before it is trained."""
+    """What is known of a run before it is trained: the first part of its record."""
+    science = scientific(settings)
     return {
-        "run_id": run_id(settings),
+        "run_id": digest(science),
         "dataset": settings["dataset"]["name"],
         "model": model.title,
         "conditional": settings["model"]["conditional"],
@@ -263,7 +265,7 @@ def _description(settings: dict[str, Any], splits: Splits, model: Density) -> di
         "context": model.context,
         "parameters": model.parameter_count(),
         "seed": settings["seed"],
-        "settings": scientific(settings),
+        "settings": science,
         "departures": departures(settings, CONF),
         "train_rows": len(splits.train),
         "validation_rows": len(splits.validation),

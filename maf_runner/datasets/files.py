@@ -64,6 +64,8 @@ def load(
     _check(fractions, seed, missing, standardise)
     file = Path(path).expanduser()
     tables = _read(file, with_labels=label is not None)
+    for table in tables.values():
+        table.columns = table.columns.map(str)
     labels = {name: _take_label(table, label, file) for name, table in tables.items()}
     chosen = _columns(next(iter(tables.values())), columns, file)
     for name, table in tables.items():
@@ -78,14 +80,13 @@ def load(
         if len(arrays[name]) == 0:
             raise DataError(f"{file}: no row is left for the split {name}")
     _report(arrays, chosen, dequantise, file)
+    for column in map(str, dequantise):
+        if column not in chosen:
+            raise ValueError(f"dequantise names {column!r}{suggestion(column, chosen)}")
     rng = np.random.default_rng([seed, 1])
     for name in SPLITS:
-        for column in dequantise:
-            if str(column) not in map(str, chosen):
-                names = [str(c) for c in chosen]
-                raise ValueError(f"dequantise names {column!r}{suggestion(str(column), names)}")
-            place = [str(c) for c in chosen].index(str(column))
-            arrays[name][:, place] += rng.random(len(arrays[name]))
+        for column in map(str, dequantise):
+            arrays[name][:, chosen.index(column)] += rng.random(len(arrays[name]))
     if standardise:
         mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
         deviation[deviation == 0] = 1.0
@@ -178,11 +179,7 @@ def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
 def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
     if label is None:
         return None
-    if str(label) not in table.columns:
-        names = [str(c) for c in table.columns]
-        raise DataError(
-            f"{file} has no column {label!r} (dataset.label){suggestion(str(label), names)}"
-        )
+    _need(str(label), table, "dataset.label", file)
     taken = table.pop(str(label))
     if taken.isna().any():
         raise DataError(f"{file}: the label is missing in {int(taken.isna().sum())} rows")
@@ -191,19 +188,22 @@ def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None
 
 def _columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list[str]:
     if columns is None:
-        chosen = [str(c) for c in table.select_dtypes("number").columns]
-        left_out = [str(c) for c in table.columns if str(c) not in chosen]
+        chosen = list(table.select_dtypes("number").columns)
+        left_out = [c for c in table.columns if c not in chosen]
         if left_out:
             log.info("%s: columns that are no numbers are left out: %s", file, ", ".join(left_out))
         if not chosen:
             raise DataError(f"{file} has no column of numbers")
         return chosen
-    names = [str(c) for c in table.columns]
     for column in columns:
-        if str(column) not in names:
-            near = suggestion(str(column), names)
-            raise DataError(f"{file} has no column {column!r} (dataset.columns){near}")
+        _need(str(column), table, "dataset.columns", file)
     return [str(c) for c in columns]
+
+
+def _need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:
+    if column not in table.columns:
+        near = suggestion(column, list(table.columns))
+        raise DataError(f"{file} has no column {column!r} ({setting}){near}")
 
 
 def _numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
