@@ -22,11 +22,16 @@ def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
             content(temporary)
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(finished: Path, path: Path) -> None:
+    """Give a finished file the name ``path``, in the same folder, in one such step."""
+    _sync(finished)
+    finished.replace(path)
+    _sync(path.parent)
 
 
 def write_array(path: Path, array: "np.ndarray") -> None:
