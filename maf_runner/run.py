@@ -273,6 +273,7 @@ def _description(settings: dict[str, Any], splits: Splits, model: Density) -> di
         "data": {
             "fingerprint": splits.fingerprint,
             "recipe": splits.recipe,
+            "sources": splits.sources,
             "image": None if splits.image is None else dataclasses.asdict(splits.image),
             "entropy": splits.entropy,
         },

@@ -30,7 +30,7 @@ GROUPS = {
     "paths": {"results_dir", "raw_dir", "prepared_dir"},
 }  # and what each must have
 FREE = {
-    "dataset": {"sizes", "activation", "degrees"},
+    "dataset": {"sizes", "activation", "degrees", "download"},
     "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
     "trainer": {"max_epochs", "max_updates"},
 }

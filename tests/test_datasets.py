@@ -2,18 +2,21 @@
 
 import gzip
 import hashlib
+import pickle
 
 import numpy as np
 import pytest
 
-from maf_runner.datasets import digits, mnist
+from maf_runner.datasets import digits, mnist, store
 from maf_runner.datasets.base import Paths
 from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.sources import find
 from maf_runner.errors import DataError
 from maf_runner.evaluation import mean_and_error
 
 
-def bytes_of(name, shape):
+def bytes_of(name, shape=None):
+    shape = shape or mnist.IDX[name]
     header = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
     return header + bytes(int(np.prod(shape)))
 
@@ -57,29 +60,51 @@ def test_logit_space_and_its_jacobian():
     np.testing.assert_allclose(space.bits_per_pixel(uniform, x), 8, rtol=1e-6)
 
 
-def test_mnist_is_the_authors(raw_dir):
-    splits = mnist.load(paths=Paths(raw=raw_dir, prepared=raw_dir), alpha=1e-6)
-    for rows, count, mean in (
-        (splits.train, 50000, -4.944777530),
-        (splits.validation, 10000, -4.964256197),
-        (splits.test, 10000, -4.926746537),
+def test_mnist_is_the_authors(raw_dir, tmp_path):
+    paths = Paths(raw=raw_dir, prepared=tmp_path)
+    splits = mnist.load(paths=paths, alpha=1e-6, download=False)
+    for rows, count, mean in zip(
+        (splits.train, splits.validation, splits.test),
+        mnist.RECIPE.rows,
+        mnist.RECIPE.means["authors"],
+        strict=True,
     ):
         assert rows.x.shape == (count, 784)
         assert rows.x.mean(dtype=float) == pytest.approx(mean, abs=1e-7)
     assert splits.train.x[0, :2].tolist() == pytest.approx([-6.5250874, -5.5917302], abs=1e-6)
     assert splits.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert splits.recipe == "authors" and set(splits.sources) == set(mnist.IDX)
     constant = splits.image.bits_per_pixel(np.zeros(10000), splits.test.x).mean()
     assert constant == pytest.approx(-0.502224, abs=1e-6)
+    again = mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
+    assert again.fingerprint == splits.fingerprint  # as prepared, without the raw files
+
+
+def test_mnist_from_the_authors_pickle_is_the_same(raw_dir, tmp_path):
+    """Their pickle holds the pictures over 256 in float32, and was written by Python 2."""
+    with find(raw_dir, "mnist", dict.fromkeys(mnist.IDX, 1 << 26)) as files:
+        pictures, labels, test, test_labels = (mnist.read_idx(files, name) for name in mnist.IDX)
+        expected = mnist.from_idx(files, alpha=1e-6)
+    parts = (pictures[:50000], labels[:50000]), (pictures[50000:], labels[50000:])
+    content = [
+        ((x.reshape(-1, 784) / 256).astype(np.float32), y.astype(np.int64))
+        for x, y in (*parts, (test, test_labels))
+    ]
+    (tmp_path / "mnist").mkdir()
+    with gzip.open(tmp_path / "mnist" / "mnist.pkl.gz", "wb", compresslevel=1) as file:
+        pickle.dump(tuple(content), file, protocol=2)
+    splits = store.make(mnist.RECIPE, tmp_path, alpha=1e-6)
+    assert splits.fingerprint == expected.fingerprint and list(splits.sources) == ["mnist.pkl"]
 
 
 def test_mnist_dequantised_to_the_last_bit(raw_dir):
     """Before the logit every operation is exact IEEE arithmetic, so a hash is portable."""
-    folder = raw_dir / "mnist"
-    pictures = mnist.read_idx(folder, "train-images-idx3-ubyte", (60000, 28, 28))
-    test = mnist.read_idx(folder, "t10k-images-idx3-ubyte", (10000, 28, 28))
+    with find(raw_dir, "mnist", dict.fromkeys(mnist.IDX, 1 << 26)) as files:
+        pictures = mnist.read_idx(files, "train-images-idx3-ubyte")
+        test = mnist.read_idx(files, "t10k-images-idx3-ubyte")
     rng = np.random.RandomState(42)
     hashes = [
-        hashlib.sha256(mnist.dequantise(pixels, rng).tobytes()).hexdigest()
+        hashlib.sha256(mnist.dequantise(mnist.scaled(pixels), rng).tobytes()).hexdigest()
         for pixels in (pictures[:50000], pictures[50000:], test)
     ]
     assert hashes == [
@@ -89,30 +114,47 @@ def test_mnist_dequantised_to_the_last_bit(raw_dir):
     ]
 
 
+LABELS = "t10k-labels-idx1-ubyte"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda good: None, "not found; looked in"),
         (lambda good: b"not gzip", "is damaged"),
         (lambda good: gzip.compress(good)[:-20], "is damaged"),
-        (lambda good: gzip.compress(good[:-1]), "should hold 40,008 bytes|should hold"),
-        (lambda good: gzip.compress(good + b"x"), "and holds more"),
+        (lambda good: gzip.compress(good[:-1]), "should hold 10,008 bytes .* holds 10,007"),
+        (lambda good: gzip.compress(good + b"x"), "holds 10,009"),
+        (lambda good: gzip.compress(bytes(100_000)), "more than the 20,000 bytes"),
         (lambda good: gzip.compress(b"\x00\x00\x09\x01" + good[4:]), "its header should be"),
         (lambda good: gzip.compress(b""), "its header should be"),
     ],
 )
 def test_damaged_idx_files_are_named(tmp_path, damage, message):
-    content = damage(bytes_of("labels", (10000,)))
-    if content is not None:
-        (tmp_path / "labels.gz").write_bytes(content)
-    with pytest.raises(DataError, match=message) as error:
-        mnist.read_idx(tmp_path, "labels", (10000,))
-    assert "labels" in str(error.value) and "paths.raw_dir=DIR" in str(error.value)
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / f"{LABELS}.gz").write_bytes(damage(bytes_of(LABELS)))
+    with (
+        find(tmp_path, "mnist", {LABELS: 20_000}) as files,
+        pytest.raises(DataError, match=rf"{LABELS}.*{message}"),
+    ):
+        mnist.read_idx(files, LABELS)
 
 
-def test_idx_files_packed_or_not(tmp_path):
-    (tmp_path / "labels").write_bytes(bytes_of("labels", (5, 2)))
-    assert mnist.read_idx(tmp_path, "labels", (5, 2)).shape == (5, 2)
+def test_idx_files_packed_or_not_and_in_folders(tmp_path):
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "MNIST" / "raw" / LABELS).write_bytes(bytes_of(LABELS))
+    with find(tmp_path, "mnist", {LABELS: 20_000}) as files:
+        assert mnist.read_idx(files, LABELS).shape == (10000,)
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path):
+    with pytest.raises(DataError) as error:
+        mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
+    for words in ("looked in", "maf-data fetch mnist", "dataset.download=true", "raw_dir=DIR"):
+        assert words in str(error.value)
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / LABELS).write_bytes(bytes_of(LABELS))
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte, .* not found"):
+        mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
 
 
 def test_error_bar_is_two_standard_errors():

@@ -1,7 +1,7 @@
 """What every dataset gives: three splits of rows, ready for a density model."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -36,10 +36,12 @@ class Splits:
 
     Attributes:
         recipe: ``authors`` (the very arrays the paper's authors trained on), ``raw`` (made from
-            the raw files by the same steps) or ``redrawn`` (a random part of it is ours).
+            raw files, as nearly by the same steps as is known) or ``redrawn`` (a random part of
+            it is ours).
         classes: how many classes the labels have; 0 without labels.
         image: how the rows were made from pixels; None where they are no images.
         entropy: of the true density, in nats, where it is known.
+        sources: SHA-256 of the files it was made from.
     """
 
     train: Rows
@@ -49,6 +51,7 @@ class Splits:
     classes: int = 0
     image: LogitSpace | None = None
     entropy: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
 
     @property
     def features(self) -> int:

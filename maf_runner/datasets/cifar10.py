@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 colour pictures of ten kinds of things, 32x32.
 
 Source: ``cifar-10-python.tar.gz`` of Krizhevsky (no licence stated; cite Krizhevsky 2009,
-"Learning Multiple Layers of Features from Tiny Images"), in ``<raw_dir>/cifar10/``: the archive
-(gz, xz, bz2 or plain tar) or its six members.
+"Learning Multiple Layers of Features from Tiny Images"): that archive, any other tar or zip of
+its six members, the members themselves, or those in the authors' archive.
 
 Recipe of the authors: of the 50,000 training pictures the first 45,000 train and the last 5,000
 validate; the 10,000 test pictures test; 3072 features, the red plane before green and blue.
@@ -19,49 +19,52 @@ These are the very pictures and the very noise of the authors, so the recipe is 
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.datasets import pickles
+from maf_runner.datasets import pickles, store
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.datasets.images import LogitSpace
-from maf_runner.datasets.members import read_members
+from maf_runner.datasets.fetch import Download
+from maf_runner.datasets.images import LogitSpace, float32_in_chunks
+from maf_runner.datasets.recipe import MB, Recipe, Variant
+from maf_runner.datasets.sources import Files
 from maf_runner.errors import DataError
 
-HOW = (
-    "Put cifar-10-python.tar.gz there (from https://www.cs.toronto.edu/~kriz/cifar.html), or say "
-    "where it is with paths.raw_dir=DIR or MAF_RUNNER_RAW_DIR=DIR, where DIR/cifar10 holds it."
-)
 MEMBERS = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 VALIDATION = 5000
 
 
-def load(*, paths: Paths, alpha: float) -> Splits:
-    """Load CIFAR-10 from its pickles; takes about 5 GB of memory while it is made.
+def load(*, paths: Paths, alpha: float, download: bool) -> Splits:
+    """Load CIFAR-10.
 
     Args:
-        paths: the files are in ``paths.raw / "cifar10"``.
+        paths: where its files may be.
         alpha: how far from 0 and 1 the logit is kept.
+        download: get the archive if there is nothing.
 
     Raises:
-        DataError: a file is missing or is not what it should be.
+        DataError: nothing there, or not as it should be.
     """
-    folder = paths.raw / "cifar10"
-    contents = read_members(folder, MEMBERS, limit=64 << 20, dataset="CIFAR-10", how=HOW)
-    batches = [_batch(name, contents.pop(name)) for name in MEMBERS]
+    return store.load(RECIPE, paths, download=download, alpha=alpha)
+
+
+def from_batches(files: Files, *, alpha: float) -> Splits:
+    """From the six pickles; takes about 2 GB of memory."""
+    batches = [read_batch(files, name) for name in MEMBERS]
     pictures = np.concatenate([data for data, _ in batches[:-1]])
     labels = np.concatenate([labels for _, labels in batches[:-1]])
     space = LogitSpace((3, 32, 32), levels=256, alpha=alpha)
     rng = np.random.RandomState(42)
+    end = len(pictures) - VALIDATION
 
     def rows(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Rows:
-        return Rows(space.to_logits(dequantise(pixels, rng)), labels)
+        x = float32_in_chunks(pixels, lambda part: space.to_logits(dequantise(part, rng)))
+        return Rows(x, labels)
 
-    train = rows(pictures[:-VALIDATION], labels[:-VALIDATION])
-    mirrored = train.x.reshape(-1, 3, 32, 32)[..., ::-1].reshape(len(train), -1)
-    assert train.labels is not None
+    train = rows(pictures[:end], labels[:end])
+    mirrored = train.x.reshape(-1, 3, 32, 32)[..., ::-1].reshape(end, -1)
     return Splits(
-        train=Rows(np.concatenate([train.x, mirrored]), np.concatenate([train.labels] * 2)),
-        validation=rows(pictures[-VALIDATION:], labels[-VALIDATION:]),
+        train=Rows(np.concatenate([train.x, mirrored]), np.concatenate([labels[:end]] * 2)),
+        validation=rows(pictures[end:], labels[end:]),
         test=rows(*batches[-1]),
-        recipe="authors",
+        recipe="",
         classes=10,
         image=space,
     )
@@ -75,8 +78,14 @@ def dequantise(pixels: NDArray[np.uint8], rng: np.random.RandomState) -> NDArray
     return noise
 
 
-def _batch(name: str, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    value = pickles.load(content, f"CIFAR-10: {name}")
+def read_batch(files: Files, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures [10000, 3072] and labels [10000] of one of the pickles.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    where = files.names(name)[0]
+    value = pickles.load(files.read(name), where)
     data = value.get(b"data") if isinstance(value, dict) else None
     labels = value.get(b"labels") if isinstance(value, dict) else None
     if (
@@ -88,7 +97,27 @@ def _batch(name: str, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int
         or not all(isinstance(y, int) and 0 <= y < 10 for y in labels)
     ):
         raise DataError(
-            f"CIFAR-10: {name} should hold bytes of shape [10000, 3072] and as many labels from "
-            f"0 to 9. {HOW}"
+            f"{where} should hold bytes of shape [10000, 3072] and as many labels from 0 to 9"
         )
     return data, np.array(labels, dtype=np.int64)
+
+
+RECIPE = Recipe(
+    name="cifar10",
+    version=1,
+    features=3072,
+    rows=(90000, 5000, 10000),
+    variants=(Variant("authors", dict.fromkeys(MEMBERS, 64 * MB), from_batches),),
+    downloads=(
+        Download(
+            path="cifar10/cifar-10-python.tar.gz",
+            urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            checksum="md5:c58f30108f718f92721af3b95e74349a",
+            size=170498071,
+        ),
+    ),
+    manual="cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
+    licence="none stated",
+    cite="Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images",
+    means={"authors": (-0.097890240, -0.099516171, -0.083229445)},
+)

@@ -4,12 +4,14 @@ Pixels of L grey levels get uniform noise, are scaled to [0, 1) and go through
 logit(alpha + (1 - 2 alpha) x). Models see logits; bits per pixel are counted for the pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+CHUNK = 5000  # pictures that are worked on at a time
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,14 @@ class LogitSpace:
         """Bits for each pixel value [N] of the pictures ``logits`` [N, D], from nats [N]."""
         nats = self.log_prob_of_unit(log_prob, logits)
         return -nats / (logits.shape[1] * np.log(2)) + np.log2(self.levels)
+
+
+def float32_in_chunks(
+    pictures: NDArray[np.generic], steps: Callable[..., Array]
+) -> NDArray[np.float32]:
+    """``steps`` applied to pictures [N, D], some at a time: what lies between takes no memory."""
+    x = np.empty(pictures.shape, dtype=np.float32)
+    for start in range(0, len(x), CHUNK):
+        part = slice(start, start + CHUNK)
+        x[part] = steps(pictures[part])
+    return x

@@ -1,8 +1,8 @@
 """MNIST: 70,000 pictures of handwritten digits, 28x28.
 
 Source: the four idx files of LeCun, Cortes & Burges (no licence stated; cite LeCun et al. 1998,
-"Gradient-based learning applied to document recognition"), packed (.gz) or not, in
-``<raw_dir>/mnist/``.
+"Gradient-based learning applied to document recognition"), packed (.gz) or not; or
+``mnist.pkl.gz`` of the authors' archive, which holds the same pictures, already cut in three.
 
 Recipe of the authors: the first 50,000 training pictures train, the last 10,000 validate, the
 10,000 test pictures test; 784 features. Pixels / 256 as float32, plus noise / 256, then the logit
@@ -15,87 +15,164 @@ The idx files hold the pictures in the order of the authors' ``mnist.pkl.gz``, s
 very arrays they trained on, and the recipe is called ``authors``.
 """
 
-import gzip
-import zlib
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.datasets import pickles, store
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.fetch import Download
+from maf_runner.datasets.images import LogitSpace, float32_in_chunks
+from maf_runner.datasets.recipe import MB, Recipe, Variant
+from maf_runner.datasets.sources import Files
 from maf_runner.errors import DataError
 
-HOW = (
-    "Put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
-    "t10k-labels-idx1-ubyte.gz there (any MNIST mirror has them), or say where they are with "
-    "paths.raw_dir=DIR or MAF_RUNNER_RAW_DIR=DIR, where DIR/mnist holds the files."
-)
+PICKLE = "mnist.pkl"
+IDX = {
+    "train-images-idx3-ubyte": (60000, 28, 28),
+    "train-labels-idx1-ubyte": (60000,),
+    "t10k-images-idx3-ubyte": (10000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10000,),
+}
+Unit = NDArray[np.float32]
 
 
-def load(*, paths: Paths, alpha: float) -> Splits:
-    """Load MNIST from its idx files.
+def load(*, paths: Paths, alpha: float, download: bool) -> Splits:
+    """Load MNIST.
 
     Args:
-        paths: the files are in ``paths.raw / "mnist"``.
+        paths: where its files may be.
         alpha: how far from 0 and 1 the logit is kept.
+        download: get the idx files if there is nothing.
 
     Raises:
-        DataError: a file is missing or is not what it should be.
+        DataError: nothing there, or not as it should be.
     """
-    folder = paths.raw / "mnist"
-    pictures = read_idx(folder, "train-images-idx3-ubyte", (60000, 28, 28))
-    labels = read_idx(folder, "train-labels-idx1-ubyte", (60000,))
-    test = read_idx(folder, "t10k-images-idx3-ubyte", (10000, 28, 28))
-    test_labels = read_idx(folder, "t10k-labels-idx1-ubyte", (10000,))
-    space = LogitSpace((28, 28), levels=256, alpha=alpha)
-    rng = np.random.RandomState(42)
+    return store.load(RECIPE, paths, download=download, alpha=alpha)
 
-    def rows(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Rows:
-        x = space.to_logits(dequantise(pixels, rng)).astype(np.float32)
-        return Rows(x, labels.astype(np.int64))
 
-    return Splits(
-        train=rows(pictures[:50000], labels[:50000]),
-        validation=rows(pictures[50000:], labels[50000:]),
-        test=rows(test, test_labels),
-        recipe="authors",
-        classes=10,
-        image=space,
+def from_idx(files: Files, *, alpha: float) -> Splits:
+    """From the four idx files."""
+    pictures, labels, test, test_labels = (read_idx(files, name) for name in IDX)
+    parts = [(pictures[:50000], labels[:50000]), (pictures[50000:], labels[50000:])]
+    return recipe(
+        [(scaled(x), y.astype(np.int64)) for x, y in [*parts, (test, test_labels)]], alpha
     )
 
 
-def dequantise(pixels: NDArray[np.uint8], rng: np.random.RandomState) -> NDArray[np.float64]:
-    """Flatten pictures [N, 28, 28] and fill the steps between grey levels with noise: [N, 784]."""
-    flat = pixels.reshape(len(pixels), -1)
-    return flat.astype(np.float32) / np.float32(256) + rng.rand(*flat.shape) / 256
+def from_pickle(files: Files, *, alpha: float) -> Splits:
+    """From the authors' pickle: three pairs of pictures [N, 784], over 256, and labels [N]."""
+    name = files.names(PICKLE)[0]
+    content = pickles.load(files.read(PICKLE), name)
+    try:
+        parts = [
+            (np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.int64)) for x, y in content
+        ]
+        counts = list(zip((50000, 10000, 10000), parts, strict=True))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} should hold three pairs of pictures and labels") from error
+    for count, (x, y) in counts:
+        right = x.shape == (count, 784) and y.shape == (count,)
+        if not right or not ((x >= 0) & (x < 1)).all() or not ((y >= 0) & (y < 10)).all():
+            raise DataError(
+                f"{name} should hold {count:,} pictures of 784 pixels in [0, 1) with labels from "
+                f"0 to 9, and holds {list(x.shape)} with labels {list(y.shape)}"
+            )
+    return recipe(parts, alpha)
 
 
-def read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Read one idx file of bytes, packed or not.
+def recipe(parts: list[tuple[Unit, NDArray[np.int64]]], alpha: float) -> Splits:
+    """The authors' steps on pictures in [0, 1) and labels of the three splits."""
+    space = LogitSpace((28, 28), levels=256, alpha=alpha)
+    rng = np.random.RandomState(42)
+
+    def rows(unit: Unit, labels: NDArray[np.int64]) -> Rows:
+        x = float32_in_chunks(unit, lambda part: space.to_logits(dequantise(part, rng)))
+        return Rows(x, labels)
+
+    train, validation, test = (rows(*part) for part in parts)
+    return Splits(train, validation, test, recipe="", classes=10, image=space)
+
+
+def scaled(pixels: NDArray[np.uint8]) -> Unit:
+    """Flatten pictures [N, 28, 28] and divide them by 256, as they are in the authors' pickle."""
+    return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(256)
+
+
+def dequantise(unit: Unit, rng: np.random.RandomState) -> NDArray[np.float64]:
+    """Fill the steps between the grey levels of pictures [N, 784] with noise."""
+    return unit + rng.rand(*unit.shape) / 256
+
+
+def read_idx(files: Files, name: str) -> NDArray[np.uint8]:
+    """Read one idx file of bytes.
 
     Raises:
-        DataError: missing, cut short, not an idx file, or of another shape than ``shape``.
+        DataError: cut short, not an idx file, or of another shape than it should be.
     """
-    candidates = [folder / f"{name}.gz", folder / name]
-    path = next((p for p in candidates if p.is_file()), None)
-    if path is None:
-        raise DataError(f"MNIST: {name}.gz not found; looked in {folder}. {HOW}")
-    size = 4 + 4 * len(shape) + int(np.prod(shape))
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"MNIST: {path} is damaged ({error}). Get it anew. {HOW}") from error
+    shape = IDX[name]
+    content = files.read(name)
     header = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    where = files.names(name)[0]
     if content[: len(header)] != header:
         raise DataError(
-            f"MNIST: {path} is not the file expected: its header should be that of an idx file of "
-            f"bytes of shape {list(shape)}, and is {content[: len(header)].hex(' ')}. {HOW}"
+            f"{where} is not the file expected: its header should be that of an idx file of "
+            f"bytes of shape {list(shape)}, and is {content[: len(header)].hex(' ')}"
         )
+    size = len(header) + int(np.prod(shape))
     if len(content) != size:
-        found = "more" if len(content) > size else f"{len(content):,}"
         raise DataError(
-            f"MNIST: {path} should hold {size:,} bytes (unpacked) and holds {found}. {HOW}"
+            f"{where} should hold {size:,} bytes (unpacked) and holds {len(content):,}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
+
+
+def _download(name: str, sha256: str, size: int) -> Download:
+    mirrors = (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    )
+    return Download(
+        path=f"mnist/{name}.gz",
+        urls=tuple(f"{mirror}{name}.gz" for mirror in mirrors),
+        checksum=f"sha256:{sha256}",
+        size=size,
+    )
+
+
+RECIPE = Recipe(
+    name="mnist",
+    version=1,
+    features=784,
+    rows=(50000, 10000, 10000),
+    variants=(
+        Variant("authors", {PICKLE: 256 * MB}, from_pickle),
+        Variant("authors", dict.fromkeys(IDX, 48 * MB), from_idx),
+    ),
+    downloads=(
+        _download(
+            "train-images-idx3-ubyte",
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            9912422,
+        ),
+        _download(
+            "train-labels-idx1-ubyte",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            28881,
+        ),
+        _download(
+            "t10k-images-idx3-ubyte",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            1648877,
+        ),
+        _download(
+            "t10k-labels-idx1-ubyte",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            4542,
+        ),
+    ),
+    manual="the four files *-ubyte.gz of any MNIST mirror",
+    licence="none stated",
+    cite="LeCun et al. (1998), Gradient-based learning applied to document recognition",
+    means={"authors": (-4.944777530, -4.964256197, -4.926746537)},
+)

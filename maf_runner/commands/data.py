@@ -1,0 +1,86 @@
+"""``maf-data``: the datasets of the paper: what is there, get it, prepare it, verify it."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from maf_runner.commands.common import guarded
+from maf_runner.errors import DataError, UsageError, suggestion
+
+log = logging.getLogger("maf_runner")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what is asked of the datasets; return the exit code."""
+    parser = argparse.ArgumentParser(prog="maf-data", description=__doc__)
+    folders = argparse.ArgumentParser(add_help=False)
+    folders.add_argument(
+        "--raw-dir",
+        type=Path,
+        default=Path(os.environ.get("MAF_RUNNER_RAW_DIR", "data/raw")),
+        metavar="DIR",
+        help="files as downloaded (default MAF_RUNNER_RAW_DIR, else ./data/raw)",
+    )
+    folders.add_argument(
+        "--prepared-dir",
+        type=Path,
+        default=Path("data/prepared"),
+        metavar="DIR",
+        help="what is made of them (default ./data/prepared)",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, meaning: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=meaning, description=meaning, parents=[folders])
+        if name != "list":
+            made.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+        return made
+
+    action("list", "what is there, of which size, and where")
+    getting = action("fetch", "download what a dataset is made from, and check it")
+    getting.add_argument("--mirror", metavar="URL", help="try URL/<path under raw> first")
+    making = action("prepare", "make the arrays, once, from the files found")
+    making.add_argument("--force", action="store_true", help="even if they are there already")
+    action("verify", "check hashes, counts and statistics of what is there")
+    options = parser.parse_args(argv)
+    return guarded("maf-data", lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    from maf_runner import catalogue, logs
+    from maf_runner.datasets.base import Paths
+
+    paths = Paths(*(p.expanduser().absolute() for p in (options.raw_dir, options.prepared_dir)))
+    known = catalogue.datasets()
+    if options.action == "list":
+        print(catalogue.overview(known, paths))
+        return
+    names = list(known) if options.names == ["all"] else options.names
+    for name in names:
+        if name not in known:
+            near = suggestion(name, list(known))
+            raise UsageError(f"there is no dataset {name!r} to {options.action}{near}")
+    failures = []
+    with logs.console():
+        for name in names:
+            try:
+                if options.action == "fetch":
+                    said = catalogue.get(known[name], paths, mirror=options.mirror)
+                elif options.action == "prepare":
+                    said = catalogue.prepare(known[name], paths, force=options.force)
+                else:
+                    said = catalogue.verify(known[name], paths)
+                print(f"{name}: {said}")
+            except DataError as error:
+                if len(names) == 1:
+                    raise
+                log.error("maf-data: %s", error)
+                failures.append(name)
+    if failures:
+        raise DataError(f"failed: {', '.join(failures)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

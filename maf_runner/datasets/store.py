@@ -1,0 +1,301 @@
+"""Prepared datasets: arrays made once from the raw files, then read in the time a copy takes.
+
+``<prepared>/<name>.h5`` holds ``train``, ``validation`` and ``test`` float32 [N, D], where there
+are classes ``train_labels`` and so on, and attributes that say what it is: version of the recipe,
+its options, the hashes of the files it was made from, statistics, and a fingerprint of the arrays
+that is checked whenever they are read. It is written under another name and renamed when whole.
+"""
+
+import hashlib
+import json
+import logging
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from maf_runner import atomic
+from maf_runner.datasets import hdf5, sources
+from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.fetch import fetch
+from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.recipe import Recipe
+from maf_runner.errors import DataError
+
+log = logging.getLogger("maf_runner")
+FORMAT = 1  # of the file
+SPLITS = ("train", "validation", "test")
+
+
+class UnpreparedError(Exception):
+    """There is no prepared file that could be used; the message says why, if there is one."""
+
+
+def load(recipe: Recipe, paths: Paths, *, download: bool, **options: Any) -> Splits:
+    """The splits of a dataset: as prepared, or prepared now.
+
+    Args:
+        recipe: which dataset.
+        paths: of raw and prepared files.
+        download: fetch the raw files if there are none.
+        options: of the recipe.
+
+    Raises:
+        DataError: no raw files, or damaged ones.
+    """
+    try:
+        return read(recipe, paths, options)
+    except UnpreparedError:
+        return prepare(recipe, paths, download=download, **options)
+
+
+def prepare(
+    recipe: Recipe, paths: Paths, *, download: bool = False, force: bool = False, **options: Any
+) -> Splits:
+    """Make the splits from raw files and keep them, unless another process has just done so.
+
+    A prepared file of other options is left alone; then nothing is kept. So it is when the
+    folder cannot be written to: the splits are given all the same.
+    """
+    with _alone(paths.prepared, recipe.name) as may_write:
+        if not force:
+            try:
+                return read(recipe, paths, options)
+            except UnpreparedError as why:
+                if str(why):
+                    log.warning("%s", why)
+        splits = make(recipe, paths.raw, download=download, **options)
+        path = prepared_path(recipe, paths)
+        if may_write and not (not force and _of_other_options(path, options)):
+            try:
+                write(path, recipe, options, splits)
+                log.info("prepared %s: %s", recipe.name, path)
+            except OSError as error:
+                log.warning("%s is not kept: %s cannot be written (%s)", recipe.name, path, error)
+    return splits
+
+
+def make(recipe: Recipe, raw: Path, *, download: bool = False, **options: Any) -> Splits:
+    """Make the splits from the first variant whose files are there.
+
+    Raises:
+        DataError: no raw files, or damaged ones, or such as give other arrays than is right.
+    """
+    missing: list[sources.MissingError] = []
+    for attempt in (False, True) if download else (False,):
+        if attempt:
+            for wanted in recipe.downloads:
+                fetch(wanted, raw)
+        for variant in recipe.variants:
+            try:
+                with sources.find(raw, recipe.name, variant.limits) as files:
+                    origin = sorted({n for p in variant.limits for n in files.names(p)[:1]})
+                    log.info("preparing %s from %s", recipe.name, ", ".join(origin))
+                    started = time.monotonic()
+                    splits = variant.make(files, **options)
+                    hashes = files.hashes()
+            except sources.MissingError as error:
+                missing.append(error)
+                continue
+            except DataError as error:
+                raise DataError(f"{recipe.name}: {error}. {how(recipe, raw)}") from error
+            log.debug("%s made in %.1f s", recipe.name, time.monotonic() - started)
+            check(recipe, splits, ", ".join(origin), raw)
+            kind = variant.recipe
+            if recipe.authors and _are_the_authors(recipe, splits):
+                kind = "authors"
+            return replace(splits, recipe=kind, sources=hashes)
+    partly = [error for error in missing if error.found]
+    told = f" ({partly[0]})" if partly else ""
+    raise DataError(
+        f"{recipe.name}: its files were not found{told}; looked in {raw / recipe.name} and "
+        f"{raw / sources.AUTHORS_ARCHIVE}. {how(recipe, raw)}"
+    )
+
+
+def how(recipe: Recipe, raw: Path) -> str:
+    """How to get the files of a dataset."""
+    return (
+        f"'maf-data fetch {recipe.name}' gets what is needed (or dataset.download=true); by hand, "
+        f"put {recipe.manual} into {raw / recipe.name}. Files elsewhere: paths.raw_dir=DIR or "
+        "MAF_RUNNER_RAW_DIR=DIR"
+    )
+
+
+def check(recipe: Recipe, splits: Splits, origin: str, raw: Path) -> None:
+    """Raise DataError unless ``splits``, made from ``origin``, have the shapes they should."""
+    parts = (splits.train, splits.validation, splits.test)
+    found = [rows.x.shape for rows in parts]
+    right = [(n, recipe.features) for n in recipe.rows]
+    if found != right:
+        raise DataError(
+            f"{recipe.name}: {origin} is not the whole dataset, or not this one: it gives splits "
+            f"of {_shapes(found)}, expected {_shapes(right)}. {how(recipe, raw)}"
+        )
+    for name, rows in zip(SPLITS, parts, strict=True):
+        if not np.isfinite(rows.x).all():
+            raise DataError(
+                f"{recipe.name}: {origin} gives values in the split {name} that are missing or "
+                f"not finite. {how(recipe, raw)}"
+            )
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(f"{n:,} x {d}" for n, d in shapes)
+
+
+def _are_the_authors(recipe: Recipe, splits: Splits) -> bool:
+    return all(
+        hashlib.sha256(np.ascontiguousarray(getattr(splits, name).x).data).hexdigest() == known
+        for name, known in recipe.authors.items()
+    )
+
+
+def prepared_path(recipe: Recipe, paths: Paths) -> Path:
+    """Where the prepared file of a dataset is."""
+    return paths.prepared / f"{recipe.name}.h5"
+
+
+def write(path: Path, recipe: Recipe, options: dict[str, Any], splits: Splits) -> None:
+    """Write a prepared file, atomically."""
+    about = {
+        "format": FORMAT,
+        "name": recipe.name,
+        "version": recipe.version,
+        "options": options,
+        "recipe": splits.recipe,
+        "sources": splits.sources,
+        "classes": splits.classes,
+        "image": None if splits.image is None else asdict(splits.image),
+        "fingerprint": splits.fingerprint,
+        "statistics": {name: statistics(getattr(splits, name).x) for name in SPLITS},
+    }
+
+    def fill(temporary: Path) -> None:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["maf_runner"] = json.dumps(about)
+            for name in SPLITS:
+                rows: Rows = getattr(splits, name)
+                file.create_dataset(name, data=rows.x, **_compression(rows.x))
+                if rows.labels is not None:
+                    key = f"{name}_labels"
+                    file.create_dataset(key, data=rows.labels, **_compression(rows.labels))
+
+    atomic.write(path, fill)
+
+
+def _compression(array: NDArray[Any]) -> dict[str, Any]:
+    """Gzip where it halves the size: not for pixels with noise, but for labels."""
+    sample = np.ascontiguousarray(array[: max(1, (1 << 20) // max(1, array[:1].nbytes))])
+    if len(zlib.compress(sample.data, 1)) > sample.nbytes / 2:
+        return {}
+    return {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+def statistics(x: NDArray[np.float32]) -> dict[str, float]:
+    """Mean, standard deviation, least and largest value of all entries, summed in float64."""
+    total = squares = 0.0
+    for start in range(0, len(x), 10000):
+        part = x[start : start + 10000].astype(np.float64)
+        total += float(part.sum())
+        squares += float((part**2).sum())
+    mean = total / x.size
+    deviation = max(0.0, squares / x.size - mean**2) ** 0.5
+    return {"mean": mean, "std": deviation, "min": float(x.min()), "max": float(x.max())}
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What a prepared file says of itself.
+
+    Raises:
+        UnpreparedError: it is missing (then without a message), damaged, or of another kind.
+    """
+    if not path.is_file():
+        raise UnpreparedError
+    try:
+        with h5py.File(path, "r") as file:
+            found = json.loads(file.attrs["maf_runner"])
+        if found["format"] != FORMAT:
+            raise UnpreparedError(f"{path} has format {found['format']}, this version {FORMAT}")
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UnpreparedError(f"{path} is damaged, or not a prepared dataset ({error})") from error
+    return found
+
+
+def _of_other_options(path: Path, options: dict[str, Any]) -> bool:
+    try:
+        return about(path)["options"] != options
+    except UnpreparedError:
+        return False
+
+
+def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
+    """Read a prepared dataset; it takes no more memory than its arrays.
+
+    Raises:
+        UnpreparedError: it is not there, damaged, or of other options or another version.
+    """
+    path = prepared_path(recipe, paths)
+    found = about(path)
+    if (found.get("name"), found.get("version")) != (recipe.name, recipe.version):
+        raise UnpreparedError(f"{path} was made by another version of the recipe: making it anew")
+    if found.get("options") != options:
+        raise UnpreparedError(
+            f"{path} was made with {found.get('options')}, not {options}: making the arrays anew "
+            "for this run only"
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {name: found_in[()] for name, found_in in hdf5.datasets(file).items()}
+        image = found["image"]
+        if image is not None:
+            image = LogitSpace(**{**image, "shape": tuple(image["shape"])})
+        train, validation, test = (
+            Rows(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS
+        )
+        splits = Splits(
+            train,
+            validation,
+            test,
+            recipe=found["recipe"],
+            classes=found["classes"],
+            image=image,
+            sources=found["sources"],
+        )
+        whole = splits.fingerprint == found["fingerprint"]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnpreparedError(f"{path} is damaged ({error}): making it anew") from error
+    if not whole:
+        raise UnpreparedError(f"{path} is damaged (its fingerprint is wrong): making it anew")
+    return splits
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[bool]:
+    """Be the only process that prepares ``name``; gives whether the folder can be written to."""
+    lock = FileLock(folder / f".{name}.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting: another process is preparing %s", name)
+            lock.acquire()
+    except OSError as error:
+        log.warning("%s cannot be written (%s)", folder, error)
+        yield False
+        return
+    try:
+        for stale in folder.glob(f".{name}.h5.*.tmp"):  # of writers that were killed
+            stale.unlink(missing_ok=True)
+        yield True
+    finally:
+        lock.release()
