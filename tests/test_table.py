@@ -168,3 +168,20 @@ def test_table_never_imports_torch(tmp_path, command):
         f"main(['--results', {str(tmp_path)!r}]); assert 'torch' not in sys.modules"
     )
     command("python", "-c", code, check=0)
+
+
+def test_cells_on_other_than_the_authors_data_are_marked_and_never_mixed_with_them():
+    redrawn = {"fingerprint": "g", "recipe": "redrawn"}
+    on_authors = made_up(dataset="bsds300", validation={"log_likelihood": -1.0})
+    on_ours = made_up(dataset="bsds300", run_id="b", data=redrawn)
+    alone = render(comparison([on_ours]), "text")
+    assert "-1380.0 ± 4.0*" in alone
+    assert "* not the authors' data (bsds300: redrawn)" in alone
+    cells = comparison([on_authors, on_ours])
+    made = [c for c in cells if c.model == "MADE"]
+    assert [(c.dataset, c.marks) for c in made] == [
+        ("bsds300, authors", ""),
+        ("bsds300, redrawn", "*"),
+    ]
+    assert all(c.published is not None for c in made)
+    assert "redrawn" in render(cells, "csv")

@@ -36,6 +36,7 @@ class Cell:
     status: str
     marks: str = ""
     chosen: str = ""
+    recipe: str = ""
 
     @property
     def deviation(self) -> float | None:
@@ -65,7 +66,7 @@ def comparison(records: Sequence[dict[str, Any]]) -> list[Cell]:
 def _column_names(records: Sequence[dict[str, Any]]) -> list[str]:
     """The dataset of each record, with the settings that set it apart from its namesakes.
 
-    Runs on data made by different settings are never in one column.
+    Runs on data made by different settings, or in different ways, are never in one column.
     """
     settings = [_flat(r["settings"]["dataset"]) for r in records]
     labels = []
@@ -76,14 +77,25 @@ def _column_names(records: Sequence[dict[str, Any]]) -> list[str]:
         apart = [f"{k}={v}" for k, v in own.items() if any(s.get(k) != v for s in namesakes)]
         apart = apart or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
         labels.append(f"{entry['dataset']} ({' '.join(apart)})" if apart else entry["dataset"])
-    return labels
+    recipes: dict[str, set[str]] = {}
+    for entry, label in zip(records, labels, strict=True):
+        recipes.setdefault(label, set()).add(_recipe(entry))
+    return [
+        f"{label}, {_recipe(entry)}" if len(recipes[label]) > 1 else label
+        for entry, label in zip(records, labels, strict=True)
+    ]
+
+
+def _recipe(entry: dict[str, Any]) -> str:
+    return str(entry["data"].get("recipe"))
 
 
 def _cell(
     dataset: str, name: str, conditional: bool, row: str, runs: list[dict[str, Any]]
 ) -> Cell:
     model = row.partition(", ")[0]
-    published = figures().get((name, conditional, model)) if dataset == name else None
+    usual = dataset.partition(", ")[0] == name  # but for the recipe, which gets a mark
+    published = figures().get((name, conditional, model)) if usual else None
     finished = [r for r in runs if r["status"] == "finished"]
     if not finished:
         status = runs[0]["status"] if runs else NOTHING
@@ -91,7 +103,7 @@ def _cell(
     best = max(finished, key=_validation)
     test = best["test"]
     marks = ""
-    if published is not None and best["data"].get("recipe") != "authors":
+    if published is not None and _recipe(best) != "authors":
         marks += "*"
     if best.get("stop_reason") in ("max_epochs", "max_updates"):
         marks += "†"
@@ -106,6 +118,7 @@ def _cell(
         "finished",
         marks,
         _differences(best, finished),
+        _recipe(best),
     )
 
 
@@ -176,6 +189,9 @@ def render(cells: Sequence[Cell], form: str) -> str:
     notes = [
         f"{mark} {text}" for mark, text in MARKS.items() if any(mark in c.marks for c in cells)
     ]
+    others = {f"{c.dataset.partition(', ')[0]}: {c.recipe}" for c in cells if "*" in c.marks}
+    if others:
+        notes[0] += f" ({', '.join(sorted(others))})"
     notes += [
         f"‡ {c.model} on {c.dataset}{', class' if c.conditional else ''}: {c.chosen}"
         for c in cells
@@ -220,6 +236,7 @@ def _csv(cells: Sequence[Cell]) -> str:
             "deviation_in_standard_errors",
             "marks",
             "chosen",
+            "recipe",
         ]
     )
     for c in cells:
@@ -227,6 +244,6 @@ def _csv(cells: Sequence[Cell]) -> str:
             [c.dataset, "class" if c.conditional else "none", c.model, c.status]
             + ([c.ours.value, c.ours.error] if c.ours else ["", ""])
             + ([c.published.value, c.published.error] if c.published else ["", ""])
-            + ["" if c.deviation is None else c.deviation, c.marks, c.chosen]
+            + ["" if c.deviation is None else c.deviation, c.marks, c.chosen, c.recipe]
         )
     return text.getvalue()
