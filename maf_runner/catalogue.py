@@ -85,7 +85,7 @@ def state(dataset: Dataset, paths: Paths) -> tuple[str, str]:
     return "missing", f"not in {paths.raw / recipe.name}"
 
 
-def get(dataset: Dataset, paths: Paths, *, mirror: str | None = None) -> str:
+def get(dataset: Dataset, paths: Paths) -> str:
     """Download what is missing; returns the licence and what to cite.
 
     Raises:
@@ -93,7 +93,7 @@ def get(dataset: Dataset, paths: Paths, *, mirror: str | None = None) -> str:
     """
     recipe = dataset.recipe
     for download in recipe.downloads:
-        fetch(download, paths.raw, mirror=mirror)
+        fetch(download, paths.raw, mirror=paths.mirror)
     where = ", ".join(str(paths.raw / download.path) for download in recipe.downloads)
     return f"{where} (licence: {recipe.licence}; cite: {recipe.cite})"
 

@@ -24,6 +24,7 @@ usage   maf-run [GROUP=OPTION ...] [KEY=VALUE ...]
         maf-run -m model=made,maf seed=0,1,2      every combination
         maf-table                                 the results beside the paper's
         maf-sample RUN, maf-score RUN FILE        use a trained model
+        maf-data list                             the datasets: there, missing, how to get them
 
 The same command twice trains once: a finished run is reported, an interrupted one goes on.
 """
@@ -42,6 +43,7 @@ SETTINGS MOST OFTEN CHANGED
   retry=true                train anew although the last attempt failed or diverged
   paths.results_dir=DIR     where runs and tables go (default ./results)
   paths.raw_dir=DIR         where the data files are (default ./data/raw, or MAF_RUNNER_RAW_DIR)
+  dataset.download=true     get the files of a dataset if there are none
 
 See all settings of a run:  maf-run model=made --cfg job --resolve
 More of Hydra:              maf-run --hydra-help

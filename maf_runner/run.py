@@ -93,7 +93,8 @@ def run(config: DictConfig) -> Result:
 
 def load_splits(settings: dict[str, Any]) -> Splits:
     """Load the dataset of resolved ``settings``."""
-    paths = Paths(Path(settings["paths"]["raw_dir"]), Path(settings["paths"]["prepared_dir"]))
+    where = settings["paths"]
+    paths = Paths(Path(where["raw_dir"]), Path(where["prepared_dir"]), where["mirror"])
     splits: Splits = build("dataset", settings["dataset"], paths=paths)
     for rows in (splits.train, splits.validation, splits.test):
         if not np.isfinite(rows.x).all():

@@ -27,7 +27,7 @@ GROUPS = {
     "dataset": {"name"},
     "model": {"name", "conditional"},
     "trainer": {"name"},
-    "paths": {"results_dir", "raw_dir", "prepared_dir"},
+    "paths": {"results_dir", "raw_dir", "prepared_dir", "mirror"},
 }  # and what each must have
 FREE = {
     "dataset": {"sizes", "activation", "degrees", "download"},
@@ -78,7 +78,12 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         if not isinstance(path, str) or not path:
             raise UsageError(f"dataset.path must be a file, got {path!r}")
         settings["dataset"]["path"] = str(Path(path).expanduser().absolute())
+    mirror = settings["paths"]["mirror"]
+    if mirror is not None and not re.match("https?://", str(mirror)):
+        raise UsageError(f"paths.mirror must be an address (http://...) or null, got {mirror!r}")
     for key, value in settings["paths"].items():
+        if key == "mirror":
+            continue
         if not isinstance(value, str) or not value:
             raise UsageError(f"paths.{key} must be a folder, got {value!r}")
         settings["paths"][key] = str(Path(value).expanduser().absolute())

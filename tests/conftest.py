@@ -1,8 +1,12 @@
 """Fixtures shared by the tests."""
 
+import functools
+import http.server
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +31,21 @@ def raw_dir():
     if not folder:
         pytest.skip("MAF_RUNNER_RAW_DIR is not set: real data not tested")
     return Path(folder).absolute()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving(folder):
+    """Serve a folder on this machine; gives the address."""
+    handler = functools.partial(_Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """``maf-data`` as a user meets it, and ``maf-run`` preparing and downloading by itself."""
 
-import functools
 import gzip
-import http.server
 import json
-import threading
 
 import numpy as np
 import pytest
+from conftest import serving
 
 from maf_runner.catalogue import datasets
 
@@ -103,38 +101,30 @@ def test_nothing_there_says_how_to_get_it(command):
     assert "is not a dataset" not in command("maf-data", "fetch", check=2).stderr
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
 def test_fetch_from_a_mirror_checks_before_anything_sees_the_file(command, tmp_path):
     served = tmp_path / "served" / "mnist"
     served.mkdir(parents=True)
     name = "t10k-labels-idx1-ubyte.gz"
     (served / name).write_bytes(gzip.compress(b"other labels"))
-    handler = functools.partial(Quiet, directory=tmp_path / "served")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        mirror = f"http://127.0.0.1:{server.server_port}"
+    with serving(tmp_path / "served") as mirror:
         # Every other address is closed to the test: a proxy that is not there.
         closed = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
         env = {**closed, "no_proxy": "127.0.0.1"}
         failed = command("maf-data", "fetch", "mnist", "--mirror", mirror, env=env, check=3)
-        server.shutdown()
     assert "404" in failed.stderr and "by hand" in failed.stderr
     assert not list((tmp_path / "data" / "raw").rglob("*.gz"))
 
 
 def test_fetch_and_run_on_the_real_files(command, tmp_path, raw_dir):
     """From a local server with the true files: fetch, then a run that downloads for itself."""
-    handler = functools.partial(Quiet, directory=raw_dir)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        mirror = f"http://127.0.0.1:{server.server_port}"
+    with serving(raw_dir) as mirror:
         env = {"MAF_RUNNER_RAW_DIR": str(tmp_path / "own")}
         got = command("maf-data", "fetch", "mnist", "--mirror", mirror, env=env, check=0)
-        server.shutdown()
+        words = ["maf-run", "model=gaussian", "dataset=mnist", "dataset.download=true"]
+        elsewhere = {"MAF_RUNNER_RAW_DIR": "empty", "MAF_RUNNER_MIRROR": mirror}
+        kept = ["paths.results_dir=a", "paths.prepared_dir=b"]
+        run = command(*words, *kept, env=elsewhere, check=0)
+        assert "-1366.90 ± 1.44 nats" in run.stderr and (tmp_path / "empty" / "mnist").is_dir()
     assert "licence: none stated; cite: LeCun" in got.stdout
     assert len(list((tmp_path / "own" / "mnist").glob("*.gz"))) == 4
     done = command("maf-data", "verify", "mnist", env=env, check=0).stdout

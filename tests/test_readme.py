@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, serving
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
@@ -55,10 +55,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def mirror(raw_dir):
+    """An address with the real files under it."""
+    with serving(raw_dir) as address:
+        yield address
+
+
 @pytest.mark.parametrize("line", [c for c in COMMANDS if "RUN" not in c])
 def test_command(line, folder, request):
     env = {}
-    if "dataset=mnist" in line:
+    if "maf-data fetch" in line:
+        env["MAF_RUNNER_MIRROR"] = request.getfixturevalue("mirror")
+    elif "mnist" in line:
         env["MAF_RUNNER_RAW_DIR"] = str(request.getfixturevalue("raw_dir"))
     result = in_a_shell(line, folder, **env)
     assert result.returncode == 0, result.stderr

@@ -40,7 +40,12 @@ def main(argv: list[str] | None = None) -> int:
 
     action("list", "what is there, of which size, and where")
     getting = action("fetch", "download what a dataset is made from, and check it")
-    getting.add_argument("--mirror", metavar="URL", help="try URL/<path under raw> first")
+    getting.add_argument(
+        "--mirror",
+        metavar="URL",
+        default=os.environ.get("MAF_RUNNER_MIRROR"),
+        help="try URL/<path under the raw folder> first (default MAF_RUNNER_MIRROR)",
+    )
     making = action("prepare", "make the arrays, once, from the files found")
     making.add_argument("--force", action="store_true", help="even if they are there already")
     action("verify", "check hashes, counts and statistics of what is there")
@@ -52,7 +57,8 @@ def _work(options: argparse.Namespace) -> None:
     from maf_runner import catalogue, logs
     from maf_runner.datasets.base import Paths
 
-    paths = Paths(*(p.expanduser().absolute() for p in (options.raw_dir, options.prepared_dir)))
+    raw, prepared = (p.expanduser().absolute() for p in (options.raw_dir, options.prepared_dir))
+    paths = Paths(raw, prepared, getattr(options, "mirror", None))
     known = catalogue.datasets()
     if options.action == "list":
         print(catalogue.overview(known, paths))
@@ -67,7 +73,7 @@ def _work(options: argparse.Namespace) -> None:
         for name in names:
             try:
                 if options.action == "fetch":
-                    said = catalogue.get(known[name], paths, mirror=options.mirror)
+                    said = catalogue.get(known[name], paths)
                 elif options.action == "prepare":
                     said = catalogue.prepare(known[name], paths, force=options.force)
                 else:

@@ -13,10 +13,14 @@ from maf_runner.datasets.images import LogitSpace
 
 @dataclass(frozen=True)
 class Paths:
-    """Where a recipe may look for files and keep what it makes; absolute."""
+    """Where a recipe may look for files and keep what it makes; absolute.
+
+    ``mirror`` is an address that has the raw folder under it, tried first in a download.
+    """
 
     raw: Path
     prepared: Path
+    mirror: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,7 @@ def prepare(
             except UnpreparedError as why:
                 if str(why):
                     log.warning("%s", why)
-        splits = make(recipe, paths.raw, download=download, **options)
+        splits = make(recipe, paths.raw, download=download, mirror=paths.mirror, **options)
         path = prepared_path(recipe, paths)
         if may_write and not (not force and _of_other_options(path, options)):
             try:
@@ -83,7 +83,14 @@ def prepare(
     return splits
 
 
-def make(recipe: Recipe, raw: Path, *, download: bool = False, **options: Any) -> Splits:
+def make(
+    recipe: Recipe,
+    raw: Path,
+    *,
+    download: bool = False,
+    mirror: str | None = None,
+    **options: Any,
+) -> Splits:
     """Make the splits from the first variant whose files are there.
 
     Raises:
@@ -93,7 +100,7 @@ def make(recipe: Recipe, raw: Path, *, download: bool = False, **options: Any) -
     for attempt in (False, True) if download else (False,):
         if attempt:
             for wanted in recipe.downloads:
-                fetch(wanted, raw)
+                fetch(wanted, raw, mirror=mirror)
         for variant in recipe.variants:
             try:
                 with sources.find(raw, recipe.name, variant.limits) as files:
