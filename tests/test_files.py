@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 
 import h5py
 import numpy as np
@@ -43,6 +44,8 @@ def saved(folder, suffix, frame=None):
     numbers = frame.select_dtypes("number").to_numpy()
     if suffix == ".csv":
         frame.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        frame.to_parquet(path)
     elif suffix == ".npy":
         np.save(path, numbers)
     elif suffix == ".npz":
@@ -53,7 +56,7 @@ def saved(folder, suffix, frame=None):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".h5"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])
 def test_every_format_gives_the_same(tmp_path, suffix):
     splits = read(saved(tmp_path, suffix))
     assert splits.fingerprint == read(saved(tmp_path, ".csv")).fingerprint
@@ -102,6 +105,25 @@ def test_dequantise_fills_the_steps(tmp_path, caplog):
     logging.getLogger("maf_runner").propagate = True
     filled = read(path, dequantise=["count"], standardise=False).train.x[:, 2]
     assert set(np.floor(filled)) == set(range(7)) and len(set(filled)) == 160
+
+
+def test_a_column_that_is_left_out_says_why(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("maf_runner.datasets.files.log.info", lambda *a: said.append(a[0] % a[1:]))
+    frame = table().astype({"weight": object})
+    frame.loc[7, "weight"] = "abc"
+    path = saved(tmp_path, ".csv", frame)
+    assert read(path).features == 1
+    assert said[0].endswith("left out: weight ('abc' in row 7), kind ('tall' in row 0)")
+    with pytest.raises(DataError, match=r"not made of numbers: weight \('abc' in row 7\)"):
+        read(path, columns=["height", "weight"])
+
+
+def test_parquet_without_its_package(tmp_path, monkeypatch):
+    path = saved(tmp_path, ".parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"pip install 'maf-runner\[parquet\]'"):
+        read(path)
 
 
 def test_what_flatters_a_likelihood_is_reported(tmp_path, monkeypatch):

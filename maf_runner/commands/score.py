@@ -84,7 +84,7 @@ def _read(path: Path) -> NDArray[Any]:
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
         else:
-            from maf_runner.datasets.files import read_csv
+            from maf_runner.datasets.readers import read_csv
 
             rows = read_csv(path).drop(columns="label", errors="ignore").to_numpy()
         return np.asarray(rows, dtype=np.float64)

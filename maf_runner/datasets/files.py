@@ -11,25 +11,22 @@ of its own; fill the steps of the columns in ``dequantise`` with uniform noise o
 standardise by mean and standard deviation of the training rows. Constant columns, duplicate rows
 and columns of whole numbers are reported: a density is infinite on them.
 
-Log-likelihoods are those of the standardised values. Nothing in a file is executed: pickled
-objects in it are refused.
+Log-likelihoods are those of the standardised values. `readers` reads the file, and executes nothing in it.
 """
 
 import logging
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.readers import SPLITS, first_word, need, numbers, read_table
 from maf_runner.errors import DataError, suggestion
 
 log = logging.getLogger("maf_runner")
-SPLITS = ("train", "validation", "test")
-Tables = dict[str, pd.DataFrame]
 
 
 def load(
@@ -63,16 +60,14 @@ def load(
     """
     _check(fractions, seed, missing, standardise)
     file = Path(path).expanduser()
-    tables = _read(file, with_labels=label is not None)
-    for table in tables.values():
-        table.columns = table.columns.map(str)
+    tables = read_table(file, "dataset.path", with_labels=label is not None)
     labels = {name: _take_label(table, label, file) for name, table in tables.items()}
     chosen = _columns(next(iter(tables.values())), columns, file)
     for name, table in tables.items():
         lacking = [c for c in chosen if c not in table.columns]
         if lacking:
             raise DataError(f"{file}: the split {name} has no column {lacking[0]!r}")
-    arrays = {name: _numbers(table[chosen], file) for name, table in tables.items()}
+    arrays = {name: numbers(table[chosen], file) for name, table in tables.items()}
     arrays, labels = _finite(arrays, labels, chosen, missing, file)
     if set(arrays) != set(SPLITS):
         arrays, labels = _split(arrays["all"], labels["all"], fractions, seed)
@@ -110,76 +105,10 @@ def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
         raise ValueError(f"standardise must be true or false, got {standardise!r}")
 
 
-def _read(file: Path, *, with_labels: bool) -> Tables:
-    """The table of a file as {"all": ...}, or its three splits by name."""
-    if not file.is_file():
-        raise DataError(f"{file.absolute()} not found (dataset.path)")
-    try:
-        if file.suffix == ".csv":
-            return {"all": read_csv(file)}
-        if file.suffix == ".parquet":
-            return {"all": pd.read_parquet(file)}
-        if file.suffix == ".npy":
-            return {"all": _frame(np.load(file, allow_pickle=False))}
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                return _named(
-                    {name: archive[name] for name in archive.files}, with_labels=with_labels
-                )
-        if file.suffix in (".h5", ".hdf5"):
-            with h5py.File(file, "r") as store:
-                arrays = {n: d[()] for n, d in store.items() if isinstance(d, h5py.Dataset)}
-                return _named(arrays, with_labels=with_labels)
-    except ImportError as error:
-        raise DataError(f"{file}: reading it needs another package ({error})") from error
-    except Exception as error:  # each library has its own for a damaged file
-        raise DataError(f"{file} cannot be read as a table: {error}") from error
-    raise DataError(f"{file}: expected .csv, .parquet, .npy, .npz, .h5 or .hdf5")
-
-
-def read_csv(file: Path) -> pd.DataFrame:
-    """Read a CSV with a header.
-
-    Raises:
-        ValueError: its first line is numbers, so that a row would be taken for the header.
-    """
-    table = pd.read_csv(file)
-    if pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
-        raise ValueError("its first line is numbers: put a line with names for the columns first")
-    return table
-
-
-def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
-    if array.ndim != 2:
-        raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
-    frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
-    if labels is not None:
-        frame["label"] = labels
-    return frame
-
-
-def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
-    """Arrays of an archive as a table, or as three; labels as a column named label."""
-    if not with_labels:
-        arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
-    if "val" in arrays and "validation" not in arrays:
-        arrays["validation"] = arrays.pop("val")
-        if "val_labels" in arrays:
-            arrays["validation_labels"] = arrays.pop("val_labels")
-    if set(SPLITS) <= set(arrays):
-        return {name: _frame(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS}
-    data = {name: array for name, array in arrays.items() if array.ndim == 2}
-    if len(data) != 1:
-        raise ValueError(
-            f"expected arrays train, validation and test, or one table; found {sorted(arrays)}"
-        )
-    return {"all": _frame(next(iter(data.values())), arrays.get("labels"))}
-
-
 def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
     if label is None:
         return None
-    _need(str(label), table, "dataset.label", file)
+    need(str(label), table, "dataset.label", file)
     taken = table.pop(str(label))
     if taken.isna().any():
         raise DataError(f"{file}: the label is missing in {int(taken.isna().sum())} rows")
@@ -189,28 +118,15 @@ def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None
 def _columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list[str]:
     if columns is None:
         chosen = list(table.select_dtypes("number").columns)
-        left_out = [c for c in table.columns if c not in chosen]
+        left_out = [f"{c}{first_word(table[c])}" for c in table.columns if c not in chosen]
         if left_out:
             log.info("%s: columns that are no numbers are left out: %s", file, ", ".join(left_out))
         if not chosen:
             raise DataError(f"{file} has no column of numbers")
         return chosen
     for column in columns:
-        _need(str(column), table, "dataset.columns", file)
+        need(str(column), table, "dataset.columns", file)
     return [str(c) for c in columns]
-
-
-def _need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:
-    if column not in table.columns:
-        near = suggestion(column, list(table.columns))
-        raise DataError(f"{file} has no column {column!r} ({setting}){near}")
-
-
-def _numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
-    try:
-        return table.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: a column is not made of numbers ({error})") from error
 
 
 def _finite(
