@@ -274,6 +274,7 @@ def _description(settings: dict[str, Any], splits: Splits, model: Density) -> di
             "fingerprint": splits.fingerprint,
             "recipe": splits.recipe,
             "image": None if splits.image is None else dataclasses.asdict(splits.image),
+            "table": None if splits.table is None else dataclasses.asdict(splits.table),
             "entropy": splits.entropy,
         },
         "environment": environment(model.reference.device),

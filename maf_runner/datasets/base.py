@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.tables import TableSpace
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Splits:
             the raw files by the same steps) or ``redrawn`` (a random part of it is ours).
         classes: how many classes the labels have; 0 without labels.
         image: how the rows were made from pixels; None where they are no images.
+        table: how the rows were made from a table; None where they come from none.
         entropy: of the true density, in nats, where it is known.
     """
 
@@ -48,6 +50,7 @@ class Splits:
     recipe: str
     classes: int = 0
     image: LogitSpace | None = None
+    table: TableSpace | None = None
     entropy: float | None = None
 
     @property

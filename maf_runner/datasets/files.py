@@ -11,7 +11,8 @@ of its own; fill the steps of the columns in ``dequantise`` with uniform noise o
 standardise by mean and standard deviation of the training rows. Constant columns, duplicate rows
 and columns of whole numbers are reported: a density is infinite on them.
 
-Log-likelihoods are those of the standardised values. `readers` reads the file, and executes nothing in it.
+Log-likelihoods are those of the standardised values; ``maf-score`` and ``maf-sample`` speak the
+table's own units (`TableSpace`). `readers` reads the file, and executes nothing in it.
 """
 
 import logging
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.datasets.readers import SPLITS, first_word, need, numbers, read_table
+from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, suggestion
 
 log = logging.getLogger("maf_runner")
@@ -82,13 +84,11 @@ def load(
     for name in SPLITS:
         for column in map(str, dequantise):
             arrays[name][:, chosen.index(column)] += rng.random(len(arrays[name]))
-    if standardise:
-        mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
-        deviation[deviation == 0] = 1.0
-        arrays = {name: (array - mean) / deviation for name, array in arrays.items()}
+    space = _space(chosen, arrays["train"], standardise=standardise)
+    arrays = {name: space.to_model(array) for name, array in arrays.items()}
     classes, codes = _codes(labels)
     train, validation, test = (Rows(arrays[n].astype(np.float32), codes[n]) for n in SPLITS)
-    return Splits(train, validation, test, recipe="raw", classes=classes)
+    return Splits(train, validation, test, recipe="raw", classes=classes, table=space)
 
 
 def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
@@ -173,6 +173,14 @@ def _split(
             for name, part in zip(SPLITS, parts, strict=True)
         },
     )
+
+
+def _space(columns: list[str], train: NDArray[np.float64], *, standardise: bool) -> TableSpace:
+    mean, deviation = np.zeros(len(columns)), np.ones(len(columns))
+    if standardise:
+        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        deviation[deviation == 0] = 1.0
+    return TableSpace(tuple(columns), tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
 def _report(
