@@ -15,6 +15,7 @@ from maf_runner.errors import DataError
 DEFAULTS = {
     "columns": None,
     "label": None,
+    "class_prior": "uniform",
     "fractions": [0.8, 0.1, 0.1],
     "seed": 0,
     "standardise": True,
@@ -83,6 +84,25 @@ def test_labels_and_columns_by_name(tmp_path):
     assert splits.features == 1 and splits.classes == 2
     every = np.concatenate([r.labels for r in (splits.train, splits.validation, splits.test)])
     assert np.bincount(every).tolist() == table()["kind"].value_counts().sort_index().tolist()
+
+
+def test_the_prior_is_the_shares_of_the_training_rows(tmp_path, monkeypatch):
+    path = saved(tmp_path, ".csv")
+    assert read(path, label="kind").prior is None
+    splits = read(path, label="kind", class_prior="empirical")
+    assert splits.prior == tuple(np.bincount(splits.train.labels) / 160)
+    said = []
+    monkeypatch.setattr(
+        "maf_runner.datasets.files.log.warning", lambda *a: said.append(a[0] % a[1:])
+    )
+    names = ("train", "validation", "test")
+    kinds = {f"{name}_labels": np.array(["a", "c", "c"]) for name in names}
+    kinds["test_labels"][0] = "b"
+    rows = {name: np.random.default_rng(0).normal(size=(3, 2)) + i for i, name in enumerate(names)}
+    np.savez(tmp_path / "x.npz", **rows, **kinds)
+    splits = read(tmp_path / "x.npz", label="label", class_prior="empirical")
+    assert splits.prior == (1 / 3, 0, 2 / 3)
+    assert any("no training row has get the prior 0: b" in text for text in said)
 
 
 def test_splits_of_the_file_are_kept(tmp_path):
@@ -163,6 +183,8 @@ def test_missing_values_are_refused_with_their_place_or_dropped(tmp_path):
         ({"fractions": [0.5, 0.5]}, ValueError, "fractions must be three numbers"),
         ({"fractions": [0.5, 0.4, 0.2]}, ValueError, "must sum to 1"),
         ({"missing": "guess"}, ValueError, "missing must be refuse or drop"),
+        ({"class_prior": "fair"}, ValueError, "class_prior must be uniform or empirical"),
+        ({"class_prior": "empirical"}, ValueError, "class_prior=empirical needs classes"),
         ({"seed": -1}, ValueError, "seed must be"),
     ],
 )

@@ -46,6 +46,7 @@ def runs(tmp_path_factory):
         "nameless": run("people.npy"),
         "turned": run("people.npy", "dataset.columns=[2,0,1]"),
         "by class": run("people.csv", *two),
+        "by share": run("people.csv", *two, "dataset.class_prior=empirical"),
         "table": folder / "people.csv",
     }
 
@@ -164,6 +165,22 @@ def test_given_the_class(runs, command, tmp_path):
     samples = pd.read_csv(tmp_path / "s.csv")
     assert list(samples) == ["share", "height", "label"]
     assert samples["label"].tolist() == [0, 0, 1, 1]
+
+
+def test_classes_by_their_shares(runs, command, tmp_path):
+    prior = json.loads((runs["by share"] / "record.json").read_text())["data"]["class_prior"]
+    train = in_own_units(runs["table"], label="kind")
+    assert prior == pytest.approx(np.bincount(train.labels) / len(train))
+    found = scores(tmp_path, runs["by share"], runs["table"])
+    by_class = found[["log_prob_nats_class_0", "log_prob_nats_class_1"]].to_numpy()
+    joint = by_class + np.log(prior)
+    np.testing.assert_allclose(
+        found["log_prob_nats"], np.logaddexp.reduce(joint, axis=1), atol=1e-9
+    )
+    assert (found["likeliest_class"] == joint.argmax(axis=1)).all()
+    command("maf-sample", runs["by share"], "--n", 1000, "--out", "s.csv", check=0)
+    counts = pd.read_csv(tmp_path / "s.csv")["label"].value_counts().sort_index()
+    np.testing.assert_allclose(counts, 1000 * np.array(prior), atol=1)
 
 
 @pytest.mark.parametrize(

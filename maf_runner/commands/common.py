@@ -37,6 +37,11 @@ def table_space(found: dict[str, Any]) -> TableSpace | None:
     return None if table is None else TableSpace(**{k: tuple(v) for k, v in table.items()})
 
 
+def class_prior(found: dict[str, Any]) -> list[float] | None:
+    """The recorded run's prior of the classes; None for equal ones."""
+    return found["data"].get("class_prior")
+
+
 def check_label(label: int | None, found: dict[str, Any]) -> None:
     """Raise UsageError where ``label`` is no class of the recorded model."""
     classes = found["context"]

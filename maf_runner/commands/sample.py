@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.commands.common import check_label, guarded, parser, table_space
+from maf_runner.commands.common import check_label, class_prior, guarded, parser, table_space
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import DataError, UsageError
 
@@ -62,7 +62,7 @@ def _work(options: argparse.Namespace) -> None:
 
     labels = context = None
     if model.context:
-        spread = torch.arange(options.n) * model.context // options.n
+        spread = _spread(options.n, model.context, class_prior(found))
         labels = spread if options.label is None else torch.full((options.n,), options.label)
         context = one_hot(labels, model.context, model.reference.dtype)
     generator = torch.Generator().manual_seed(options.seed)
@@ -91,6 +91,16 @@ def _work(options: argparse.Namespace) -> None:
         except OSError as error:
             raise DataError(f"{path} cannot be written ({error.strerror})") from error
         print(path)
+
+
+def _spread(n: int, classes: int, prior: list[float] | None) -> Any:
+    """Labels [n] in ascending order, each class by its share, up to rounding."""
+    import torch
+
+    if prior is None:
+        return torch.arange(n) * classes // n
+    shares = torch.tensor(prior, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(shares, (torch.arange(n, dtype=torch.float64) + 0.5) / n, right=True)
 
 
 def _space(image: Any) -> LogitSpace:
@@ -125,7 +135,7 @@ def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) 
     from maf_runner.evaluation import log_prob_function
 
     title = f"{found['model']} on {found['dataset']}"
-    pictures.scatter(path, rows, log_prob_function(model), title=title)
+    pictures.scatter(path, rows, log_prob_function(model, class_prior(found)), title=title)
 
 
 if __name__ == "__main__":

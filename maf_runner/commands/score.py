@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.commands.common import check_label, guarded, parser, table_space
+from maf_runner.commands.common import check_label, class_prior, guarded, parser, table_space
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError
 
@@ -55,7 +55,7 @@ def _work(options: argparse.Namespace) -> None:
         )
     import torch
 
-    from maf_runner.evaluation import class_log_probs, class_marginal, one_hot
+    from maf_runner.evaluation import class_joint, class_log_probs, class_marginal, one_hot
     from maf_runner.flows.base import log_prob_of_rows
 
     x = torch.from_numpy(rows if table is None else table.to_model(rows))
@@ -66,10 +66,10 @@ def _work(options: argparse.Namespace) -> None:
         context = one_hot(torch.tensor([options.label]), model.context, x.dtype)
         columns = {"log_prob_nats": log_prob_of_rows(model, x, context)}
     else:
-        by_class = class_log_probs(model, x, model.context)
+        by_class, prior = class_log_probs(model, x, model.context), class_prior(found)
         columns = {
-            "log_prob_nats": class_marginal(by_class),
-            "likeliest_class": by_class.argmax(1),
+            "log_prob_nats": class_marginal(by_class, prior),
+            "likeliest_class": class_joint(by_class, prior).argmax(1),
         }
         columns |= {f"log_prob_nats_class_{y}": by_class[:, y] for y in range(model.context)}
     if table is not None:

@@ -39,6 +39,7 @@ class Splits:
         recipe: ``authors`` (the very arrays the paper's authors trained on), ``raw`` (made from
             the raw files by the same steps) or ``redrawn`` (a random part of it is ours).
         classes: how many classes the labels have; 0 without labels.
+        prior: of each class in p(x), summing to 1; None for equal ones.
         image: how the rows were made from pixels; None where they are no images.
         table: how the rows were made from a table; None where they come from none.
         entropy: of the true density, in nats, where it is known.
@@ -49,6 +50,7 @@ class Splits:
     test: Rows
     recipe: str
     classes: int = 0
+    prior: tuple[float, ...] | None = None
     image: LogitSpace | None = None
     table: TableSpace | None = None
     entropy: float | None = None

@@ -37,6 +37,7 @@ def load(
     path: str,
     columns: list[Any] | None,
     label: Any,
+    class_prior: str,
     fractions: list[float],
     seed: int,
     standardise: bool,
@@ -50,6 +51,8 @@ def load(
         path: the file.
         columns: names of the columns that are modelled; None for every numeric one.
         label: name of the column with the class, for conditional models; None for none.
+        class_prior: weights of the classes in p(x): ``uniform``, or ``empirical`` for their
+            shares in the training rows.
         fractions: of the rows that train, validate and test; not used if the file has splits.
         seed: of the shuffle before the split, and of the noise of ``dequantise``.
         standardise: to mean 0 and standard deviation 1 of the training rows.
@@ -60,7 +63,7 @@ def load(
         DataError: the file is missing, damaged or not a table of numbers.
         ValueError: an argument that cannot be.
     """
-    _check(fractions, seed, missing, standardise)
+    _check(fractions, seed, missing, standardise, class_prior, label)
     file = Path(path).expanduser()
     tables = read_table(file, "dataset.path", with_labels=label is not None)
     labels = {name: _take_label(table, label, file) for name, table in tables.items()}
@@ -86,12 +89,16 @@ def load(
             arrays[name][:, chosen.index(column)] += rng.random(len(arrays[name]))
     space = _space(chosen, arrays["train"], standardise=standardise)
     arrays = {name: space.to_model(array) for name, array in arrays.items()}
-    classes, codes = _codes(labels)
+    values, codes = _codes(labels)
+    prior = _shares(codes["train"], values, file) if class_prior == "empirical" else None
     train, validation, test = (Rows(arrays[n].astype(np.float32), codes[n]) for n in SPLITS)
-    return Splits(train, validation, test, recipe="raw", classes=classes, table=space)
+    classes = len(values)
+    return Splits(train, validation, test, "raw", classes=classes, prior=prior, table=space)
 
 
-def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
+def _check(
+    fractions: Any, seed: Any, missing: Any, standardise: Any, class_prior: Any, label: Any
+) -> None:
     ok = isinstance(fractions, list) and len(fractions) == 3
     if not ok or not all(isinstance(f, (int, float)) and 0 < f < 1 for f in fractions):
         raise ValueError(f"fractions must be three numbers between 0 and 1, got {fractions!r}")
@@ -103,6 +110,10 @@ def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
         raise ValueError(f"missing must be refuse or drop, got {missing!r}")
     if not isinstance(standardise, bool):
         raise ValueError(f"standardise must be true or false, got {standardise!r}")
+    if class_prior not in ("uniform", "empirical"):
+        raise ValueError(f"class_prior must be uniform or empirical, got {class_prior!r}")
+    if class_prior == "empirical" and label is None:
+        raise ValueError("class_prior=empirical needs classes: name their column, label=COLUMN")
 
 
 def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
@@ -212,13 +223,25 @@ def _report(
 
 def _codes(
     labels: dict[str, pd.Series | None],
-) -> tuple[int, dict[str, NDArray[np.int64] | None]]:
-    """Labels of any kind as 0, 1, 2, ... in sorted order, and how many there are."""
+) -> tuple[list[Any], dict[str, NDArray[np.int64] | None]]:
+    """The classes there are in sorted order, and labels of any kind as places 0, 1, ... in it."""
     if labels["train"] is None:
-        return 0, dict.fromkeys(SPLITS)
+        return [], dict.fromkeys(SPLITS)
     labels = {name: labels[name] for name in SPLITS}
     every = pd.concat(labels.values())
     values, codes = np.unique(every.to_numpy(), return_inverse=True)
     sizes = [len(own) for own in labels.values() if own is not None]
     parts = np.split(codes.astype(np.int64), np.cumsum(sizes)[:-1])
-    return len(values), dict(zip(SPLITS, parts, strict=True))
+    return values.tolist(), dict(zip(SPLITS, parts, strict=True))
+
+
+def _shares(codes: NDArray[np.int64] | None, values: list[Any], file: Path) -> tuple[float, ...]:
+    """The share of each class in the training rows."""
+    assert codes is not None  # class_prior=empirical is refused without a label
+    counts = np.bincount(codes, minlength=len(values))
+    absent = [str(value) for value, count in zip(values, counts, strict=True) if count == 0]
+    if absent:
+        log.warning(
+            "%s: classes that no training row has get the prior 0: %s", file, ", ".join(absent)
+        )
+    return tuple((counts / len(codes)).tolist())
