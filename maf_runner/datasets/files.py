@@ -12,7 +12,8 @@ standardise by mean and standard deviation of the training rows. Constant column
 and columns of whole numbers are reported: a density is infinite on them.
 
 Log-likelihoods are those of the standardised values; ``maf-score`` and ``maf-sample`` speak the
-table's own units (`TableSpace`). `readers` reads the file, and executes nothing in it.
+table's own units (`TableSpace`), in which ``maf-score`` takes values as they stand: it adds no
+noise. `readers` reads the file, and executes nothing in it.
 """
 
 import logging
