@@ -6,7 +6,7 @@ another test set would move the figure, not how far another seed would.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -37,21 +37,34 @@ def class_log_probs(model: Density, x: Tensor, classes: int) -> Tensor:
     return torch.stack([log_prob_of_rows(model, x, c[None]) for c in contexts], dim=1)
 
 
-def class_marginal(log_probs: Tensor) -> Tensor:
-    """Log p(x) = log (1/L) sum_y p(x | y) in nats [N], from log p(x | y) [N, L].
+def class_joint(log_probs: Tensor, prior: Sequence[float] | None = None) -> Tensor:
+    """Log p(x, y) = log p(y) + log p(x | y) in nats [N, L], from log p(x | y) [N, L].
 
-    The classes have equal priors, as in the authors' code.
+    ``prior`` [L] is p(y), summing to 1; by default the classes are equal, as in the authors' code.
     """
-    return torch.logsumexp(log_probs, dim=1) - math.log(log_probs.shape[1])
+    classes = log_probs.shape[1]
+    return log_probs + log_probs.new_tensor(prior or [1 / classes] * classes).log()
 
 
-def log_prob_function(model: Density) -> Callable[[np.ndarray], np.ndarray]:
+def class_marginal(log_probs: Tensor, prior: Sequence[float] | None = None) -> Tensor:
+    """Log p(x) = log sum_y p(y) p(x | y) in nats [N], from log p(x | y) [N, L].
+
+    >>> log_probs = torch.tensor([[0.5, 0.1]]).log()
+    >>> class_marginal(log_probs).exp(), class_marginal(log_probs, [0.25, 0.75]).exp()
+    (tensor([0.3000]), tensor([0.2000]))
+    """
+    return torch.logsumexp(class_joint(log_probs, prior), dim=1)
+
+
+def log_prob_function(
+    model: Density, prior: Sequence[float] | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """Log densities [N] in nats of arrays [N, D]; for a conditional model the class marginal."""
 
     def function(rows: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(rows).to(model.reference)
         if model.context:
-            return class_marginal(class_log_probs(model, x, model.context)).numpy()
+            return class_marginal(class_log_probs(model, x, model.context), prior).numpy()
         return log_prob_of_rows(model, x).numpy()
 
     return function
@@ -63,6 +76,7 @@ def evaluate(
     labels: Tensor | None = None,
     *,
     bits_per_pixel: Callable[[Tensor], Tensor] | None = None,
+    prior: Sequence[float] | None = None,
 ) -> tuple[dict[str, float], Tensor]:
     """Evaluate ``model`` on rows ``x`` [N, D].
 
@@ -71,12 +85,13 @@ def evaluate(
         x: test rows, in the model's dtype, where the model is.
         labels: [N], on the CPU; needed for a conditional model.
         bits_per_pixel: for images, from log densities [N] in nats to bits for each pixel [N].
+        prior: of the classes, for a conditional model; None for equal ones.
 
     Returns:
         The figures, and the log density [N] of each row behind the first of them.
         ``log_likelihood`` and ``error`` are what the paper's tables show: for a conditional
         model the marginal over classes; ``conditional_log_likelihood`` is then log p(x | y) of
-        the true y, ``accuracy`` that of the likeliest class.
+        the true y, ``accuracy`` that of the likeliest class, argmax p(y) p(x | y).
     """
     figures: dict[str, float] = {}
 
@@ -89,12 +104,13 @@ def evaluate(
         if labels is None:
             raise ValueError("labels are needed to evaluate a conditional model")
         by_class = class_log_probs(model, x, model.context)
-        log_prob = class_marginal(by_class)
+        log_prob = class_marginal(by_class, prior)
     note("log_likelihood", "error", log_prob)
     if bits_per_pixel is not None:
         note("bits_per_pixel", "bits_per_pixel_error", bits_per_pixel(log_prob))
     if model.context and labels is not None:
         true_class = by_class.gather(1, labels[:, None]).squeeze(1)
         note("conditional_log_likelihood", "conditional_error", true_class)
-        note("accuracy", "accuracy_error", (by_class.argmax(dim=1) == labels).double())
+        likeliest = class_joint(by_class, prior).argmax(dim=1)
+        note("accuracy", "accuracy_error", (likeliest == labels).double())
     return figures, log_prob

@@ -193,7 +193,7 @@ def _evaluate(
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), test.x))  # noqa: E731
     rows = _tensors(test, model, model.reference.device)
     labels = None if test.labels is None else torch.from_numpy(test.labels)
-    figures, per_row = evaluate(model, rows.x, labels, bits_per_pixel=bits)
+    figures, per_row = evaluate(model, rows.x, labels, bits_per_pixel=bits, prior=splits.prior)
     nats, error = mean_and_error(log_prob_of_rows(model, *validation))
     finite = all(map(math.isfinite, (*figures.values(), nats, error)))
     result: dict[str, Any] = {
@@ -207,10 +207,9 @@ def _evaluate(
 def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> None:
     from maf_runner.reporting import pictures
 
+    log_prob = log_prob_function(model, splits.prior)
     try:
-        pictures.density(
-            path, splits.train.x, log_prob_function(model), title=title, name="training data"
-        )
+        pictures.density(path, splits.train.x, log_prob, title=title, name="training data")
     except Exception as error:  # no extra installed, no disk left: the run is as good without
         log.warning("no picture of the density: %s", error)
 
@@ -276,6 +275,8 @@ def _description(settings: dict[str, Any], splits: Splits, model: Density) -> di
             "recipe": splits.recipe,
             "sources": splits.sources,
             "image": None if splits.image is None else dataclasses.asdict(splits.image),
+            "class_prior": splits.prior,
+            "table": None if splits.table is None else dataclasses.asdict(splits.table),
             "entropy": splits.entropy,
         },
         "environment": environment(model.reference.device),

@@ -7,7 +7,13 @@ import pytest
 import torch
 from test_flows import build
 
-from maf_runner.evaluation import class_log_probs, class_marginal, evaluate, one_hot
+from maf_runner.evaluation import (
+    class_log_probs,
+    class_marginal,
+    evaluate,
+    log_prob_function,
+    one_hot,
+)
 from maf_runner.flows import Gaussian
 
 
@@ -47,6 +53,24 @@ def test_figures_of_a_conditional_model():
         assert figures[error_name] == pytest.approx(2 * values.std() / math.sqrt(200), rel=1e-9)
     np.testing.assert_allclose(per_row, marginal, rtol=1e-9)
     assert 0.7 < figures["accuracy"] < 1
+
+
+def test_unequal_classes():
+    """Two unit Gaussians at 0 and 2, of which the first is three times as common."""
+    model = Gaussian(1, context=2)
+    model.mean[1] = 2.0
+    x = torch.tensor([[-1.0], [0.8], [1.2], [2.0]])
+    normal = lambda u: np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)  # noqa: E731
+    points = x.numpy()[:, 0].astype(np.float64)
+    density = 0.75 * normal(points) + 0.25 * normal(points - 2)
+    labels = torch.tensor([0, 0, 0, 1])
+    figures, per_row = evaluate(model, x, labels, prior=(0.75, 0.25))
+    np.testing.assert_allclose(per_row, np.log(density), rtol=1e-6)
+    assert figures["log_likelihood"] == pytest.approx(np.log(density).mean(), rel=1e-6)
+    # 1.2 is nearer to the second, and still likelier to be of the first: log 3 / 2 > 0.2
+    assert figures["accuracy"] == 1 and evaluate(model, x, labels)[0]["accuracy"] == 0.75
+    np.testing.assert_allclose(log_prob_function(model, (0.75, 0.25))(x.numpy()), per_row)
+    np.testing.assert_allclose(evaluate(model, x, labels, prior=(1, 0))[1], np.log(normal(points)))
 
 
 def test_the_bar_of_bits_per_pixel_is_taken_after_the_jacobian():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from maf_runner.errors import DataError
 DEFAULTS = {
     "columns": None,
     "label": None,
+    "class_prior": "uniform",
     "fractions": [0.8, 0.1, 0.1],
     "seed": 0,
     "standardise": True,
@@ -43,6 +45,8 @@ def saved(folder, suffix, frame=None):
     numbers = frame.select_dtypes("number").to_numpy()
     if suffix == ".csv":
         frame.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        frame.to_parquet(path)
     elif suffix == ".npy":
         np.save(path, numbers)
     elif suffix == ".npz":
@@ -53,7 +57,7 @@ def saved(folder, suffix, frame=None):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".h5"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])
 def test_every_format_gives_the_same(tmp_path, suffix):
     splits = read(saved(tmp_path, suffix))
     assert splits.fingerprint == read(saved(tmp_path, ".csv")).fingerprint
@@ -82,6 +86,25 @@ def test_labels_and_columns_by_name(tmp_path):
     assert np.bincount(every).tolist() == table()["kind"].value_counts().sort_index().tolist()
 
 
+def test_the_prior_is_the_shares_of_the_training_rows(tmp_path, monkeypatch):
+    path = saved(tmp_path, ".csv")
+    assert read(path, label="kind").prior is None
+    splits = read(path, label="kind", class_prior="empirical")
+    assert splits.prior == tuple(np.bincount(splits.train.labels) / 160)
+    said = []
+    monkeypatch.setattr(
+        "maf_runner.datasets.files.log.warning", lambda *a: said.append(a[0] % a[1:])
+    )
+    names = ("train", "validation", "test")
+    kinds = {f"{name}_labels": np.array(["a", "c", "c"]) for name in names}
+    kinds["test_labels"][0] = "b"
+    rows = {name: np.random.default_rng(0).normal(size=(3, 2)) + i for i, name in enumerate(names)}
+    np.savez(tmp_path / "x.npz", **rows, **kinds)
+    splits = read(tmp_path / "x.npz", label="label", class_prior="empirical")
+    assert splits.prior == (1 / 3, 0, 2 / 3)
+    assert any("no training row has get the prior 0: b" in text for text in said)
+
+
 def test_splits_of_the_file_are_kept(tmp_path):
     arrays = {n: np.random.default_rng(i).normal(size=(5 + i, 2)) for i, n in enumerate("abc")}
     names = dict(zip(("train", "val", "test"), arrays.values(), strict=True))
@@ -102,6 +125,25 @@ def test_dequantise_fills_the_steps(tmp_path, caplog):
     logging.getLogger("maf_runner").propagate = True
     filled = read(path, dequantise=["count"], standardise=False).train.x[:, 2]
     assert set(np.floor(filled)) == set(range(7)) and len(set(filled)) == 160
+
+
+def test_a_column_that_is_left_out_says_why(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("maf_runner.datasets.files.log.info", lambda *a: said.append(a[0] % a[1:]))
+    frame = table().astype({"weight": object})
+    frame.loc[7, "weight"] = "abc"
+    path = saved(tmp_path, ".csv", frame)
+    assert read(path).features == 1
+    assert said[0].endswith("left out: weight ('abc' in row 7), kind ('tall' in row 0)")
+    with pytest.raises(DataError, match=r"not made of numbers: weight \('abc' in row 7\)"):
+        read(path, columns=["height", "weight"])
+
+
+def test_parquet_without_its_package(tmp_path, monkeypatch):
+    path = saved(tmp_path, ".parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"pip install 'maf-runner\[parquet\]'"):
+        read(path)
 
 
 def test_what_flatters_a_likelihood_is_reported(tmp_path, monkeypatch):
@@ -141,6 +183,8 @@ def test_missing_values_are_refused_with_their_place_or_dropped(tmp_path):
         ({"fractions": [0.5, 0.5]}, ValueError, "fractions must be three numbers"),
         ({"fractions": [0.5, 0.4, 0.2]}, ValueError, "must sum to 1"),
         ({"missing": "guess"}, ValueError, "missing must be refuse or drop"),
+        ({"class_prior": "fair"}, ValueError, "class_prior must be uniform or empirical"),
+        ({"class_prior": "empirical"}, ValueError, "class_prior=empirical needs classes"),
         ({"seed": -1}, ValueError, "seed must be"),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError
 
 
@@ -28,6 +29,17 @@ def guarded(program: str, work: Callable[[], None]) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return 3
     return 0
+
+
+def table_space(found: dict[str, Any]) -> TableSpace | None:
+    """How the rows of the recorded run were made from a table; None if they were not."""
+    table = found["data"].get("table")  # records of earlier versions have none
+    return None if table is None else TableSpace(**{k: tuple(v) for k, v in table.items()})
+
+
+def class_prior(found: dict[str, Any]) -> list[float] | None:
+    """The recorded run's prior of the classes; None for equal ones."""
+    return found["data"].get("class_prior")
 
 
 def check_label(label: int | None, found: dict[str, Any]) -> None:

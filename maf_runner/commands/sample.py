@@ -1,6 +1,8 @@
 """``maf-sample``: draw from a trained model, into files and pictures."""
 
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.commands.common import check_label, guarded, parser
+from maf_runner.commands.common import check_label, class_prior, guarded, parser, table_space
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import DataError, UsageError
 
@@ -24,9 +26,9 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         action="append",
         metavar="FILE",
-        help=".npy or .csv: rows as the model sees them (images: logits); .png: a picture, of "
-        "images or points in the plane; may be given more than once (default: samples.npy, and "
-        "samples.png where there can be one)",
+        help=".npy or .csv: rows as the model sees them (images: logits; your own table: in its "
+        "units); .png: a picture, of images or (standardised) points in the plane; may be "
+        "given more than once (default: samples.npy, and samples.png where there can be one)",
     )
     arguments.add_argument(
         "--pixels", action="store_true", help="images: write pixels in [0, 1] instead of logits"
@@ -60,7 +62,7 @@ def _work(options: argparse.Namespace) -> None:
 
     labels = context = None
     if model.context:
-        spread = torch.arange(options.n) * model.context // options.n
+        spread = _spread(options.n, model.context, class_prior(found))
         labels = spread if options.label is None else torch.full((options.n,), options.label)
         context = one_hot(labels, model.context, model.reference.dtype)
     generator = torch.Generator().manual_seed(options.seed)
@@ -69,16 +71,18 @@ def _work(options: argparse.Namespace) -> None:
         bad = int((~np.isfinite(rows)).any(axis=1).sum())
         print(f"maf-sample: {bad} of {options.n} samples are not finite", file=sys.stderr)
 
+    table = table_space(found)
+    header = [f"x{i + 1}" for i in range(rows.shape[1])] if table is None else [*table.columns]
+    written = rows if table is None else table.to_table(rows)
+    if options.pixels:
+        written = _space(image).to_unit(rows).astype(np.float32)
     files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
     for path in files:
         try:
             if path.suffix == ".png":
                 _picture(path, rows, found, model)
             else:
-                written = (
-                    _space(image).to_unit(rows).astype(np.float32) if options.pixels else rows
-                )
-                _write(path, written, labels)
+                _write(path, written, header, labels)
         except UsageError as error:
             if options.out:
                 raise
@@ -89,20 +93,33 @@ def _work(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _spread(n: int, classes: int, prior: list[float] | None) -> Any:
+    """Labels [n] in ascending order, each class by its share, up to rounding."""
+    import torch
+
+    if prior is None:
+        return torch.arange(n) * classes // n
+    shares = torch.tensor(prior, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(shares, (torch.arange(n, dtype=torch.float64) + 0.5) / n, right=True)
+
+
 def _space(image: Any) -> LogitSpace:
     return LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
 
 
-def _write(path: Path, rows: NDArray[Any], labels: Any) -> None:
+def _write(path: Path, rows: NDArray[Any], header: list[str], labels: Any) -> None:
     if path.suffix == ".npy":
         atomic.write_array(path, rows)
         return
-    header = [f"x{i + 1}" for i in range(rows.shape[1])]
-    lines = [",".join(map(repr, row)) for row in rows.tolist()]
+    lines = rows.tolist()
     if labels is not None:
-        header.append("label")
-        lines = [f"{line},{y}" for line, y in zip(lines, labels.tolist(), strict=True)]
-    atomic.write(path, "\n".join([",".join(header), *lines]) + "\n")
+        header = [*header, "label"]
+        lines = [[*line, y] for line, y in zip(lines, labels.tolist(), strict=True)]
+    text = io.StringIO()
+    # Names in quotes are names even where they look like numbers.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows([header, *lines])
+    atomic.write(path, text.getvalue())
 
 
 def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) -> None:
@@ -118,7 +135,7 @@ def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) 
     from maf_runner.evaluation import log_prob_function
 
     title = f"{found['model']} on {found['dataset']}"
-    pictures.scatter(path, rows, log_prob_function(model), title=title)
+    pictures.scatter(path, rows, log_prob_function(model, class_prior(found)), title=title)
 
 
 if __name__ == "__main__":

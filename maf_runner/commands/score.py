@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.commands.common import check_label, guarded, parser
+from maf_runner.commands.common import check_label, class_prior, guarded, parser, table_space
+from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError
 
 
@@ -20,8 +21,10 @@ def main(argv: list[str] | None = None) -> int:
         "file",
         type=Path,
         metavar="FILE",
-        help=".npy [rows, D] or .csv with a header and D columns (a column named label is left "
-        "out), in the space maf-sample writes (images: logits)",
+        help="of a run on your own table: any file that run could take, in the table's own units; "
+        "columns are found by name, or are D in the run's order; splits of it are scored one "
+        "after another. Of any other run: .npy [rows, D] or .csv with a header and D columns (a "
+        "column named label is left out), in the space maf-sample writes (images: logits)",
     )
     arguments.add_argument(
         "--out", type=Path, default=Path("scores.csv"), metavar="FILE", help="default scores.csv"
@@ -31,11 +34,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    rows = _read(options.file)
     from maf_runner.trained import load_with_record
 
     model, found = load_with_record(options.run)
     check_label(options.label, found)
+    table = table_space(found)
+    rows = _read(options.file) if table is None else _read_table(options.file, table)
     if rows.ndim != 2 or rows.shape[1] != model.features:
         raise DataError(
             f"{options.file} must have {model.features} columns as the data of this run, "
@@ -51,30 +55,37 @@ def _work(options: argparse.Namespace) -> None:
         )
     import torch
 
-    from maf_runner.evaluation import class_log_probs, class_marginal, one_hot
+    from maf_runner.evaluation import class_joint, class_log_probs, class_marginal, one_hot
     from maf_runner.flows.base import log_prob_of_rows
 
-    x = torch.from_numpy(rows).to(model.reference.dtype)
+    x = torch.from_numpy(rows if table is None else table.to_model(rows))
+    x = x.to(model.reference.dtype)
     if not model.context:
         columns = {"log_prob_nats": log_prob_of_rows(model, x)}
     elif options.label is not None:
         context = one_hot(torch.tensor([options.label]), model.context, x.dtype)
         columns = {"log_prob_nats": log_prob_of_rows(model, x, context)}
     else:
-        by_class = class_log_probs(model, x, model.context)
+        by_class, prior = class_log_probs(model, x, model.context), class_prior(found)
         columns = {
-            "log_prob_nats": class_marginal(by_class),
-            "likeliest_class": by_class.argmax(1),
+            "log_prob_nats": class_marginal(by_class, prior),
+            "likeliest_class": class_joint(by_class, prior).argmax(1),
         }
         columns |= {f"log_prob_nats_class_{y}": by_class[:, y] for y in range(model.context)}
-    table = zip(*(column.tolist() for column in columns.values()), strict=True)
-    lines = [",".join(columns), *(",".join(map(repr, line)) for line in table)]
+    if table is not None:
+        standardised = columns["log_prob_nats"]
+        columns |= {k: v + table.log_det for k, v in columns.items() if k.startswith("log_prob")}
+        columns["log_prob_nats_standardised"] = standardised
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    lines = [",".join(columns), *(",".join(map(repr, line)) for line in values)]
     try:
         atomic.write(options.out, "\n".join(lines) + "\n")
     except OSError as error:
         raise DataError(f"{options.out} cannot be written ({error.strerror})") from error
-    mean = float(columns["log_prob_nats"].mean())
-    print(f"{options.out}: {len(rows):,} rows, mean {mean:.3f} nats")
+    mean = f"mean {columns['log_prob_nats'].mean():.3f} nats"
+    if table is not None:
+        mean += f" in the table's units, {standardised.mean():.3f} standardised"
+    print(f"{options.out}: {len(rows):,} rows, {mean}")
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -84,7 +95,7 @@ def _read(path: Path) -> NDArray[Any]:
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
         else:
-            from maf_runner.datasets.files import read_csv
+            from maf_runner.datasets.readers import read_csv
 
             rows = read_csv(path).drop(columns="label", errors="ignore").to_numpy()
         return np.asarray(rows, dtype=np.float64)
@@ -92,6 +103,26 @@ def _read(path: Path) -> NDArray[Any]:
         raise DataError(f"{path} not found") from error
     except Exception as error:  # each library has its own for a damaged file
         raise DataError(f"{path} cannot be read as rows of numbers: {error}") from error
+
+
+def _read_table(path: Path, space: TableSpace) -> NDArray[Any]:
+    """Rows [N, D] of the run's columns, in the table's units, in the order of the run."""
+    import pandas as pd
+
+    from maf_runner.datasets.readers import need, numbers, read_table
+
+    table = pd.concat(read_table(path, "FILE").values(), ignore_index=True)
+    columns, numbered = list(space.columns), [str(i) for i in range(len(space.columns))]
+    if list(table.columns) == numbered:  # an array without names, as maf-sample writes it
+        if columns != numbered and set(columns) == set(numbered):
+            raise DataError(
+                f"{path}: the run has its columns in the order {', '.join(columns)}, and these "
+                "may be in it or not; give a CSV that names them"
+            )
+        table.columns = columns
+    for column in columns:
+        need(column, table, "a column of this run", path)
+    return numbers(table[columns], path)
 
 
 if __name__ == "__main__":

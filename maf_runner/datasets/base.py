@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.tables import TableSpace
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Splits:
             raw files, as nearly by the same steps as is known) or ``redrawn`` (a random part of
             it is ours).
         classes: how many classes the labels have; 0 without labels.
+        prior: of each class in p(x), summing to 1; None for equal ones.
         image: how the rows were made from pixels; None where they are no images.
+        table: how the rows were made from a table; None where they come from none.
         entropy: of the true density, in nats, where it is known.
         sources: SHA-256 of the files it was made from.
     """
@@ -53,7 +56,9 @@ class Splits:
     test: Rows
     recipe: str
     classes: int = 0
+    prior: tuple[float, ...] | None = None
     image: LogitSpace | None = None
+    table: TableSpace | None = None
     entropy: float | None = None
     sources: dict[str, str] = field(default_factory=dict)
 

@@ -11,25 +11,25 @@ of its own; fill the steps of the columns in ``dequantise`` with uniform noise o
 standardise by mean and standard deviation of the training rows. Constant columns, duplicate rows
 and columns of whole numbers are reported: a density is infinite on them.
 
-Log-likelihoods are those of the standardised values. Nothing in a file is executed: pickled
-objects in it are refused.
+Log-likelihoods are those of the standardised values; ``maf-score`` and ``maf-sample`` speak the
+table's own units (`TableSpace`), in which ``maf-score`` takes values as they stand: it adds no
+noise. `readers` reads the file, and executes nothing in it.
 """
 
 import logging
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.readers import SPLITS, first_word, need, numbers, read_table
+from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, suggestion
 
 log = logging.getLogger("maf_runner")
-SPLITS = ("train", "validation", "test")
-Tables = dict[str, pd.DataFrame]
 
 
 def load(
@@ -38,6 +38,7 @@ def load(
     path: str,
     columns: list[Any] | None,
     label: Any,
+    class_prior: str,
     fractions: list[float],
     seed: int,
     standardise: bool,
@@ -51,6 +52,8 @@ def load(
         path: the file.
         columns: names of the columns that are modelled; None for every numeric one.
         label: name of the column with the class, for conditional models; None for none.
+        class_prior: weights of the classes in p(x): ``uniform``, or ``empirical`` for their
+            shares in the training rows.
         fractions: of the rows that train, validate and test; not used if the file has splits.
         seed: of the shuffle before the split, and of the noise of ``dequantise``.
         standardise: to mean 0 and standard deviation 1 of the training rows.
@@ -61,18 +64,16 @@ def load(
         DataError: the file is missing, damaged or not a table of numbers.
         ValueError: an argument that cannot be.
     """
-    _check(fractions, seed, missing, standardise)
+    _check(fractions, seed, missing, standardise, class_prior, label)
     file = Path(path).expanduser()
-    tables = _read(file, with_labels=label is not None)
-    for table in tables.values():
-        table.columns = table.columns.map(str)
+    tables = read_table(file, "dataset.path", with_labels=label is not None)
     labels = {name: _take_label(table, label, file) for name, table in tables.items()}
     chosen = _columns(next(iter(tables.values())), columns, file)
     for name, table in tables.items():
         lacking = [c for c in chosen if c not in table.columns]
         if lacking:
             raise DataError(f"{file}: the split {name} has no column {lacking[0]!r}")
-    arrays = {name: _numbers(table[chosen], file) for name, table in tables.items()}
+    arrays = {name: numbers(table[chosen], file) for name, table in tables.items()}
     arrays, labels = _finite(arrays, labels, chosen, missing, file)
     if set(arrays) != set(SPLITS):
         arrays, labels = _split(arrays["all"], labels["all"], fractions, seed)
@@ -87,16 +88,18 @@ def load(
     for name in SPLITS:
         for column in map(str, dequantise):
             arrays[name][:, chosen.index(column)] += rng.random(len(arrays[name]))
-    if standardise:
-        mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
-        deviation[deviation == 0] = 1.0
-        arrays = {name: (array - mean) / deviation for name, array in arrays.items()}
-    classes, codes = _codes(labels)
+    space = _space(chosen, arrays["train"], standardise=standardise)
+    arrays = {name: space.to_model(array) for name, array in arrays.items()}
+    values, codes = _codes(labels)
+    prior = _shares(codes["train"], values, file) if class_prior == "empirical" else None
     train, validation, test = (Rows(arrays[n].astype(np.float32), codes[n]) for n in SPLITS)
-    return Splits(train, validation, test, recipe="raw", classes=classes)
+    classes = len(values)
+    return Splits(train, validation, test, "raw", classes=classes, prior=prior, table=space)
 
 
-def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
+def _check(
+    fractions: Any, seed: Any, missing: Any, standardise: Any, class_prior: Any, label: Any
+) -> None:
     ok = isinstance(fractions, list) and len(fractions) == 3
     if not ok or not all(isinstance(f, (int, float)) and 0 < f < 1 for f in fractions):
         raise ValueError(f"fractions must be three numbers between 0 and 1, got {fractions!r}")
@@ -108,78 +111,16 @@ def _check(fractions: Any, seed: Any, missing: Any, standardise: Any) -> None:
         raise ValueError(f"missing must be refuse or drop, got {missing!r}")
     if not isinstance(standardise, bool):
         raise ValueError(f"standardise must be true or false, got {standardise!r}")
-
-
-def _read(file: Path, *, with_labels: bool) -> Tables:
-    """The table of a file as {"all": ...}, or its three splits by name."""
-    if not file.is_file():
-        raise DataError(f"{file.absolute()} not found (dataset.path)")
-    try:
-        if file.suffix == ".csv":
-            return {"all": read_csv(file)}
-        if file.suffix == ".parquet":
-            return {"all": pd.read_parquet(file)}
-        if file.suffix == ".npy":
-            return {"all": _frame(np.load(file, allow_pickle=False))}
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                return _named(
-                    {name: archive[name] for name in archive.files}, with_labels=with_labels
-                )
-        if file.suffix in (".h5", ".hdf5"):
-            with h5py.File(file, "r") as store:
-                arrays = {n: d[()] for n, d in store.items() if isinstance(d, h5py.Dataset)}
-                return _named(arrays, with_labels=with_labels)
-    except ImportError as error:
-        raise DataError(f"{file}: reading it needs another package ({error})") from error
-    except Exception as error:  # each library has its own for a damaged file
-        raise DataError(f"{file} cannot be read as a table: {error}") from error
-    raise DataError(f"{file}: expected .csv, .parquet, .npy, .npz, .h5 or .hdf5")
-
-
-def read_csv(file: Path) -> pd.DataFrame:
-    """Read a CSV with a header.
-
-    Raises:
-        ValueError: its first line is numbers, so that a row would be taken for the header.
-    """
-    table = pd.read_csv(file)
-    if pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
-        raise ValueError("its first line is numbers: put a line with names for the columns first")
-    return table
-
-
-def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
-    if array.ndim != 2:
-        raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
-    frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
-    if labels is not None:
-        frame["label"] = labels
-    return frame
-
-
-def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
-    """Arrays of an archive as a table, or as three; labels as a column named label."""
-    if not with_labels:
-        arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
-    if "val" in arrays and "validation" not in arrays:
-        arrays["validation"] = arrays.pop("val")
-        if "val_labels" in arrays:
-            arrays["validation_labels"] = arrays.pop("val_labels")
-    if set(SPLITS) <= set(arrays):
-        return {name: _frame(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS}
-    data = {name: array for name, array in arrays.items() if array.ndim == 2}
-    if len(data) != 1:
-        raise ValueError(
-            f"expected arrays train, validation and test, or one table; found {sorted(arrays)}"
-        )
-    return {"all": _frame(next(iter(data.values())), arrays.get("labels"))}
+    if class_prior not in ("uniform", "empirical"):
+        raise ValueError(f"class_prior must be uniform or empirical, got {class_prior!r}")
+    if class_prior == "empirical" and label is None:
+        raise ValueError("class_prior=empirical needs classes: name their column, label=COLUMN")
 
 
 def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
     if label is None:
         return None
-    _need(str(label), table, "dataset.label", file)
+    need(str(label), table, "dataset.label", file)
     taken = table.pop(str(label))
     if taken.isna().any():
         raise DataError(f"{file}: the label is missing in {int(taken.isna().sum())} rows")
@@ -189,28 +130,15 @@ def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None
 def _columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list[str]:
     if columns is None:
         chosen = list(table.select_dtypes("number").columns)
-        left_out = [c for c in table.columns if c not in chosen]
+        left_out = [f"{c}{first_word(table[c])}" for c in table.columns if c not in chosen]
         if left_out:
             log.info("%s: columns that are no numbers are left out: %s", file, ", ".join(left_out))
         if not chosen:
             raise DataError(f"{file} has no column of numbers")
         return chosen
     for column in columns:
-        _need(str(column), table, "dataset.columns", file)
+        need(str(column), table, "dataset.columns", file)
     return [str(c) for c in columns]
-
-
-def _need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:
-    if column not in table.columns:
-        near = suggestion(column, list(table.columns))
-        raise DataError(f"{file} has no column {column!r} ({setting}){near}")
-
-
-def _numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
-    try:
-        return table.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: a column is not made of numbers ({error})") from error
 
 
 def _finite(
@@ -259,6 +187,14 @@ def _split(
     )
 
 
+def _space(columns: list[str], train: NDArray[np.float64], *, standardise: bool) -> TableSpace:
+    mean, deviation = np.zeros(len(columns)), np.ones(len(columns))
+    if standardise:
+        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        deviation[deviation == 0] = 1.0
+    return TableSpace(tuple(columns), tuple(mean.tolist()), tuple(deviation.tolist()))
+
+
 def _report(
     arrays: dict[str, NDArray[np.float64]], columns: list[str], dequantise: list[Any], file: Path
 ) -> None:
@@ -288,13 +224,25 @@ def _report(
 
 def _codes(
     labels: dict[str, pd.Series | None],
-) -> tuple[int, dict[str, NDArray[np.int64] | None]]:
-    """Labels of any kind as 0, 1, 2, ... in sorted order, and how many there are."""
+) -> tuple[list[Any], dict[str, NDArray[np.int64] | None]]:
+    """The classes there are in sorted order, and labels of any kind as places 0, 1, ... in it."""
     if labels["train"] is None:
-        return 0, dict.fromkeys(SPLITS)
+        return [], dict.fromkeys(SPLITS)
     labels = {name: labels[name] for name in SPLITS}
     every = pd.concat(labels.values())
     values, codes = np.unique(every.to_numpy(), return_inverse=True)
     sizes = [len(own) for own in labels.values() if own is not None]
     parts = np.split(codes.astype(np.int64), np.cumsum(sizes)[:-1])
-    return len(values), dict(zip(SPLITS, parts, strict=True))
+    return values.tolist(), dict(zip(SPLITS, parts, strict=True))
+
+
+def _shares(codes: NDArray[np.int64] | None, values: list[Any], file: Path) -> tuple[float, ...]:
+    """The share of each class in the training rows."""
+    assert codes is not None  # class_prior=empirical is refused without a label
+    counts = np.bincount(codes, minlength=len(values))
+    absent = [str(value) for value, count in zip(values, counts, strict=True) if count == 0]
+    if absent:
+        log.warning(
+            "%s: classes that no training row has get the prior 0: %s", file, ", ".join(absent)
+        )
+    return tuple((counts / len(codes)).tolist())

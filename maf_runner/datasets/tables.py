@@ -1,0 +1,40 @@
+"""From a table in its own units to standardised rows and back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Exact = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TableSpace:
+    """How the columns of a table became rows.
+
+    Attributes:
+        columns: their names, in the order of the rows.
+        mean: of each column, in its units; subtracted.
+        deviation: of each column, in its units; divided by.
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def to_model(self, rows: Array) -> Exact:
+        """Rows [N, D] in the table's units to standardised ones, in float64."""
+        return (np.asarray(rows, dtype=np.float64) - self.mean) / self.deviation
+
+    def to_table(self, rows: Array) -> Exact:
+        """Standardised rows [N, D] to the table's units, in float64."""
+        return np.asarray(rows, dtype=np.float64) * self.deviation + self.mean
+
+    @property
+    def log_det(self) -> float:
+        """Log |det| of `to_model` in nats.
+
+        Log densities of standardised rows plus this are those of the rows in the table's units.
+        """
+        return -float(np.log(self.deviation).sum())
