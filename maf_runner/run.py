@@ -23,6 +23,7 @@ from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
 from maf_runner.flows.base import Density, log_prob_of_rows
+from maf_runner.flows.blocks import in_blocks
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
@@ -188,6 +189,7 @@ def _evaluate(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Status, test and validation figures; and the test log density of each row."""
     image, test = splits.image, splits.test
+    model = in_blocks(model)
     bits = None
     if image is not None:
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), test.x))  # noqa: E731

@@ -32,7 +32,7 @@ GROUPS = {
 FREE = {
     "dataset": {"sizes", "activation", "degrees", "download"},
     "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
-    "trainer": {"max_epochs", "max_updates"},
+    "trainer": {"max_epochs", "max_updates", "compile"},
 }
 TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry"}
 

@@ -1,6 +1,7 @@
 """The Adam of the authors' code, over all parameters at once."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ class PaperAdam:
     - epsilon stands inside the square root: step = rate * m' / sqrt(v' + epsilon);
     - at step t = 1, 2, ... the bias correction uses beta^(t + 1).
 
-    The parameters become views of one flat buffer, as do their gradients, so that a step is a
-    handful of operations however many tensors there are.
+    The parameters become views of one flat buffer, so that a step is a handful of operations
+    however many tensors there are.
 
     Args:
         parameters: what is trained.
@@ -41,29 +42,54 @@ class PaperAdam:
         self.epsilon = epsilon
         self.l2 = l2
         self.steps = 0
-        self.parameters, self.gradient = flatten(parameters)
-        self.first = torch.zeros_like(self.parameters)
-        self.second = torch.zeros_like(self.parameters)
-        everything = (self.parameters, self.gradient, self.first, self.second)
-        self._chunks = list(zip(*(tensor.split(CHUNK) for tensor in everything), strict=True))
+        self.tensors = list(parameters)
+        self.parameters = flatten(self.tensors)
+        self.gradient, self.first, self.second = (torch.zeros_like(self.parameters) for _ in "gms")
+        self._chunks = list(
+            zip(
+                self.parameters.split(CHUNK),
+                self.gradient.split(CHUNK),
+                self.first.split(CHUNK),
+                self.second.split(CHUNK),
+                strict=True,
+            )
+        )
 
     def zero_grad(self) -> None:
-        """Set every gradient to zero."""
-        self.gradient.zero_()
+        """Forget every gradient."""
+        for tensor in self.tensors:
+            tensor.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters from their gradients."""
+        slopes = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
+        torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
+        rate, correction = self.next_rate()
+        for chunk in self._chunks:
+            self.update(*chunk, rate, correction)
+
+    def next_rate(self) -> tuple[float, float]:
+        """Count a step; its learning rate and the correction of its second moment."""
         self.steps += 1
-        beta1, beta2 = self.betas
-        correction1 = 1 - beta1 ** (self.steps + 1)
-        correction2 = 1 - beta2 ** (self.steps + 1)
-        for parameters, gradient, first, second in self._chunks:
-            gradient.add_(parameters, alpha=self.l2)
-            first.lerp_(gradient, 1 - beta1)
-            second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            root = (second / correction2).add_(self.epsilon).sqrt_()
-            parameters.addcdiv_(first, root, value=-self.learning_rate / correction1)
+        correction1, correction2 = (1 - beta ** (self.steps + 1) for beta in self.betas)
+        return self.learning_rate / correction1, correction2
+
+    def update(
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        first: Tensor,
+        second: Tensor,
+        rate: Any,
+        correction: Any,
+    ) -> None:
+        """One step of Adam on flat tensors, all but the gradient changed in place."""
+        gradient = gradient + self.l2 * parameters
+        first.lerp_(gradient, 1 - self.betas[0])
+        second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
+        root = (second / correction).add_(self.epsilon).sqrt_()
+        parameters.sub_((first * rate).div_(root))
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint keeps, beside the parameters."""
@@ -76,15 +102,11 @@ class PaperAdam:
         self.second.copy_(state["second"])
 
 
-def flatten(parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor]:
-    """Make the parameters and their gradients views of two flat buffers, and return these."""
+def flatten(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Make the parameters views of one flat buffer, and return it."""
     parameters = list(parameters)
     flat = torch.cat([p.detach().reshape(-1) for p in parameters])
-    gradient = torch.zeros_like(flat)
     sizes = [p.numel() for p in parameters]
-    for parameter, value, slope in zip(
-        parameters, flat.split(sizes), gradient.split(sizes), strict=True
-    ):
+    for parameter, value in zip(parameters, flat.split(sizes), strict=True):
         parameter.data = value.view_as(parameter)
-        parameter.grad = slope.view_as(parameter)
-    return flat, gradient
+    return flat

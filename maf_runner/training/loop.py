@@ -12,10 +12,10 @@ from torch import Tensor
 from maf_runner.flows.base import Density, log_prob_of_rows
 from maf_runner.flows.batchnorm import refresh_statistics
 from maf_runner.interrupts import Interrupts
-from maf_runner.training.adam import PaperAdam
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
 from maf_runner.training.settings import TrainerSettings
+from maf_runner.training.step import Step, choose
 
 
 class TensorRows(NamedTuple):
@@ -103,28 +103,25 @@ def fit(
         model.fit(*train)  # type: ignore[operator]
         return Outcome("closed_form", State(seconds=time.monotonic() - started))
 
-    optimiser = PaperAdam(
-        model.parameters(),
-        learning_rate=settings.learning_rate,  # type: ignore[arg-type]
-        betas=settings.betas,
-        epsilon=settings.epsilon,
-        l2=settings.l2,
-    )
     rows = len(train.x)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     per_epoch = math.ceil(rows / settings.batch_size)
-    state = _resume(checkpoint, model, optimiser) or State()
+    path = choose(model, settings.compile, _at_least(settings, per_epoch))
+    state, step = _resume(checkpoint, model, settings) or (State(), Step(model, settings, path))
+    working = step.working
     if len(state.losses) != per_epoch:
         state.losses = train.x.new_zeros(per_epoch)
     started = time.monotonic() - state.seconds
 
     def save() -> None:
         state.seconds = time.monotonic() - started
+        step.finish()
         checkpoint.save(
             {
                 **vars(state),
+                "path": step.path,
                 "model": model.state_dict(),
-                "optimiser": optimiser.state(),
+                "optimiser": step.adam.state(),
                 "generator": torch.get_rng_state(),
             }
         )
@@ -132,17 +129,14 @@ def fit(
     progress.start(state, per_epoch)
     with interrupts.deferred():
         while (reason := _stop_reason(state, settings)) is None:
-            model.train()
+            working.train()
             first = state.epoch * per_epoch
             last = min(first + per_epoch, settings.max_updates or math.inf)
             while state.update < last:
                 batch = batches.at(state.update)
                 context = None if train.context is None else train.context.index_select(0, batch)
-                optimiser.zero_grad()
-                loss = -model(train.x.index_select(0, batch), context).mean()
-                loss.backward()
-                optimiser.step()
-                state.losses[state.update - first] = loss.detach()
+                loss = step(train.x.index_select(0, batch), context)
+                state.losses[state.update - first] = loss
                 state.update += 1
                 progress.update()
                 if interrupts.stop is not None or interrupts.save:
@@ -151,9 +145,9 @@ def fit(
                     interrupts.raise_if_stopped()
 
             losses = state.losses[: state.update - first].double().cpu()
-            model.eval()
-            refresh_statistics(model, *train)
-            nats = float(log_prob_of_rows(model, *validation).mean())
+            working.eval()
+            refresh_statistics(working, *train)
+            nats = float(log_prob_of_rows(working, *validation).mean())
             if not (torch.isfinite(losses).all() and math.isfinite(nats)):
                 return Outcome("diverged", state, _divergence(losses, first, state.history))
             state.epoch += 1
@@ -169,6 +163,7 @@ def fit(
             if nats > state.best_validation:
                 state.best_validation = nats
                 state.best_epoch = state.epoch
+                step.finish()
                 state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
             on_validation(state)  # before the checkpoint, so that a kill between loses nothing
             save()
@@ -202,16 +197,25 @@ def _divergence(
     return {"update": first + min(where + 1, len(losses)), "last_finite_loss": finite}
 
 
-def _resume(checkpoint: Checkpoint, model: Density, optimiser: PaperAdam) -> State | None:
-    needed = (*vars(State()), "model", "optimiser", "generator")
+def _at_least(settings: TrainerSettings, per_epoch: int) -> int:
+    """How many updates a run makes at least."""
+    epochs = min(settings.patience + 1, settings.max_epochs or math.inf)
+    return int(min(epochs * per_epoch, settings.max_updates or math.inf))
+
+
+def _resume(
+    checkpoint: Checkpoint, model: Density, settings: TrainerSettings
+) -> tuple[State, Step] | None:
+    """Where a run was, and its steps by the path it took; None where there is no checkpoint."""
+    needed = (*vars(State()), "model", "optimiser", "generator", "path")
     saved: dict[str, Any] | None = checkpoint.load(needed)
     if saved is None:
         return None
     model.load_state_dict(saved["model"])
-    optimiser.load(saved["optimiser"])
+    step = Step(model, settings, saved["path"])
+    step.adam.load(saved["optimiser"])
     torch.set_rng_state(saved["generator"])
-    device = model.reference.device
     state = State(**{name: saved[name] for name in vars(State())})
-    state.losses = state.losses.to(device)
+    state.losses = state.losses.to(model.reference.device)
     state.resumed += 1
-    return state
+    return state, step

@@ -23,6 +23,7 @@ class TrainerSettings:
     patience: int
     max_epochs: int | None
     max_updates: int | None
+    compile: bool | str
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
@@ -34,6 +35,8 @@ class TrainerSettings:
         _number("epsilon", self.epsilon, above=0)
         _number("l2", self.l2, at_least=0)
         positive("batch_size", self.batch_size)
+        if self.compile != "auto" and not isinstance(self.compile, bool):
+            raise ValueError(f"compile must be auto, true or false, got {self.compile!r}")
         positive("patience", self.patience)
         for name in ("max_epochs", "max_updates"):
             if getattr(self, name) is not None:

@@ -1,0 +1,193 @@
+"""Masked layers in blocks, and compiled steps, against the plain model: it is the oracle."""
+
+import copy
+
+import pytest
+import torch
+from models import MODELS
+from test_flows import build, rows
+
+from maf_runner.flows import blocks
+from maf_runner.flows.blocks import BlockLinear, copy_back, cut, in_blocks
+from maf_runner.flows.made import MaskedLinear
+from maf_runner.training import TrainerSettings
+from maf_runner.training import step as steps
+from maf_runner.training.step import COMPILED, EAGER, Step, choose
+
+TRAINED = [name for name in MODELS if name != "gaussian"]
+SETTINGS = {
+    "learning_rate": 1e-3,
+    "betas": (0.9, 0.999),
+    "epsilon": 1e-8,
+    "batch_size": 20,
+    "l2": 1e-6,
+    "patience": 3,
+    "max_epochs": None,
+    "max_updates": None,
+    "compile": "auto",
+}
+
+
+@pytest.fixture
+def everything_wide(monkeypatch):
+    monkeypatch.setattr(blocks, "WIDE", 1)
+
+
+def gradients(model, x, context):
+    loss = -model(x, context).mean()
+    return loss, torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+
+
+@pytest.mark.usefixtures("everything_wide")
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("context", [0, 3], ids=["", "conditional"])
+@pytest.mark.parametrize("features", [1, 2, 9])
+def test_same_density_and_same_gradients(name, features, context):
+    model = build(name, features, context).train()
+    twin = in_blocks(model)
+    masked = [m for m in model.modules() if isinstance(m, MaskedLinear)]
+    assert (twin is model) == (not masked)
+    x, given = rows(20, features, context)
+    loss, expected = gradients(model, x, given)
+    again, found = gradients(twin, x, given)
+    torch.testing.assert_close(again, loss, rtol=1e-12, atol=1e-12)
+    # Put the gradients into the twin's parameters, and these into the model: as a step would.
+    was = {n: p.detach().clone() for n, p in model.named_parameters()}
+    with torch.no_grad():
+        for parameter, gradient in zip(twin.parameters(), found, strict=True):
+            if gradient is not None:
+                parameter.add_(gradient)
+    copy_back(twin, model)
+    for (n, parameter), gradient in zip(model.named_parameters(), expected, strict=True):
+        change = parameter.detach() - was[n]
+        right = torch.zeros_like(change) if gradient is None else gradient
+        torch.testing.assert_close(change, right, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 30])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("degrees", ["sequential", "random"])
+def test_blocks_hold_every_connection_once_and_leave_out_zeros(degrees, reverse, outputs):
+    from maf_runner.flows.made import MaskedNetwork
+
+    network = MaskedNetwork(
+        64, outputs=outputs, hidden=[256, 200], activation="relu", degrees=degrees, mask="paper",
+        reverse=reverse,
+    )  # fmt: skip
+    for layer in network.linears:
+        taken = torch.zeros_like(layer.mask)
+        for rows_, columns, edge in cut(layer.mask):
+            taken[slice(*rows_), slice(*columns)] += 1
+            inside = layer.mask[slice(*rows_), slice(*columns)]
+            assert inside[:, : edge[0]].all() and inside[:, edge[1] :].all()
+        assert taken.max() == 1 and (taken >= layer.mask).all()
+        assert taken.sum() < 0.7 * taken.numel()
+
+
+def test_a_mask_that_is_no_staircase_is_one_block():
+    mask = torch.rand(200, 300) < 0.5
+    mask[::2] = False
+    assert len(cut(mask)) <= 200
+    stripes = torch.zeros(600, 300)
+    stripes[::2] = 1
+    assert cut(stripes) == [blocks.Block((0, 600), (0, 300), (0, 300))]
+
+
+def test_narrow_models_are_left_alone_and_wide_ones_share_all_but_the_weights():
+    assert in_blocks(model := build("maf")) is model
+    wide = MODELS["maf"](5, context=0)
+    wide.transforms[0].network.layers[1] = MaskedLinear(torch.ones(600, 16).tril())
+    twin = in_blocks(wide)
+    assert sum(isinstance(m, BlockLinear) for m in twin.modules()) == 1
+    ours = {id(t) for t in [*wide.parameters(), *wide.buffers()]}
+    others = [t for t in [*twin.parameters(), *twin.buffers()] if id(t) not in ours]
+    assert len(others) == len(twin.transforms[0].network.layers[1].weights)
+
+
+def trained(name, path, *, updates=50, wide=False, context=3):
+    model = build(name, 5, context).train()
+    step = Step(model, TrainerSettings(**SETTINGS), path)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(updates):
+        x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
+        labels = torch.randint(0, 3, (20,), generator=generator)
+        given = torch.nn.functional.one_hot(labels, 3).double() if context else None
+        loss = step(x, given)
+    step.finish()
+    assert step.path == path and torch.isfinite(loss)
+    return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog"])
+def test_fifty_updates_in_blocks_are_those_of_the_plain_model(name, monkeypatch):
+    torch.manual_seed(0)
+    plain = trained(name, EAGER)
+    monkeypatch.setattr(blocks, "WIDE", 1)
+    torch.manual_seed(0)
+    for key, value in trained(name, EAGER).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+needs_compiler = pytest.mark.skipif(not steps.has_compiler(), reason="no C++ compiler here")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog", "realnvp"])
+def test_fifty_compiled_updates_are_those_of_the_plain_model(name):
+    torch.manual_seed(0)
+    plain = trained(name, EAGER)
+    torch.manual_seed(0)
+    for key, value in trained(name, COMPILED).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+
+    def broken(*arguments, **named):
+        def program(*rows):
+            raise RuntimeError("no such compiler\nand more")
+
+        return program
+
+    torch.manual_seed(0)
+    plain = trained("made", EAGER, updates=3)
+    monkeypatch.setattr(torch, "compile", broken)
+    torch.manual_seed(0)
+    model = build("made", 5, 3).train()
+    step = Step(model, TrainerSettings(**SETTINGS), COMPILED)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
+        labels = torch.randint(0, 3, (20,), generator=generator)
+        step(x, torch.nn.functional.one_hot(labels, 3).double())
+    step.finish()
+    assert step.path == EAGER and step.adam.steps == 3
+    assert len(said) == 1 and "no such compiler" in said[0] and "and more" not in said[0]
+    for key, value in model.named_parameters():
+        assert torch.equal(value, plain[key])
+
+
+def test_the_path_follows_from_the_settings(monkeypatch):
+    narrow = build("maf")
+    monkeypatch.setattr(steps, "has_compiler", lambda: True)
+    assert choose(narrow, "auto", 100) == EAGER
+    assert choose(narrow, "auto", steps.LONG) == COMPILED
+    assert choose(narrow, True, 100) == COMPILED
+    assert choose(narrow, False, steps.LONG) == EAGER
+    assert choose(build("iaf"), "auto", steps.LONG) == EAGER
+    wide = MODELS["realnvp-plain"](5, context=0, hidden=[1024])
+    assert choose(wide, "auto", steps.LONG) == EAGER
+    monkeypatch.setattr(steps, "has_compiler", lambda: False)
+    assert choose(narrow, "auto", steps.LONG) == EAGER
+
+
+def test_copies_of_a_twin_do_not_share(everything_wide):
+    model = build("made")
+    twin = in_blocks(model)
+    other = copy.deepcopy(twin)
+    with torch.no_grad():
+        next(p for n, p in other.named_parameters() if "weights" in n).add_(1)
+    x, _ = rows(4)
+    torch.testing.assert_close(twin(x), model(x))
