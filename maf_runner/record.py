@@ -69,7 +69,8 @@ def read(path: Path) -> dict[str, Any]:
 def title(found: dict[str, Any]) -> str:
     """Which model on which data."""
     given = " given the class" if found["conditional"] else ""
-    return f"{found['model']}{given} on {found['dataset']}"
+    redrawn = " (redrawn)" if found["data"].get("recipe") == "redrawn" else ""
+    return f"{found['model']}{given} on {found['dataset']}{redrawn}"
 
 
 def describe(found: dict[str, Any]) -> str:

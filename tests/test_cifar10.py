@@ -71,6 +71,10 @@ def test_pickled_arrays_of_any_protocol_are_read():
     for protocol in range(5):
         value = pickles.load(pickle.dumps({"data": array}, protocol=protocol), "x.pkl")
         assert np.array_equal(next(iter(value.values())), array)
+    endless = []
+    endless.append(endless)
+    with pytest.raises(DataError, match="not a pickle of plain arrays"):
+        pickles.load(pickle.dumps(endless), "x.pkl")
     objects = pickle.dumps(np.array([{}], dtype=object), protocol=2)
     with pytest.raises(DataError, match="holds objects"):
         pickles.load(objects, "x.pkl")

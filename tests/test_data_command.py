@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -24,11 +25,13 @@ def command(command):
 
 @pytest.fixture
 def miniboone(tmp_path):
-    """A file with the shape of the authors' array; its numbers are invented."""
+    """Splits of the right shapes, as somebody might have stored them; the numbers are invented."""
     folder = tmp_path / "data" / "raw" / "miniboone"
     folder.mkdir(parents=True)
-    np.save(folder / "data.npy", np.random.default_rng(0).normal(size=(36488, 43)))
-    return folder / "data.npy"
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 29556), ("val", 3284), ("test", 3648)):
+        np.save(folder / f"{name}.npy", rng.normal(size=(n, 43)))
+    return folder
 
 
 def state(command, name):
@@ -64,10 +67,9 @@ def test_list_prepare_verify(command, tmp_path, miniboone):
     assert state(command, "miniboone") == "found" and state(command, "power") == "missing"
     assert "not prepared" in command("maf-data", "verify", "miniboone", check=3).stderr
     done = command("maf-data", "prepare", "miniboone", check=0)
-    assert "recipe authors" in done.stdout and "preparing miniboone from" in done.stderr
+    assert "recipe raw" in done.stdout and "preparing miniboone from" in done.stderr
     assert state(command, "miniboone") == "prepared"
-    wrong = command("maf-data", "verify", "miniboone", check=3).stderr  # the numbers are invented
-    assert "the mean of the split" in wrong
+    assert "fingerprint" in command("maf-data", "verify", "miniboone", check=0).stdout
     path = tmp_path / "data" / "prepared" / "miniboone.h5"
     path.write_bytes(path.read_bytes()[:1000])
     assert state(command, "miniboone") == "corrupt"
@@ -80,16 +82,23 @@ def test_run_prepares_on_first_use_and_records_what_it_used(command, tmp_path, m
     words = ["maf-run", "model=gaussian", "dataset=miniboone"]
     first = command(*words, check=0)
     assert "preparing miniboone" in first.stderr
-    miniboone.unlink()
+    shutil.rmtree(miniboone)
     again = command(*words, "force=true", check=0)
     assert "preparing" not in again.stderr and again.stdout == first.stdout
     record = json.loads(next(tmp_path.rglob("record.json")).read_text())
-    assert record["data"]["recipe"] == "authors" and record["departures"] == []
-    assert list(record["data"]["sources"]) == ["data.npy"]
+    assert record["data"]["recipe"] == "raw" and record["departures"] == []
+    assert list(record["data"]["sources"]) == ["*train.npy", "*val*.npy", "*test.npy"]
     assert record["settings"]["dataset"] == {
         "name": "miniboone",
         "_target_": "maf_runner.datasets.miniboone.load",
     }
+
+
+def test_prepare_fails_where_the_arrays_cannot_be_kept(command, tmp_path, miniboone):
+    (tmp_path / "file").touch()
+    words = ["maf-data", "prepare", "miniboone", "--prepared-dir", "file/prepared"]
+    failed = command(*words, check=3)
+    assert "is not there" in failed.stderr and not failed.stdout
 
 
 def test_nothing_there_says_how_to_get_it(command):
@@ -98,7 +107,7 @@ def test_nothing_there_says_how_to_get_it(command):
     several = command("maf-data", "prepare", "power", "gas", check=3).stderr
     assert "power: its files" in several and "failed: power, gas" in several
     assert "did you mean 'power'" in command("maf-data", "prepare", "pwer", check=2).stderr
-    assert "is not a dataset" not in command("maf-data", "fetch", check=2).stderr
+    assert "NAME" in command("maf-data", "fetch", check=2).stderr
 
 
 def test_fetch_from_a_mirror_checks_before_anything_sees_the_file(command, tmp_path):

@@ -114,6 +114,17 @@ def test_mnist_dequantised_to_the_last_bit(raw_dir):
     ]
 
 
+def test_other_pictures_in_the_same_files_are_not_mnist(tmp_path):
+    """Fashion-MNIST has the same names, shapes and headers."""
+    (tmp_path / "mnist").mkdir()
+    for name in mnist.IDX:
+        (tmp_path / "mnist" / name).write_bytes(bytes_of(name))
+    with pytest.raises(DataError, match=r"is not this dataset: the mean of the split train"):
+        mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
+    other = mnist.load(paths=Paths(tmp_path, tmp_path), alpha=0.1, download=False)
+    assert other.recipe == "raw"  # with another alpha they are not the authors' arrays anyway
+
+
 LABELS = "t10k-labels-idx1-ubyte"
 
 
@@ -124,7 +135,7 @@ LABELS = "t10k-labels-idx1-ubyte"
         (lambda good: gzip.compress(good)[:-20], "is damaged"),
         (lambda good: gzip.compress(good[:-1]), "should hold 10,008 bytes .* holds 10,007"),
         (lambda good: gzip.compress(good + b"x"), "holds 10,009"),
-        (lambda good: gzip.compress(bytes(100_000)), "more than the 20,000 bytes"),
+        (lambda good: gzip.compress(bytes(100_000)), "at most 20,000 would be right"),
         (lambda good: gzip.compress(b"\x00\x00\x09\x01" + good[4:]), "its header should be"),
         (lambda good: gzip.compress(b""), "its header should be"),
     ],

@@ -111,16 +111,35 @@ def test_bombs_are_not_unpacked(folder):
             path.unlink()
 
     tar(folder / "x.tar.gz", "w:gz", a=bytes(101))
-    refused("a in .* has more than the 100 bytes")
+    refused("a in .* at most 100 would be right")
     zipped(folder / "x.zip", a=bytes(101))
-    refused("a in .* has more than the 100 bytes")
+    refused("a in .* at most 100 would be right")
     (folder / "a.gz").write_bytes(gzip.compress(bytes(10_000_000)))
-    refused("a.gz has more than the 100 bytes")
+    refused("a.gz .* at most 100 would be right")
     tar(folder / "x.tar", "w", **{"a.gz": gzip.compress(bytes(5000))})
-    refused("a.gz in .* has more than the 100 bytes")
+    refused("a.gz in .* at most 100 would be right")
     (folder / "a.txt").write_bytes(bytes(101))
-    with pytest.raises(DataError, match="more than the 100 bytes"):
+    with pytest.raises(DataError, match="at most 100 would be right"):
         read(folder.parent, ["a.txt"])
+
+
+def test_many_files_that_fill_the_disk_together_are_not_unpacked(folder):
+    tar(folder / "x.tar", "w", **{f"p/{i}.jpg": bytes(60) for i in range(5)})
+    with (
+        pytest.raises(DataError, match="has 60 bytes or more, at most 40 would be right"),
+        find(folder.parent, "set", {"p/*.jpg": 100}),
+    ):
+        pass
+
+
+def test_headers_that_fill_the_memory_are_not_read(folder, monkeypatch):
+    monkeypatch.setattr("maf_runner.datasets.sources.AT_ONCE", 1 << 20)
+    with tarfile.open(folder / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as pack:
+        info = tarfile.TarInfo("a")
+        info.pax_headers = {"comment": "x" * (1 << 21)}
+        pack.addfile(info)
+    with pytest.raises(DataError, match=r"x\.tar\.gz is damaged.*a header of 2,"):
+        read(folder.parent)
 
 
 def test_archives_cut_at_any_place_are_named(folder):
@@ -130,7 +149,7 @@ def test_archives_cut_at_any_place_are_named(folder):
         whole = (folder / name).read_bytes()
         for cut in (0, 1, len(whole) // 2, len(whole) - 5):
             (folder / name).write_bytes(whole[:cut])
-            with pytest.raises(DataError, match=f"{name} is damaged|not found|damaged"):
+            with pytest.raises(DataError, match=f"{name} is damaged"):
                 read(folder.parent)
         (folder / name).unlink()
 

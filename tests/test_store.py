@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -143,7 +144,7 @@ def test_a_damaged_file_is_made_anew(paths, said, damage):
 
 def test_what_cannot_be_made_leaves_nothing(paths):
     (paths.raw / "drawn" / "raw.txt").write_text("rubbish" * 100)
-    with pytest.raises(DataError, match=r"drawn: .*raw.txt has more than the 100 bytes"):
+    with pytest.raises(DataError, match=r"drawn: .*raw.txt .* at most 100 would be right"):
         load(paths)
     with pytest.raises(DataError, match=r"not the whole dataset.*splits of 40 x 4"):
         (paths.raw / "drawn" / "raw.txt").write_text("1")
@@ -158,10 +159,42 @@ def test_a_folder_that_cannot_be_written_to_does_not_stop_the_run(paths, said, m
     monkeypatch.setattr(store.atomic, "write", no)
     assert len(load(paths).train) == 40
     assert any("is not kept" in line and "No space left" in line for line in said)
-    paths.prepared.rmdir() if not any(paths.prepared.iterdir()) else None
     blocked = Paths(paths.raw, paths.raw / "drawn" / "raw.txt" / "prepared")
     assert len(load(blocked).train) == 40
     assert any("cannot be written" in line for line in said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+def test_a_disk_that_fills_while_h5py_writes(paths):
+    """A real limit on the size of a file: h5py raises other errors than an OSError."""
+    code = WORKER.format(
+        tests=str(Path(__file__).parent), raw=str(paths.raw), prepared=str(paths.prepared), pause=0
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; exec '{sys.executable}' -c \"$0\"", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is not kept" in done.stderr and len(done.stdout.split()[-1]) == 64
+    assert not list(paths.prepared.glob("*.h5*")) and not list(paths.prepared.glob(".*.tmp"))
+
+
+def test_flipped_bytes_never_end_in_anything_but_the_right_arrays(paths, said):
+    made = load(paths)
+    path = paths.prepared / "drawn.h5"
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 150):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(0, 8)
+        path.write_bytes(damaged)
+        assert load(paths).fingerprint == made.fingerprint
+    path.write_bytes(whole)
+    with h5py.File(path, "r+") as file:
+        file.attrs["maf_runner"] = json.dumps({"format": 1})
+    assert load(paths).fingerprint == made.fingerprint
 
 
 WORKER = """
@@ -175,9 +208,11 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 made, write = store.make, store.write
 def slow(*a, **k):
     time.sleep({pause}); print("made"); return made(*a, **k)
-def slower(*a, **k):
-    print("writing", flush=True); write(*a, **k); time.sleep({pause})
-store.make, store.write = slow, slower
+def half(path, content):
+    real(path, lambda temporary: (content(temporary), Path({raw!r}, "half").touch(),
+                                  time.sleep({pause})))
+real, store.atomic.write = store.atomic.write, half
+store.make = slow
 paths = Paths(Path({raw!r}), Path({prepared!r}))
 print(test_store.load(paths).fingerprint)
 """
@@ -185,7 +220,7 @@ print(test_store.load(paths).fingerprint)
 
 def worker(paths, pause):
     code = WORKER.format(
-        tests=str(__file__).rpartition("/")[0],
+        tests=str(Path(__file__).parent),
         raw=str(paths.raw),
         prepared=str(paths.prepared),
         pause=pause,
@@ -206,17 +241,14 @@ def test_two_processes_at_once_make_one_good_file(paths):
 
 
 def test_a_process_killed_while_it_writes_leaves_nothing_in_the_way(paths):
-    victim = worker(paths, 0)
+    victim = worker(paths, 5)
+    deadline = time.monotonic() + 60
+    while not (paths.raw / "half").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
     victim.kill()
     victim.wait()
-    (paths.prepared).mkdir(exist_ok=True)
-    (paths.prepared / ".drawn.h5.999999.tmp").write_bytes(b"half")
-    victim = worker(paths, 30)
-    deadline = time.monotonic() + 30
-    while not list(paths.prepared.glob(".drawn.lock")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    victim.kill()
-    victim.wait()
+    left = [p.name for p in paths.prepared.iterdir()]
+    assert any(name.endswith(".tmp") for name in left) and "drawn.h5" not in left
     assert len(load(paths).train) == 40
     assert [p.name for p in paths.prepared.glob("*.h5*")] == ["drawn.h5"]
     assert not list(paths.prepared.glob(".*.tmp"))

@@ -176,7 +176,7 @@ def test_cells_on_other_than_the_authors_data_are_marked_and_never_mixed_with_th
     on_ours = made_up(dataset="bsds300", run_id="b", data=redrawn)
     alone = render(comparison([on_ours]), "text")
     assert "-1380.0 ± 4.0*" in alone
-    assert "* not the authors' data (bsds300: redrawn)" in alone
+    assert "* not the authors' data\n* bsds300: redrawn" in alone
     cells = comparison([on_authors, on_ours])
     made = [c for c in cells if c.model == "MADE"]
     assert [(c.dataset, c.marks) for c in made] == [
@@ -185,3 +185,30 @@ def test_cells_on_other_than_the_authors_data_are_marked_and_never_mixed_with_th
     ]
     assert all(c.published is not None for c in made)
     assert "redrawn" in render(cells, "csv")
+
+
+def test_a_cell_without_a_published_figure_is_marked_all_the_same():
+    redrawn = {"fingerprint": "g", "recipe": "redrawn"}
+    text = render(comparison([made_up(dataset="bsds300", model="IAF (5)", data=redrawn)]), "text")
+    assert "-1380.0 ± 4.0*" in text
+
+
+def test_tables_of_ones_own_have_short_names_and_no_rows_of_the_paper():
+    def own(digits, **settings):
+        return made_up(
+            dataset="file",
+            run_id=digits,
+            data={"fingerprint": digits, "recipe": "own", "sources": {f"{digits}.csv": "0"}},
+            settings={
+                "trainer": {"name": "paper"},
+                "model": {},
+                "dataset": {"path": f"sha256:{digits * 64}", "columns": None, **settings},
+            },
+        )
+
+    cells = comparison([own("a"), own("b", columns=["x"])])
+    assert {c.dataset for c in cells} == {
+        "file (a.csv aaaaaaaa)",
+        "file (b.csv bbbbbbbb columns=['x'])",
+    }
+    assert [c.model for c in cells] == ["MADE", "MADE"]

@@ -35,15 +35,7 @@ CHUNK = 50000  # patches cut at a time
 
 
 def load(*, paths: Paths, download: bool) -> Splits:
-    """Load BSDS300.
-
-    Args:
-        paths: where its files may be.
-        download: get the authors' archive if there is nothing.
-
-    Raises:
-        DataError: nothing there, or not as it should be.
-    """
+    """Load BSDS300; see `store.load`."""
     return store.load(RECIPE, paths, download=download)
 
 
@@ -124,7 +116,7 @@ RECIPE = Recipe(
     rows=ROWS,
     variants=(
         Variant("authors", {HDF5: 1024 * MB}, from_hdf5),
-        Variant("redrawn", {TRAIN: MB, TEST: MB}, from_pictures),
+        Variant("redrawn", {TRAIN: 64 * MB, TEST: 64 * MB}, from_pictures),
     ),
     downloads=(ARCHIVE,),
     manual="BSDS300-images.tgz from "

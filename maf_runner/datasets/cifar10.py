@@ -119,5 +119,6 @@ RECIPE = Recipe(
     manual="cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
     licence="none stated",
     cite="Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images",
+    options={"alpha": 0.05},
     means={"authors": (-0.097890240, -0.099516171, -0.083229445)},
 )

@@ -68,11 +68,11 @@ def fetch(download: Download, raw: Path, *, mirror: str | None = None) -> Path:
     """
     path = raw / download.path
     try:
-        if _is_there(path, download.checksum):
+        if is_there(path, download.checksum):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
-            if not _is_there(path, download.checksum):  # else another process has got it meanwhile
+            if not is_there(path, download.checksum):  # else another process has got it meanwhile
                 first = () if mirror is None else (f"{mirror.rstrip('/')}/{download.path}",)
                 _get(download, path, first + download.urls)
     except OSError as error:
@@ -85,7 +85,12 @@ def fetch(download: Download, raw: Path, *, mirror: str | None = None) -> Path:
     return path
 
 
-def _is_there(path: Path, checksum: str) -> bool:
+def is_there(path: Path, checksum: str) -> bool:
+    """Whether the file of a download is at ``path``.
+
+    Raises:
+        DataError: another file is there.
+    """
     if not path.exists():
         return False
     found = _checksum(path, checksum)

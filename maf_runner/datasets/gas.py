@@ -33,15 +33,7 @@ DROPPED = ["Meth", "Eth", "Time"]  # so the authors named them, also in the file
 
 
 def load(*, paths: Paths, download: bool) -> Splits:
-    """Load GAS.
-
-    Args:
-        paths: where its files may be.
-        download: get the authors' archive if there is nothing.
-
-    Raises:
-        DataError: nothing there, or not as it should be.
-    """
+    """Load GAS; see `store.load`."""
     return store.load(RECIPE, paths, download=download)
 
 

@@ -32,15 +32,7 @@ FEATURES = 27  # in the files
 
 
 def load(*, paths: Paths, download: bool) -> Splits:
-    """Load HEPMASS.
-
-    Args:
-        paths: where its files may be.
-        download: get the authors' archive if there is nothing.
-
-    Raises:
-        DataError: nothing there, or not as it should be.
-    """
+    """Load HEPMASS; see `store.load`."""
     return store.load(RECIPE, paths, download=download)
 
 
@@ -48,8 +40,9 @@ def from_csv(files: Files) -> Splits:
     """From the two files of events."""
     seen = parse(files, TRAIN, 1 + FEATURES)
     test = parse(files, TEST, 1 + FEATURES + 1)[:, :-1]
-    if not np.isfinite(test).all():
-        raise DataError(f"{files.names(TEST)[0]} lacks values in its features")
+    for pattern, features in ((TRAIN, seen), (TEST, test)):
+        if not np.isfinite(features).all():
+            raise DataError(f"{files.names(pattern)[0]} lacks values in its features")
     mean, deviation = seen.mean(axis=0), seen.std(axis=0, ddof=1)
     seen, test = (seen - mean) / deviation, (test - mean) / deviation
     kept = ~repeats_smallest(seen)

@@ -12,8 +12,8 @@ rows. Scaled by mean and standard deviation of training and validation rows.
 Oddities kept: nothing is shuffled; the rule meant for values that occur too often looks at the
 smallest value alone, and at all rows, the test rows too.
 
-Made from the text the arrays are compared with the authors' validation and test rows: if they
-are the same the recipe is called ``authors``, else ``raw``.
+Made from the text, the recipe is called ``authors`` if the means of the splits are those of the
+authors' arrays, else ``raw``.
 """
 
 import numpy as np
@@ -38,15 +38,7 @@ SIGNAL, COLUMNS = 36499, 50
 
 
 def load(*, paths: Paths, download: bool) -> Splits:
-    """Load MINIBOONE.
-
-    Args:
-        paths: where its files may be.
-        download: get the authors' archive if there is nothing.
-
-    Raises:
-        DataError: nothing there, or not as it should be.
-    """
+    """Load MINIBOONE; see `store.load`."""
     return store.load(RECIPE, paths, download=download)
 
 
@@ -109,9 +101,5 @@ RECIPE = Recipe(
     manual="MiniBooNE_PID.txt (or its zip) from https://archive.ics.uci.edu/dataset/199",
     licence="CC BY 4.0",
     cite="Roe et al. (2005), MiniBooNE particle identification, UCI",
-    authors={
-        "validation": "3f8464516c2e175976966bd4a80637911645f9bf9fc2569a9e0f60f88ed619ef",
-        "test": "99a3d20513965ddfde36f5b58848404e6b4b364d64cfd4d27e9370fbf418a65f",
-    },
     means={"authors": (-0.000343080, 0.003087708, -0.002955230)},
 )

@@ -68,7 +68,7 @@ def from_pickle(files: Files, *, alpha: float) -> Splits:
             (np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.int64)) for x, y in content
         ]
         counts = list(zip((50000, 10000, 10000), parts, strict=True))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name} should hold three pairs of pictures and labels") from error
     for count, (x, y) in counts:
         right = x.shape == (count, 784) and y.shape == (count,)
@@ -174,5 +174,6 @@ RECIPE = Recipe(
     manual="the four files *-ubyte.gz of any MNIST mirror",
     licence="none stated",
     cite="LeCun et al. (1998), Gradient-based learning applied to document recognition",
+    options={"alpha": 1e-6},
     means={"authors": (-4.944777530, -4.964256197, -4.926746537)},
 )

@@ -108,10 +108,10 @@ def load(content: bytes, source: Path | str) -> Any:
     """
     try:
         value = _Unpickler(content, ALLOWED).load()
+        if any(array.dtype.hasobject for array in _arrays(value)):
+            raise ValueError("one holds objects")
     except Exception as error:  # a damaged pickle raises almost anything
         raise DataError(f"{source} is not a pickle of plain arrays: {error}") from error
-    if any(array.dtype.hasobject for array in _arrays(value)):
-        raise DataError(f"{source} is not a pickle of plain arrays: one holds objects")
     return value
 
 

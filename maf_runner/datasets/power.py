@@ -46,15 +46,7 @@ HEADER = [
 
 
 def load(*, paths: Paths, download: bool) -> Splits:
-    """Load POWER.
-
-    Args:
-        paths: where its files may be.
-        download: get the authors' archive if there is nothing.
-
-    Raises:
-        DataError: nothing there, or not as it should be.
-    """
+    """Load POWER; see `store.load`."""
     return store.load(RECIPE, paths, download=download)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from maf_runner.datasets.base import Splits
 from maf_runner.datasets.fetch import Download
@@ -15,7 +16,7 @@ class Variant:
 
     Attributes:
         recipe: ``authors``, ``raw`` or ``redrawn``, see `Splits`.
-        limits: the files it needs, with the bytes each may have; see `sources.find`.
+        limits: the files it needs, with the bytes they may have; see `sources.find`.
         make: from `sources.Files` and the recipe's options to `Splits`. Its files come from
             strangers: damage is answered by DataError, and nothing in them is executed.
     """
@@ -39,9 +40,9 @@ class Recipe:
         manual: files to get by hand instead, and from where.
         licence: under which the data may be used.
         cite: the source to cite.
-        authors: SHA-256 of the authors' float32 arrays, by split, where they are known.
-        means: over all entries of the three splits, by recipe and with the preset's options,
-            where they are known.
+        options: the authors', where the recipe has options; with others it is not theirs.
+        means: over all entries of the three splits, by recipe and with these options, where
+            they are known: by them other data of the same shape are found out.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Recipe:
     manual: str
     licence: str
     cite: str
-    authors: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     means: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 

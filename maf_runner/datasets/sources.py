@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import IO, Any, BinaryIO
 
 from maf_runner.errors import DataError
@@ -29,8 +30,8 @@ from maf_runner.errors import DataError
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 AUTHORS_ARCHIVE = "data.tar.gz"
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-DAMAGE = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, tarfile.TarError)
-ARCHIVE_DAMAGE = (*DAMAGE, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+DAMAGE = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error)
+AT_ONCE = 1 << 26  # bytes read from a tar archive in one go: more would be a header to fill memory
 
 
 class MissingError(DataError):
@@ -144,8 +145,8 @@ def find(
     Args:
         raw: the folder of raw data.
         dataset: its name.
-        limits: for each pattern, how many bytes a file may have when unpacked. A pattern without
-            ``*`` stands for one file.
+        limits: for each pattern, how many bytes its files may have in all when unpacked. A
+            pattern without ``*`` stands for one file.
         look_inside: archives too. Without, this is quick.
 
     Raises:
@@ -217,14 +218,17 @@ def _unpack(
                 if pattern in taken or not _matches(path, pattern):
                     continue
                 whole = f"{name} in {archive}"
-                _check_size(whole, size, limit)
+                left = limit - sum(file.path.stat().st_size for file in found[pattern])
+                _check_size(whole, size, left)
                 copy = folder / f"{sum(map(len, found.values()))}{path.suffix.lower()}"
                 with opened() as source, copy.open("wb") as target:
-                    _copy(source, target, whole, limit)
+                    _copy(source, target, whole, left)
                 if copy.stat().st_size != size:
                     raise DataError(f"{whole} is cut short; get it anew")
                 _add(found, pattern, File(path.name, whole, copy))
-    except ARCHIVE_DAMAGE as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged archives raise almost anything
         raise DataError(_damaged(str(archive), error)) from error
 
 
@@ -236,12 +240,25 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
                 if not info.is_dir():
                     yield info.filename, info.file_size, lambda info=info: pack.open(info)
         return
-    with tarfile.open(archive) as tar:
+    packing = archive.suffix.lower().replace(".tgz", ".gz")
+    opener = OPENERS.get(packing, open)
+    with opener(archive, "rb") as file, tarfile.open(fileobj=_careful(file), mode="r:") as tar:
         for member in tar:
             if member.isreg():
                 yield member.name, member.size, lambda member=member: tar.extractfile(member)
-        while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+        while file.read(1 << 20):
             pass  # to the end, where the checksum of the packing is
+
+
+def _careful(file: IO[bytes]) -> Any:
+    """A file of which nobody can read much at once."""
+
+    def read(size: int = -1) -> bytes:
+        if not 0 <= size <= AT_ONCE:
+            raise ValueError(f"a header of {size:,} bytes")
+        return file.read(size)
+
+    return SimpleNamespace(read=read, seek=file.seek, tell=file.tell)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], name: str, limit: int) -> None:
@@ -255,7 +272,8 @@ def _copy(source: IO[bytes], target: IO[bytes], name: str, limit: int) -> None:
 def _check_size(name: str, size: int, limit: int) -> None:
     if size > limit:
         raise DataError(
-            f"{name} has more than the {limit:,} bytes that would be right: not the file expected"
+            f"{name} has {size:,} bytes or more, at most {max(limit, 0):,} would be right: it is "
+            "not the file expected"
         )
 
 

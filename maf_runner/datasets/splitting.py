@@ -60,11 +60,11 @@ def load_array(file: object, name: str, shape: tuple[int | None, int]) -> Array:
         array = np.load(file, allow_pickle=False)  # type: ignore[arg-type]
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{name} is not an npy file of numbers ({error})") from error
-    right = [n if n is not None else "any" for n in shape]
+    right = ", ".join("any" if n is None else str(n) for n in shape)
     fits = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu"
     if not fits or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
         found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "npz"
-        raise DataError(f"{name} should be numbers of shape {right}, and is {found}")
+        raise DataError(f"{name} should be numbers of shape [{right}], and is {found}")
     return array.astype(np.float64, copy=False)
 
 
@@ -81,7 +81,7 @@ def ready_made(features: int, rows: tuple[int, int, int]) -> Variant:
         for pattern, count in zip(patterns, rows, strict=True):
             name, *others = files.names(pattern)
             if others:
-                raise DataError(f"{name} and {others[0]} are both there: which one counts?")
+                raise DataError(f"{name} and {others[0]} are both there, and only one can count")
             with files.open(pattern) as file:
                 parts.append(load_array(file, name, (count, features)))
         return splits(*parts)

@@ -6,12 +6,12 @@ its options, the hashes of the files it was made from, statistics, and a fingerp
 that is checked whenever they are read. It is written under another name and renamed when whole.
 """
 
-import hashlib
 import json
 import logging
+import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +33,10 @@ from maf_runner.errors import DataError
 log = logging.getLogger("maf_runner")
 FORMAT = 1  # of the file
 SPLITS = ("train", "validation", "test")
+ABOUT = ("name", "version", "options", "recipe", "sources", "classes", "image", "fingerprint")
+# What reading a damaged file may raise.
+DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
+TOLERANCE = 1e-5  # of a mean: how a logarithm is rounded differs between machines
 
 
 class UnpreparedError(Exception):
@@ -71,14 +75,14 @@ def prepare(
                 return read(recipe, paths, options)
             except UnpreparedError as why:
                 if str(why):
-                    log.warning("%s", why)
+                    log.warning("%s: making the arrays anew", why)
         splits = make(recipe, paths.raw, download=download, mirror=paths.mirror, **options)
         path = prepared_path(recipe, paths)
-        if may_write and not (not force and _of_other_options(path, options)):
+        if may_write and (force or not _of_other_options(path, options)):
             try:
                 write(path, recipe, options, splits)
                 log.info("prepared %s: %s", recipe.name, path)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # the latter from h5py, on a full disk
                 log.warning("%s is not kept: %s cannot be written (%s)", recipe.name, path, error)
     return splits
 
@@ -113,12 +117,12 @@ def make(
                 missing.append(error)
                 continue
             except DataError as error:
-                raise DataError(f"{recipe.name}: {error}. {how(recipe, raw)}") from error
+                raise DataError(
+                    f"{recipe.name}: {error}. Replace or remove it. {how(recipe, raw)}"
+                ) from error
             log.debug("%s made in %.1f s", recipe.name, time.monotonic() - started)
             check(recipe, splits, ", ".join(origin), raw)
-            kind = variant.recipe
-            if recipe.authors and _are_the_authors(recipe, splits):
-                kind = "authors"
+            kind = _recipe(recipe, variant.recipe, splits, options, ", ".join(origin))
             return replace(splits, recipe=kind, sources=hashes)
     partly = [error for error in missing if error.found]
     told = f" ({partly[0]})" if partly else ""
@@ -132,8 +136,8 @@ def how(recipe: Recipe, raw: Path) -> str:
     """How to get the files of a dataset."""
     return (
         f"'maf-data fetch {recipe.name}' gets what is needed (or dataset.download=true); by hand, "
-        f"put {recipe.manual} into {raw / recipe.name}. Files elsewhere: paths.raw_dir=DIR or "
-        "MAF_RUNNER_RAW_DIR=DIR"
+        f"put {recipe.manual} into {raw / recipe.name}. Files elsewhere: MAF_RUNNER_RAW_DIR=DIR, "
+        "paths.raw_dir=DIR of maf-run, --raw-dir DIR of maf-data"
     )
 
 
@@ -145,7 +149,8 @@ def check(recipe: Recipe, splits: Splits, origin: str, raw: Path) -> None:
     if found != right:
         raise DataError(
             f"{recipe.name}: {origin} is not the whole dataset, or not this one: it gives splits "
-            f"of {_shapes(found)}, expected {_shapes(right)}. {how(recipe, raw)}"
+            f"of {_shapes(found)}, expected {_shapes(right)}. Replace or remove it. "
+            f"{how(recipe, raw)}"
         )
     for name, rows in zip(SPLITS, parts, strict=True):
         if not np.isfinite(rows.x).all():
@@ -159,11 +164,32 @@ def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join(f"{n:,} x {d}" for n, d in shapes)
 
 
-def _are_the_authors(recipe: Recipe, splits: Splits) -> bool:
-    return all(
-        hashlib.sha256(np.ascontiguousarray(getattr(splits, name).x).data).hexdigest() == known
-        for name, known in recipe.authors.items()
-    )
+def _recipe(
+    recipe: Recipe, kind: str, splits: Splits, options: Mapping[str, Any], origin: str
+) -> str:
+    """What the recipe is called, after a look at the arrays.
+
+    Raises:
+        DataError: they should be the authors', and are not.
+    """
+    if dict(recipe.options) != options:
+        return "raw" if kind == "authors" else kind
+    why = differs(recipe, "authors", splits)
+    if kind == "authors" and why:
+        raise DataError(f"{recipe.name}: {origin} is not this dataset: {why}")
+    return "authors" if why == "" else kind
+
+
+def differs(recipe: Recipe, kind: str, splits: Splits) -> str | None:
+    """In what the means differ from those known of ``kind``; None where none are known."""
+    means = recipe.means.get(kind)
+    if means is None:
+        return None
+    for name, right in zip(SPLITS, means, strict=True):
+        mean = statistics(getattr(splits, name).x)["mean"]
+        if abs(mean - right) > TOLERANCE:
+            return f"the mean of the split {name} should be {right:.6f}, and is {mean:.6f}"
+    return ""
 
 
 def prepared_path(recipe: Recipe, paths: Paths) -> Path:
@@ -186,7 +212,12 @@ def write(path: Path, recipe: Recipe, options: dict[str, Any], splits: Splits) -
         "statistics": {name: statistics(getattr(splits, name).x) for name in SPLITS},
     }
 
+    size = sum(getattr(splits, name).x.nbytes + 16 * len(getattr(splits, name)) for name in SPLITS)
+
     def fill(temporary: Path) -> None:
+        if hasattr(os, "posix_fallocate"):  # h5py can bring the process down when the disk fills
+            with temporary.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size + (1 << 16))
         with h5py.File(temporary, "w") as file:
             file.attrs["maf_runner"] = json.dumps(about)
             for name in SPLITS:
@@ -232,7 +263,9 @@ def about(path: Path) -> dict[str, Any]:
             found = json.loads(file.attrs["maf_runner"])
         if found["format"] != FORMAT:
             raise UnpreparedError(f"{path} has format {found['format']}, this version {FORMAT}")
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        for key in ABOUT:
+            found[key]
+    except DAMAGE as error:
         raise UnpreparedError(f"{path} is damaged, or not a prepared dataset ({error})") from error
     return found
 
@@ -252,12 +285,11 @@ def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
     """
     path = prepared_path(recipe, paths)
     found = about(path)
-    if (found.get("name"), found.get("version")) != (recipe.name, recipe.version):
-        raise UnpreparedError(f"{path} was made by another version of the recipe: making it anew")
-    if found.get("options") != options:
+    if (found["name"], found["version"]) != (recipe.name, recipe.version):
+        raise UnpreparedError(f"{path} was made by another version of the recipe")
+    if found["options"] != options:
         raise UnpreparedError(
-            f"{path} was made with {found.get('options')}, not {options}: making the arrays anew "
-            "for this run only"
+            f"{path} was made with {found['options']}, not {options}, and is left as it is"
         )
     try:
         with h5py.File(path, "r") as file:
@@ -278,10 +310,10 @@ def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
             sources=found["sources"],
         )
         whole = splits.fingerprint == found["fingerprint"]
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnpreparedError(f"{path} is damaged ({error}): making it anew") from error
+    except DAMAGE as error:
+        raise UnpreparedError(f"{path} is damaged ({error})") from error
     if not whole:
-        raise UnpreparedError(f"{path} is damaged (its fingerprint is wrong): making it anew")
+        raise UnpreparedError(f"{path} is damaged (its fingerprint is wrong)")
     return splits
 
 

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
@@ -13,6 +13,7 @@ from maf_runner.reporting.published import MODELS, Figure, figures
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
 NOTHING = "–"
+COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
 MARKS = {
     "*": "not the authors' data",
     "†": "cut short by a limit on epochs or updates, so not compared",
@@ -28,7 +29,7 @@ CAPTION = (
 class Cell:
     """One model on one dataset: our figure, or why there is none, and the published one."""
 
-    dataset: str
+    dataset: str  # its column: the name, and what sets it apart from others of this name
     conditional: bool
     model: str
     ours: Figure | None
@@ -36,7 +37,7 @@ class Cell:
     status: str
     marks: str = ""
     chosen: str = ""
-    recipe: str = ""
+    made: str = ""  # dataset and recipe of the run shown
 
     @property
     def deviation(self) -> float | None:
@@ -49,53 +50,73 @@ class Cell:
 
 def comparison(records: Sequence[dict[str, Any]]) -> list[Cell]:
     """The cells of the table, those of the paper's models without a run included."""
-    labels = _column_names(records)
-    groups: dict[tuple[str, bool, str], list[dict[str, Any]]] = {}
-    for entry, label in zip(records, labels, strict=True):
-        groups.setdefault((label, entry["conditional"], _row(entry)), []).append(entry)
+    groups: dict[tuple[Column, bool, str], list[dict[str, Any]]] = {}
+    for entry, column in zip(records, _columns(records), strict=True):
+        groups.setdefault((column, entry["conditional"], _row(entry)), []).append(entry)
     columns = sorted({key[:2] for key in groups})
-    rows = [*MODELS, *sorted({key[2] for key in groups} - set(MODELS), key=_row_order)]
-    names = {label: entry["dataset"] for entry, label in zip(records, labels, strict=True)}
+    present = {key[2] for key in groups}
+    wanted = MODELS if any(c.name in COMPARED for c, _ in columns) else ()
+    rows = [m for m in MODELS if m in present or m in wanted]
+    rows += sorted(present - set(MODELS), key=_row_order)
     return [
-        _cell(label, names[label], conditional, row, groups.get((label, conditional, row), []))
-        for label, conditional in columns
+        _cell(column, conditional, row, groups.get((column, conditional, row), []))
+        for column, conditional in columns
         for row in rows
     ]
 
 
-def _column_names(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The dataset of each record, with the settings that set it apart from its namesakes.
+class Column(NamedTuple):
+    """Data that belong together: a dataset by name, what sets it apart, how it was made."""
+
+    name: str
+    apart: str
+    recipe: str  # where a namesake was made in another way
+
+    def __str__(self) -> str:
+        label = f"{self.name} ({self.apart})" if self.apart else self.name
+        return f"{label}, {self.recipe}" if self.recipe else label
+
+
+def _columns(records: Sequence[dict[str, Any]]) -> list[Column]:
+    """The column of each record.
 
     Runs on data made by different settings, or in different ways, are never in one column.
     """
     settings = [_flat(r["settings"]["dataset"]) for r in records]
-    labels = []
+    apart = []
     for entry, own in zip(records, settings, strict=True):
         namesakes = [
             s for s, r in zip(settings, records, strict=True) if r["dataset"] == entry["dataset"]
         ]
-        apart = [f"{k}={v}" for k, v in own.items() if any(s.get(k) != v for s in namesakes)]
-        apart = apart or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
-        labels.append(f"{entry['dataset']} ({' '.join(apart)})" if apart else entry["dataset"])
-    recipes: dict[str, set[str]] = {}
-    for entry, label in zip(records, labels, strict=True):
-        recipes.setdefault(label, set()).add(_recipe(entry))
+        differing = {k: v for k, v in own.items() if any(s.get(k) != v for s in namesakes)}
+        words = [_setting(entry, k, v) for k, v in differing.items() if v not in (None, [])]
+        words = words or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
+        apart.append((entry["dataset"], " ".join(words)))
+    recipes: dict[tuple[str, str], set[str]] = {}
+    for entry, place in zip(records, apart, strict=True):
+        recipes.setdefault(place, set()).add(_recipe(entry))
     return [
-        f"{label}, {_recipe(entry)}" if len(recipes[label]) > 1 else label
-        for entry, label in zip(records, labels, strict=True)
+        Column(*place, _recipe(entry) if len(recipes[place]) > 1 else "")
+        for entry, place in zip(records, apart, strict=True)
     ]
+
+
+def _setting(entry: dict[str, Any], key: str, value: Any) -> str:
+    """A setting in a few words; a file by its name and the first digits of its hash."""
+    if key != "path":
+        return f"{key}={value}"
+    name = next(iter(entry["data"].get("sources") or ()), "")
+    return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
 
 
 def _recipe(entry: dict[str, Any]) -> str:
     return str(entry["data"].get("recipe"))
 
 
-def _cell(
-    dataset: str, name: str, conditional: bool, row: str, runs: list[dict[str, Any]]
-) -> Cell:
+def _cell(column: Column, conditional: bool, row: str, runs: list[dict[str, Any]]) -> Cell:
     model = row.partition(", ")[0]
-    usual = dataset.partition(", ")[0] == name  # but for the recipe, which gets a mark
-    published = figures().get((name, conditional, model)) if usual else None
+    dataset = str(column)
+    published = None if column.apart else figures().get((column.name, conditional, model))
     finished = [r for r in runs if r["status"] == "finished"]
     if not finished:
         status = runs[0]["status"] if runs else NOTHING
@@ -103,7 +124,7 @@ def _cell(
     best = max(finished, key=_validation)
     test = best["test"]
     marks = ""
-    if published is not None and _recipe(best) != "authors":
+    if column.name in COMPARED and _recipe(best) != "authors":
         marks += "*"
     if best.get("stop_reason") in ("max_epochs", "max_updates"):
         marks += "†"
@@ -118,7 +139,7 @@ def _cell(
         "finished",
         marks,
         _differences(best, finished),
-        _recipe(best),
+        f"{column.name}: {_recipe(best)}",
     )
 
 
@@ -189,9 +210,7 @@ def render(cells: Sequence[Cell], form: str) -> str:
     notes = [
         f"{mark} {text}" for mark, text in MARKS.items() if any(mark in c.marks for c in cells)
     ]
-    others = {f"{c.dataset.partition(', ')[0]}: {c.recipe}" for c in cells if "*" in c.marks}
-    if others:
-        notes[0] += f" ({', '.join(sorted(others))})"
+    notes += [f"* {made}" for made in sorted({c.made for c in cells if "*" in c.marks})]
     notes += [
         f"‡ {c.model} on {c.dataset}{', class' if c.conditional else ''}: {c.chosen}"
         for c in cells
@@ -236,7 +255,7 @@ def _csv(cells: Sequence[Cell]) -> str:
             "deviation_in_standard_errors",
             "marks",
             "chosen",
-            "recipe",
+            "made",
         ]
     )
     for c in cells:
@@ -244,6 +263,6 @@ def _csv(cells: Sequence[Cell]) -> str:
             [c.dataset, "class" if c.conditional else "none", c.model, c.status]
             + ([c.ours.value, c.ours.error] if c.ours else ["", ""])
             + ([c.published.value, c.published.error] if c.published else ["", ""])
-            + ["" if c.deviation is None else c.deviation, c.marks, c.chosen, c.recipe]
+            + ["" if c.deviation is None else c.deviation, c.marks, c.chosen, c.made]
         )
     return text.getvalue()
