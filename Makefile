@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test lint format clean
+.PHONY: help run test bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
 	$(BIN)/python -m pytest -rs
+
+bench: $(VENV)/.run ## time training, evaluation and sampling beside other libraries
+	$(PIP) -e '.[plot,bench]'
+	$(BIN)/python scripts/benchmark.py
 
 lint: $(VENV)/.test ## check format, style and types
 	$(BIN)/ruff format --check .

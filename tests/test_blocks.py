@@ -7,6 +7,7 @@ import torch
 from models import MODELS
 from test_flows import build, rows
 
+from maf_runner.errors import UsageError
 from maf_runner.flows import blocks
 from maf_runner.flows.blocks import BlockLinear, copy_back, cut, in_blocks
 from maf_runner.flows.made import MaskedLinear
@@ -96,7 +97,7 @@ def test_a_mask_that_is_no_staircase_is_one_block():
 def test_narrow_models_are_left_alone_and_wide_ones_share_all_but_the_weights():
     assert in_blocks(model := build("maf")) is model
     wide = MODELS["maf"](5, context=0)
-    wide.transforms[0].network.layers[1] = MaskedLinear(torch.ones(600, 16).tril())
+    wide.transforms[0].network.layers[1] = MaskedLinear(torch.ones(1100, 16).tril())
     twin = in_blocks(wide)
     assert sum(isinstance(m, BlockLinear) for m in twin.modules()) == 1
     ours = {id(t) for t in [*wide.parameters(), *wide.buffers()]}
@@ -181,6 +182,8 @@ def test_the_path_follows_from_the_settings(monkeypatch):
     assert choose(wide, "auto", steps.LONG) == EAGER
     monkeypatch.setattr(steps, "has_compiler", lambda: False)
     assert choose(narrow, "auto", steps.LONG) == EAGER
+    with pytest.raises(UsageError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
+        choose(narrow, True, steps.LONG)
 
 
 def test_copies_of_a_twin_do_not_share(everything_wide):

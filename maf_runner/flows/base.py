@@ -241,7 +241,7 @@ class Flow(Density):
 
 @torch.no_grad()
 def log_prob_of_rows(
-    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 4096
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 2048
 ) -> Tensor:
     """Log densities in nats of many rows [N], in float64 on the CPU, computed in chunks.
 

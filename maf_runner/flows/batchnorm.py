@@ -45,7 +45,7 @@ class BatchNorm(Transform):
 
 @torch.no_grad()
 def refresh_statistics(
-    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 4096
+    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 2048
 ) -> None:
     """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
 

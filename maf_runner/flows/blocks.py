@@ -17,7 +17,7 @@ from maf_runner.flows.made import MaskedLinear
 
 PIECES = 4  # of each staircase
 MOST = 256  # pieces of a mask; one that has more is no staircase
-WIDE = 512  # a layer with fewer inputs and outputs has too little work to be cut
+WIDE = 1024  # inputs or outputs: products of narrower layers gain nothing from being cut
 
 M = TypeVar("M", bound=nn.Module)
 

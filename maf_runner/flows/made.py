@@ -29,7 +29,8 @@ def clipped_tanh(x: Tensor) -> Tensor:
     return torch.tanh(x.clamp(-bound, bound))
 
 
-ACTIVATIONS = {"relu": torch.relu, "tanh": clipped_tanh}
+# Of what nothing else needs: the first works in place.
+ACTIVATIONS = {"relu": torch.relu_, "tanh": clipped_tanh}
 
 
 class _MaskGradient(torch.autograd.Function):
@@ -78,7 +79,9 @@ class MaskedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` [B, in] to [B, out]."""
-        return F.linear(x, _MaskGradient.apply(self.weight, self.mask), self.bias)
+        masked = torch.is_grad_enabled()  # else there is no gradient to mask
+        weight = _MaskGradient.apply(self.weight, self.mask) if masked else self.weight
+        return F.linear(x, weight, self.bias)
 
     def remask(self, mask: Tensor) -> None:
         """Take another mask of the same shape (after degrees were loaded)."""

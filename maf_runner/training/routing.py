@@ -1,5 +1,6 @@
 """Float32 products by the faster of torch's two CPU libraries, where it computes the same."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 
+log = logging.getLogger("maf_runner")
 WIDE = 512  # below this width the switch costs more than it gains
 TOLERANCE = 1e-6  # relative error of a product that still counts as float32
 
@@ -20,7 +22,11 @@ def fast_products(width: int) -> Iterator[bool]:
     accuracy fails and nothing is switched. Which of the two it is depends on the machine alone.
     """
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    if width < WIDE or not _exact_enough():
+    if width < WIDE:
+        yield False
+        return
+    if not _exact_enough():
+        log.info("oneDNN's products are not exact on this machine: they are left to MKL, slower")
         yield False
         return
     before = matmul.fp32_precision

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
+from maf_runner.errors import UsageError
 from maf_runner.flows.base import Density, Inverse
 from maf_runner.flows.blocks import copy_back, in_blocks
 from maf_runner.training.adam import PaperAdam
@@ -129,7 +130,15 @@ def choose(model: Density, compile_: bool | str, updates: int) -> str:
         model: what will be trained.
         compile_: ``true``, ``false``, or ``auto``: if it pays.
         updates: how many there will be at least.
+
+    Raises:
+        UsageError: a compiled step is asked for, and there is no compiler.
     """
+    if compile_ is True and not has_compiler():
+        raise UsageError(
+            "trainer.compile=true needs a C++ compiler (g++ or clang++, or named by CXX): install "
+            "one, or leave it to trainer.compile=auto"
+        )
     if compile_ == "auto":
         compile_ = updates >= LONG and compilable(model) and has_compiler()
     return COMPILED if compile_ else EAGER

@@ -1,0 +1,173 @@
+"""Time training, evaluation and sampling of MAF (5) against other libraries, and the start-up.
+
+Everything is interleaved in one process with one thread, so that a ratio is of one and the same
+machine in one and the same mood; medians with quartiles. Needs the extra ``bench``. Writes
+results/benchmarks/benchmark.json and prints the tables of docs/performance.md.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peers
+import torch
+
+from maf_runner import atomic
+from maf_runner.flows import MAF
+from maf_runner.flows.base import log_prob_of_rows
+from maf_runner.flows.blocks import in_blocks
+from maf_runner.training import TrainerSettings, fast_products
+from maf_runner.training.step import COMPILED, EAGER, Step
+
+# features, width, rows drawn, rows evaluated
+SIZES = {6: (100, 1000, 200_000), 43: (512, 1000, 10_000), 63: (512, 1000, 10_000),
+         784: (1024, 100, 3000)}  # fmt: skip
+PAPER = TrainerSettings(
+    learning_rate=1e-4, betas=(0.9, 0.999), epsilon=1e-8, batch_size=100, l2=1e-6, patience=30,
+    max_epochs=None, max_updates=None, compile=False,
+)  # fmt: skip
+SECONDS = 15.0  # for the turns of one comparison, about
+Work = dict[str, Callable[[], object]]
+
+
+def maf(features: int, width: int) -> MAF:
+    """The paper's MAF (5)."""
+    settings = {"activation": "relu", "degrees": "sequential", "mask": "paper"}
+    return MAF(features, layers=peers.LAYERS, hidden=[width, width], **settings)
+
+
+def interleaved(work: Work) -> dict[str, list[float]]:
+    """Milliseconds of each function, turn by turn: at least three turns after one to warm up."""
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    end = time.perf_counter() + SECONDS
+    turn = 0
+    while turn < 4 or (time.perf_counter() < end and turn < 400):
+        for name, function in work.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                taken[name].append(1000 * (time.perf_counter() - start))
+        turn += 1
+    return taken
+
+
+def summary(taken: dict[str, list[float]], ours: str, others: list[str]) -> dict[str, Any]:
+    """Medians and quartiles; how many times faster than the fastest peer."""
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    quartiles = {n: statistics.quantiles(v, n=4)[::2] for n, v in taken.items()}
+    ratio = min(medians[name] for name in others) / medians[ours]
+    return {"ms": medians, "quartiles": quartiles, "times_fastest_peer": ratio,
+            "turns": len(taken[ours])}  # fmt: skip
+
+
+def training(features: int, width: int, batch: int, file: Path | None) -> dict[str, Any]:
+    """One update: gradient and Adam."""
+    x = torch.randn(batch, features)
+    work: Work = {}
+    for path in (EAGER, COMPILED) if width <= 512 else (EAGER,):
+        step = Step(maf(features, width).train(), PAPER, path)
+        work[path] = lambda step=step: step(x, None)  # type: ignore[misc]
+    for name, peer in peers.of(features, width, file).items():
+        adam = torch.optim.Adam(peer.module.parameters(), lr=1e-4, weight_decay=1e-6, fused=True)
+
+        def update(peer: peers.Peer = peer, adam: torch.optim.Adam = adam) -> None:
+            adam.zero_grad()
+            (-peer.log_prob(x).mean()).backward()
+            adam.step()
+
+        work[name] = update
+    others = [name for name in work if name not in (EAGER, COMPILED)]
+    taken = interleaved(work)
+    best = min((p for p in (EAGER, COMPILED) if p in taken), key=lambda p: min(taken[p]))
+    return {
+        **summary(taken, best, others),
+        "path": best,
+        "limit_ms": limit(features, width, batch),
+    }
+
+
+def limit(features: int, width: int, batch: int) -> float:
+    """Milliseconds of the products that a step cannot do without, at this machine's best pace."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    pace = min(interleaved({"product": lambda: a @ b})["product"]) / (2 * 1024**3)
+    weights = peers.LAYERS * (features * width + width * width + 2 * features * width) / 2
+    return pace * 2 * 3 * batch * weights
+
+
+def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[str, Any]:
+    """Log densities of many rows."""
+    x = torch.randn(rows, features)
+    model = in_blocks(maf(features, width).eval())
+    work: Work = {"ours": lambda: log_prob_of_rows(model, x)}
+    for name, peer in peers.of(features, width, file).items():
+        peer.module.eval()
+        work[name] = lambda peer=peer: [peer.log_prob(p) for p in x.split(2048)]  # type: ignore[misc]
+    with torch.no_grad():
+        return summary(interleaved(work), "ours", list(work)[1:])
+
+
+def sampling(features: int, width: int, rows: int) -> dict[str, Any]:
+    """Rows drawn; beside it one density pass of as many."""
+    model, x = maf(features, width).eval(), torch.randn(rows, features)
+    work: Work = {"ours": lambda: model.sample(rows), "density pass": lambda: model(x)}
+    for name, peer in peers.of(features, width).items():
+        assert peer.sample is not None
+        work[name] = lambda peer=peer: peer.module.eval() and peer.sample(rows)  # type: ignore[misc]
+    with torch.no_grad():
+        found = summary(interleaved(work), "ours", list(work)[2:])
+    return {**found, "density_passes": found["ms"]["ours"] / found["ms"]["density pass"]}
+
+
+def start_up() -> dict[str, float]:
+    """Seconds from a command to its end: the help, and a run of one update on the digits."""
+    taken = {}
+    for name, words in (("--help", ["--help"]), ("one update", ["trainer.max_updates=1"])):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "maf_runner", *words]
+            start = time.perf_counter()
+            subprocess.run(command, cwd=folder, capture_output=True, check=True)
+            taken[name] = time.perf_counter() - start
+    return taken
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--features", type=int, nargs="+", default=list(SIZES), choices=SIZES)
+    parser.add_argument("--batch", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--pytorch-flows", type=Path, help="its flows.py, if you have it")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/benchmark.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    results: dict[str, Any] = {"torch": torch.__version__, "machine": platform.machine(),
+                               "threads": 1, "start_up_seconds": start_up()}  # fmt: skip
+    print(results["start_up_seconds"], flush=True)
+    for features in options.features:
+        width, drawn, rows = SIZES[features]
+        with fast_products(width):
+            for batch in options.batch:
+                results[f"training D={features} batch={batch}"] = training(
+                    features, width, batch, options.pytorch_flows
+                )
+            results[f"evaluation D={features}"] = evaluation(
+                features, width, rows, options.pytorch_flows
+            )
+            results[f"sampling D={features}"] = sampling(features, width, drawn)
+        for name, found in results.items():
+            if f"D={features}" in name.split():
+                ms = ", ".join(f"{k} {v:.2f}" for k, v in found["ms"].items())
+                print(f"{name}: {found['times_fastest_peer']:.2f}x; ms: {ms}", flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(options.out, json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
