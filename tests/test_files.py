@@ -6,7 +6,9 @@ import sys
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from maf_runner.datasets.files import load
 from maf_runner.errors import DataError
@@ -142,6 +144,38 @@ def test_parquet_without_its_package(tmp_path, monkeypatch):
         read(path)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])
+def test_a_suffix_in_capitals(tmp_path, suffix):
+    path = saved(tmp_path, suffix)
+    assert read(path.rename(path.with_suffix(suffix.upper()))).features == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\nx,1,2\ny,3,4\n", "a row has 3 fields, the header names 2"),
+        ("a,b\n1,2,3\n3,4\n", "a row has 3 fields, the header names 2"),
+        ("a,b\n0,1,2\n1,3,4\n", "a row has 3 fields, the header names 2"),
+        ("a;b;c\n1,5;2,5;3\n2,5;3,5;4\n", "seems to be separated by semicolons: save it"),
+        ("a;b\n1,5;2,5\n2;3\n", "seems to be separated by semicolons: save it"),
+        ("a\tb\n1\t2\n", "seems to be separated by tabs"),
+        ("a,b,\n1,2,\n3,4,\n", "column 3 has no name and is empty: drop the commas"),
+        ("a,b,a\n1,2,3\n", "more than one column is named 'a'"),
+        ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+    ],
+)
+def test_csv_whose_columns_cannot_be_told(tmp_path, text, message):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=f"x.csv cannot be read as a table: .*{message}"):
+        read(tmp_path / "x.csv")
+
+
+def test_commas_after_the_last_value_of_a_row_are_no_column(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i}.5,{-i}.25,\n" for i in range(1, 21)))
+    splits = read(tmp_path / "x.csv", standardise=False)
+    assert set(splits.train.x[:, 0]) < {i + 0.5 for i in range(1, 21)}
+
+
 def test_what_flatters_a_likelihood_is_reported(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(
@@ -199,6 +233,11 @@ def test_files_that_are_no_tables(tmp_path):
 
     refused("none.csv", None, "none.csv not found")
     refused("x.doc", b"hello", "expected .csv, .parquet")
+    (tmp_path / "folder.csv").mkdir()
+    refused("folder.csv", None, "folder.csv is a folder; expected a file, .csv")
+    twins = pa.table([pa.array([1.0]), pa.array([2.0])], names=["a", "a"])
+    parquet.write_table(twins, tmp_path / "twins.parquet")
+    refused("twins.parquet", None, "twins.parquet .*: more than one column is named 'a'")
     refused("empty.csv", b"", "cannot be read as a table")
     refused("words.csv", b"a,b\nx,y\n", "no column of numbers")
     refused("bad.npy", b"\x93NUMPY rubbish", "cannot be read as a table")
