@@ -14,6 +14,7 @@ from scipy.stats import multivariate_normal
 from test_files import read
 
 from maf_runner.commands import score
+from maf_runner.commands.common import label_code
 from maf_runner.datasets.tables import TableSpace
 
 SCRIPTS = Path(sys.executable).parent
@@ -150,21 +151,47 @@ def test_given_the_class(runs, command, tmp_path):
     table = people()
     train = in_own_units(runs["table"], label="kind", columns=["share", "height"])
     rows = table[["share", "height"]].to_numpy()
-    for y in range(2):
+    kinds = ("rare", "usual")
+    for y, kind in enumerate(kinds):
         own = train.x[train.labels == y].astype(np.float64)
         normal = multivariate_normal(own.mean(axis=0), np.cov(own.T, ddof=0))
         expected = normal.logpdf(rows)
-        np.testing.assert_allclose(found[f"log_prob_nats_class_{y}"], expected, atol=1e-3)
-    by_class = found[["log_prob_nats_class_0", "log_prob_nats_class_1"]].to_numpy()
+        np.testing.assert_allclose(found[f"log_prob_nats_class_{kind}"], expected, atol=1e-3)
+    by_class = found[[f"log_prob_nats_class_{kind}" for kind in kinds]].to_numpy()
+    assert (found["likeliest_class"] == np.array(kinds)[by_class.argmax(axis=1)]).all()
     marginal = np.logaddexp.reduce(by_class, axis=1) - np.log(2)
     np.testing.assert_allclose(found["log_prob_nats"], marginal, atol=1e-9)
-    of_one = scores(tmp_path, runs["by class"], runs["table"], "--label", "1")
+    of_one = scores(tmp_path, runs["by class"], runs["table"], "--label", "usual")
     assert list(of_one) == ["log_prob_nats", "log_prob_nats_standardised"]
     np.testing.assert_allclose(of_one["log_prob_nats"], by_class[:, 1], atol=1e-9)
     command("maf-sample", runs["by class"], "--n", 4, "--out", "s.csv", check=0)
     samples = pd.read_csv(tmp_path / "s.csv")
-    assert list(samples) == ["share", "height", "label"]
-    assert samples["label"].tolist() == [0, 0, 1, 1]
+    assert list(samples) == ["share", "height", "kind"]
+    assert samples["kind"].tolist() == ["rare", "rare", "usual", "usual"]
+    command("maf-sample", runs["by class"], "--n", 2, "--label=usual", "--out", "u.csv", check=0)
+    assert pd.read_csv(tmp_path / "u.csv")["kind"].tolist() == ["usual", "usual"]
+    refused = command("maf-sample", runs["by class"], "--label", "usul", check=2).stderr
+    assert "--label must be a class of this run, got 'usul'; did you mean 'usual'?" in refused
+    space = json.loads((runs["by class"] / "record.json").read_text())["data"]["table"]
+    assert (space["label"], space["classes"]) == ("kind", ["rare", "usual"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "code"),
+    [
+        (["a", "7"], "7", 1),
+        ([3, 7], "7", 1),
+        ([0.5, 7.0], "7.0", 1),
+        ([False, True], "True", 1),
+        ([False, True], "true", 1),
+        ([], "1", 1),
+    ],
+)
+def test_a_class_is_named_as_the_table_has_it(classes, label, code):
+    table = {"columns": ["x"], "mean": [0.0], "deviation": [1.0]}
+    if classes:
+        table |= {"label": "kind", "classes": classes}
+    assert label_code(label, {"context": 2, "data": {"table": table}}) == code
 
 
 def test_classes_by_their_shares(runs, command, tmp_path):
@@ -172,14 +199,15 @@ def test_classes_by_their_shares(runs, command, tmp_path):
     train = in_own_units(runs["table"], label="kind")
     assert prior == pytest.approx(np.bincount(train.labels) / len(train))
     found = scores(tmp_path, runs["by share"], runs["table"])
-    by_class = found[["log_prob_nats_class_0", "log_prob_nats_class_1"]].to_numpy()
+    by_class = found[["log_prob_nats_class_rare", "log_prob_nats_class_usual"]].to_numpy()
     joint = by_class + np.log(prior)
     np.testing.assert_allclose(
         found["log_prob_nats"], np.logaddexp.reduce(joint, axis=1), atol=1e-9
     )
-    assert (found["likeliest_class"] == joint.argmax(axis=1)).all()
+    likeliest = np.array(["rare", "usual"])[joint.argmax(axis=1)]
+    assert (found["likeliest_class"] == likeliest).all()
     command("maf-sample", runs["by share"], "--n", 1000, "--out", "s.csv", check=0)
-    counts = pd.read_csv(tmp_path / "s.csv")["label"].value_counts().sort_index()
+    counts = pd.read_csv(tmp_path / "s.csv")["kind"].value_counts().sort_index()
     np.testing.assert_allclose(counts, 1000 * np.array(prior), atol=1)
 
 
@@ -208,3 +236,26 @@ def test_a_record_of_an_earlier_version_is_of_standardised_rows(runs, command, t
     command("maf-sample", folder, "--out", "s.csv", check=0)
     assert list(pd.read_csv(tmp_path / "s.csv")) == ["x1", "x2", "x3"]
     assert list(scores(tmp_path, folder, "s.csv")) == ["log_prob_nats"]
+
+
+def test_a_record_without_the_names_of_the_classes_has_their_codes(runs, command, tmp_path):
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    (folder / "best.pt").write_bytes((runs["by class"] / "best.pt").read_bytes())
+    record = json.loads((runs["by class"] / "record.json").read_text())
+    del record["data"]["table"]["label"], record["data"]["table"]["classes"]
+    (folder / "record.json").write_text(json.dumps(record))
+    command("maf-sample", folder, "--n", 2, "--out", "s.csv", check=0)
+    assert pd.read_csv(tmp_path / "s.csv")["label"].tolist() == [0, 1]
+    assert "log_prob_nats_class_1" in scores(tmp_path, folder, "s.csv")
+    assert len(scores(tmp_path, folder, "s.csv", "--label", "1")) == 2
+    assert (
+        "class from 0 to 1, got usual"
+        in command("maf-score", folder, "s.csv", "--label", "usual", check=2).stderr
+    )
+
+
+def test_maf_score_does_not_misread_a_csv_either(runs, tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("a,b\nx,1,2\ny,3,4\n")
+    assert score.main([str(runs["all"]), str(tmp_path / "x.csv")]) == 3
+    assert "a row has 3 fields, the header names 2" in capsys.readouterr().err

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.commands.common import check_label, class_prior, guarded, parser, table_space
+from maf_runner.commands.common import (
+    class_prior,
+    classes,
+    guarded,
+    label_code,
+    parser,
+    table_space,
+)
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import DataError, UsageError
 
@@ -48,7 +55,7 @@ def _work(options: argparse.Namespace) -> None:
     from maf_runner.trained import load_with_record
 
     model, found = load_with_record(options.run)
-    check_label(options.label, found)
+    label = label_code(options.label, found)
     image = (found.get("data") or {}).get("image")
     if options.pixels and image is None:
         raise UsageError("--pixels: this run's data are no images")
@@ -63,8 +70,10 @@ def _work(options: argparse.Namespace) -> None:
     labels = context = None
     if model.context:
         spread = _spread(options.n, model.context, class_prior(found))
-        labels = spread if options.label is None else torch.full((options.n,), options.label)
-        context = one_hot(labels, model.context, model.reference.dtype)
+        codes = spread if label is None else torch.full((options.n,), label)
+        context = one_hot(codes, model.context, model.reference.dtype)
+        known = classes(found)
+        labels = [known[code] for code in codes.tolist()]
     generator = torch.Generator().manual_seed(options.seed)
     rows = model.sample(options.n, context, generator).numpy()
     if not np.isfinite(rows).all():
@@ -74,6 +83,7 @@ def _work(options: argparse.Namespace) -> None:
     table = table_space(found)
     header = [f"x{i + 1}" for i in range(rows.shape[1])] if table is None else [*table.columns]
     written = rows if table is None else table.to_table(rows)
+    label_name = (table.label if table else None) or "label"
     if options.pixels:
         written = _space(image).to_unit(rows).astype(np.float32)
     files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
@@ -82,7 +92,7 @@ def _work(options: argparse.Namespace) -> None:
             if path.suffix == ".png":
                 _picture(path, rows, found, model)
             else:
-                _write(path, written, header, labels)
+                _write(path, written, header, labels, label_name)
         except UsageError as error:
             if options.out:
                 raise
@@ -107,14 +117,16 @@ def _space(image: Any) -> LogitSpace:
     return LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
 
 
-def _write(path: Path, rows: NDArray[Any], header: list[str], labels: Any) -> None:
+def _write(
+    path: Path, rows: NDArray[Any], header: list[str], labels: list[Any] | None, label_name: str
+) -> None:
     if path.suffix == ".npy":
         atomic.write_array(path, rows)
         return
     lines = rows.tolist()
     if labels is not None:
-        header = [*header, "label"]
-        lines = [[*line, y] for line, y in zip(lines, labels.tolist(), strict=True)]
+        header = [*header, label_name]
+        lines = [[*line, y] for line, y in zip(lines, labels, strict=True)]
     text = io.StringIO()
     # Names in quotes are names even where they look like numbers.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)

@@ -1,6 +1,8 @@
 """``maf-score``: log densities, under a trained model, of the rows of a file."""
 
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.commands.common import check_label, class_prior, guarded, parser, table_space
+from maf_runner.commands.common import (
+    class_prior,
+    classes,
+    guarded,
+    label_code,
+    parser,
+    table_space,
+)
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError
 
@@ -37,7 +46,7 @@ def _work(options: argparse.Namespace) -> None:
     from maf_runner.trained import load_with_record
 
     model, found = load_with_record(options.run)
-    check_label(options.label, found)
+    label = label_code(options.label, found)
     table = table_space(found)
     rows = _read(options.file) if table is None else _read_table(options.file, table)
     if rows.ndim != 2 or rows.shape[1] != model.features:
@@ -60,26 +69,30 @@ def _work(options: argparse.Namespace) -> None:
 
     x = torch.from_numpy(rows if table is None else table.to_model(rows))
     x = x.to(model.reference.dtype)
+    columns: dict[str, Any]
     if not model.context:
         columns = {"log_prob_nats": log_prob_of_rows(model, x)}
-    elif options.label is not None:
-        context = one_hot(torch.tensor([options.label]), model.context, x.dtype)
+    elif label is not None:
+        context = one_hot(torch.tensor([label]), model.context, x.dtype)
         columns = {"log_prob_nats": log_prob_of_rows(model, x, context)}
     else:
         by_class, prior = class_log_probs(model, x, model.context), class_prior(found)
+        values = np.array(classes(found), dtype=object)
         columns = {
             "log_prob_nats": class_marginal(by_class, prior),
-            "likeliest_class": class_joint(by_class, prior).argmax(1),
+            "likeliest_class": values[class_joint(by_class, prior).argmax(1).numpy()],
         }
-        columns |= {f"log_prob_nats_class_{y}": by_class[:, y] for y in range(model.context)}
+        columns |= {f"log_prob_nats_class_{v}": by_class[:, y] for y, v in enumerate(values)}
     if table is not None:
         standardised = columns["log_prob_nats"]
         columns |= {k: v + table.log_det for k, v in columns.items() if k.startswith("log_prob")}
         columns["log_prob_nats_standardised"] = standardised
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    lines = [",".join(columns), *(",".join(map(repr, line)) for line in values)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
     try:
-        atomic.write(options.out, "\n".join(lines) + "\n")
+        atomic.write(options.out, text.getvalue())
     except OSError as error:
         raise DataError(f"{options.out} cannot be written ({error.strerror})") from error
     mean = f"mean {columns['log_prob_nats'].mean():.3f} nats"
@@ -89,10 +102,11 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _read(path: Path) -> NDArray[Any]:
-    if path.suffix not in (".npy", ".csv"):
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".csv"):
         raise UsageError(f"FILE must end in .npy or .csv, got {path}")
     try:
-        if path.suffix == ".npy":
+        if suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
         else:
             from maf_runner.datasets.readers import read_csv

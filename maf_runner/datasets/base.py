@@ -41,8 +41,8 @@ class Splits:
 
     Attributes:
         recipe: ``authors`` (the very arrays the paper's authors trained on), ``raw`` (made from
-            raw files, as nearly by the same steps as is known) or ``redrawn`` (a random part of
-            it is ours).
+            raw files, as nearly by the same steps as is known), ``redrawn`` (a random part of
+            it is ours) or ``own`` (a table of the user's).
         classes: how many classes the labels have; 0 without labels.
         prior: of each class in p(x), summing to 1; None for equal ones.
         image: how the rows were made from pixels; None where they are no images.

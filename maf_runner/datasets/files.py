@@ -5,18 +5,22 @@ Formats: ``.csv`` and ``.parquet`` (columns by name), ``.npy`` (an array [N, D];
 or ``val``, and ``test``; ``dataset.label=label`` takes the labels in ``train_labels`` and so on,
 or ``labels``).
 
-Steps: take the numeric columns, or those named; take the label column out; refuse values that are
-missing or not finite, or drop their rows; split, in a seeded shuffle, unless the file has splits
-of its own; fill the steps of the columns in ``dequantise`` with uniform noise of their own seed;
-standardise by mean and standard deviation of the training rows. Constant columns, duplicate rows
-and columns of whole numbers are reported: a density is infinite on them.
+Steps: take the label column out; take the numeric columns (true and false count as 1 and 0), or
+those named; refuse values that are missing or not finite, or drop their rows; split, in a seeded
+shuffle, unless the file has splits of its own; fill the steps of the columns in ``dequantise``
+with uniform noise of their own seed; standardise by mean and standard deviation of the training
+rows. Constant columns, duplicate rows and columns of whole numbers are reported: a density is
+infinite on them.
 
 Log-likelihoods are those of the standardised values; ``maf-score`` and ``maf-sample`` speak the
 table's own units (`TableSpace`), in which ``maf-score`` takes values as they stand: it adds no
 noise. `readers` reads the file, and executes nothing in it.
 """
 
+import hashlib
 import logging
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.datasets.readers import SPLITS, first_word, need, numbers, read_table
+from maf_runner.datasets.readers import (
+    SPLITS,
+    first_word,
+    is_numeric,
+    need,
+    numbers,
+    read_table,
+)
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, suggestion
 
@@ -50,7 +61,8 @@ def load(
     Args:
         paths: not used.
         path: the file.
-        columns: names of the columns that are modelled; None for every numeric one.
+        columns: names of the columns that are modelled; None for every one of numbers, but for
+            what looks like a saved index.
         label: name of the column with the class, for conditional models; None for none.
         class_prior: weights of the classes in p(x): ``uniform``, or ``empirical`` for their
             shares in the training rows.
@@ -65,6 +77,7 @@ def load(
         ValueError: an argument that cannot be.
     """
     _check(fractions, seed, missing, standardise, class_prior, label)
+    _check_names(columns, dequantise, label)
     file = Path(path).expanduser()
     tables = read_table(file, "dataset.path", with_labels=label is not None)
     labels = {name: _take_label(table, label, file) for name, table in tables.items()}
@@ -74,7 +87,7 @@ def load(
         if lacking:
             raise DataError(f"{file}: the split {name} has no column {lacking[0]!r}")
     arrays = {name: numbers(table[chosen], file) for name, table in tables.items()}
-    arrays, labels = _finite(arrays, labels, chosen, missing, file)
+    arrays, labels = _finite(arrays, labels, [*chosen, str(label)], missing, file)
     if set(arrays) != set(SPLITS):
         arrays, labels = _split(arrays["all"], labels["all"], fractions, seed)
     for name in SPLITS:
@@ -88,13 +101,25 @@ def load(
     for name in SPLITS:
         for column in map(str, dequantise):
             arrays[name][:, chosen.index(column)] += rng.random(len(arrays[name]))
-    space = _space(chosen, arrays["train"], standardise=standardise)
+    values, codes = _codes(labels, file)
+    prior = _prior(codes["train"], values, class_prior, file)
+    mean, deviation = _scale(arrays["train"], standardise=standardise)
+    named = None if label is None else str(label)
+    space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values))
     arrays = {name: space.to_model(array) for name, array in arrays.items()}
-    values, codes = _codes(labels)
-    prior = _shares(codes["train"], values, file) if class_prior == "empirical" else None
     train, validation, test = (Rows(arrays[n].astype(np.float32), codes[n]) for n in SPLITS)
-    classes = len(values)
-    return Splits(train, validation, test, "raw", classes=classes, prior=prior, table=space)
+    with file.open("rb") as raw:
+        sources = {file.name: hashlib.file_digest(raw, "sha256").hexdigest()}
+    return Splits(
+        train,
+        validation,
+        test,
+        recipe="own",
+        classes=len(values),
+        prior=prior,
+        table=space,
+        sources=sources,
+    )
 
 
 def _check(
@@ -117,28 +142,66 @@ def _check(
         raise ValueError("class_prior=empirical needs classes: name their column, label=COLUMN")
 
 
+def _check_names(columns: Any, dequantise: Any, label: Any) -> None:
+    for setting, names in (("columns", columns), ("dequantise", dequantise)):
+        if setting == "columns" and names is None:
+            continue
+        if not isinstance(names, list):
+            raise ValueError(f"{setting} must be a list of names, as [a,b], got {names!r}")
+        twice = [name for name, count in Counter(map(str, names)).items() if count > 1]
+        if twice:
+            raise ValueError(f"{setting} names {twice[0]!r} more than once")
+    if columns == []:
+        raise ValueError("columns names none; null takes every column of numbers")
+    if label is not None and str(label) in map(str, columns or []):
+        raise ValueError(f"{str(label)!r} is among columns and is the label: take it out of one")
+
+
 def _take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
     if label is None:
         return None
     need(str(label), table, "dataset.label", file)
-    taken = table.pop(str(label))
-    if taken.isna().any():
-        raise DataError(f"{file}: the label is missing in {int(taken.isna().sum())} rows")
-    return taken
+    return table.pop(str(label))
 
 
 def _columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list[str]:
-    if columns is None:
-        chosen = list(table.select_dtypes("number").columns)
-        left_out = [f"{c}{first_word(table[c])}" for c in table.columns if c not in chosen]
-        if left_out:
-            log.info("%s: columns that are no numbers are left out: %s", file, ", ".join(left_out))
-        if not chosen:
-            raise DataError(f"{file} has no column of numbers")
-        return chosen
-    for column in columns:
-        need(str(column), table, "dataset.columns", file)
-    return [str(c) for c in columns]
+    if columns is not None:
+        for column in columns:
+            need(str(column), table, "dataset.columns", file)
+        return [str(c) for c in columns]
+    left_out = [c for c in table if not is_numeric(table[c])]
+    for column in left_out:
+        _refuse_nearly_numeric(table[column], file)
+    if left_out:
+        words = ", ".join(f"{c}{first_word(table[c])}" for c in left_out)
+        log.info("%s: columns that are no numbers are left out: %s", file, words)
+    saved = [c for c in table if c not in left_out and _is_saved_index(table[c])]
+    if saved:
+        log.info("%s: left out as it looks like a saved index: %s", file, ", ".join(saved))
+    chosen = [c for c in table if c not in left_out and c not in saved]
+    if not chosen:
+        raise DataError(f"{file} has no column of numbers")
+    return chosen
+
+
+def _refuse_nearly_numeric(column: pd.Series, file: Path) -> None:
+    """Refuse a column of numbers that a few words have made text: it would go unnoticed."""
+    values = column.dropna()
+    if not pd.api.types.infer_dtype(values).startswith(("string", "mixed")):
+        return
+    good = int(pd.to_numeric(values.astype(str), errors="coerce").notna().sum())
+    if 2 * good >= len(values):
+        raise DataError(
+            f"{file}: {good} of {len(values)} values of column {column.name!r} are numbers, but "
+            f"it is read as text{first_word(column)}. Mend it, or name the columns that are "
+            "wanted: dataset.columns=[...]"
+        )
+
+
+def _is_saved_index(column: pd.Series) -> bool:
+    """Whether it numbers the rows and has no name but the one pandas gives."""
+    nameless = re.fullmatch(r"Unnamed: \d+", str(column.name))
+    return bool(nameless) and column.dtype.kind in "iu" and column.is_unique
 
 
 def _finite(
@@ -148,8 +211,11 @@ def _finite(
     missing: str,
     file: Path,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, pd.Series | None]]:
+    """Refuse, or drop, rows that lack a value, or the label (the last of ``columns``)."""
     for name, array in arrays.items():
-        good = np.isfinite(array)
+        good, own = np.isfinite(array), labels[name]
+        if own is not None:
+            good = np.column_stack([good, ~(own.isna() | own.isin([np.inf, -np.inf]))])
         if good.all():
             continue
         row, column = np.argwhere(~good)[0]
@@ -166,7 +232,6 @@ def _finite(
         log.warning("%s; these rows are left out", text)
         keep = np.flatnonzero(good.all(axis=1))
         arrays[name] = array[keep]
-        own = labels[name]
         labels[name] = None if own is None else own.iloc[keep]
     return arrays, labels
 
@@ -187,12 +252,16 @@ def _split(
     )
 
 
-def _space(columns: list[str], train: NDArray[np.float64], *, standardise: bool) -> TableSpace:
-    mean, deviation = np.zeros(len(columns)), np.ones(len(columns))
+def _scale(
+    train: NDArray[np.float64], *, standardise: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each column; 0 and 1 without ``standardise``."""
+    mean, deviation = np.zeros(train.shape[1]), np.ones(train.shape[1])
     if standardise:
         mean, deviation = train.mean(axis=0), train.std(axis=0)
-        deviation[deviation == 0] = 1.0
-    return TableSpace(tuple(columns), tuple(mean.tolist()), tuple(deviation.tolist()))
+        # Not deviation == 0: rounding gives a constant column of 0.1 one of 1e-16.
+        deviation[np.ptp(train, axis=0) == 0] = 1.0
+    return tuple(mean.tolist()), tuple(deviation.tolist())
 
 
 def _report(
@@ -223,26 +292,43 @@ def _report(
 
 
 def _codes(
-    labels: dict[str, pd.Series | None],
+    labels: dict[str, pd.Series | None], file: Path
 ) -> tuple[list[Any], dict[str, NDArray[np.int64] | None]]:
-    """The classes there are in sorted order, and labels of any kind as places 0, 1, ... in it."""
+    """The classes there are in sorted order, and the labels as places 0, 1, ... in it.
+
+    Classes are numbers, truth values or words; anything else (dates, say) becomes words.
+    """
     if labels["train"] is None:
         return [], dict.fromkeys(SPLITS)
-    labels = {name: labels[name] for name in SPLITS}
-    every = pd.concat(labels.values())
-    values, codes = np.unique(every.to_numpy(), return_inverse=True)
-    sizes = [len(own) for own in labels.values() if own is not None]
-    parts = np.split(codes.astype(np.int64), np.cumsum(sizes)[:-1])
-    return values.tolist(), dict(zip(SPLITS, parts, strict=True))
+    parts = [own for name in SPLITS if (own := labels[name]) is not None]
+    every = pd.concat([own.astype(object) for own in parts])
+    kind = pd.api.types.infer_dtype(every)
+    if kind in ("mixed", "mixed-integer"):
+        kinds = {type(value).__name__: value for value in every}
+        raise DataError(
+            f"{file}: labels of different kinds, {' and '.join(map(repr, kinds.values()))}; "
+            "expected numbers in all rows, or words in all"
+        )
+    if kind in ("integer", "floating", "mixed-integer-float"):
+        # Whole numbers again, where pandas made them 1.0, 2.0 beside a missing one.
+        every = pd.to_numeric(every, downcast="integer")
+    elif kind not in ("boolean", "string"):
+        every = every.infer_objects().astype(str)
+    codes, values = pd.factorize(every, sort=True)
+    ends = np.cumsum([len(own) for own in parts])[:-1]
+    split = np.split(codes.astype(np.int64), ends)
+    return values.tolist(), dict(zip(SPLITS, split, strict=True))
 
 
-def _shares(codes: NDArray[np.int64] | None, values: list[Any], file: Path) -> tuple[float, ...]:
-    """The share of each class in the training rows."""
-    assert codes is not None  # class_prior=empirical is refused without a label
+def _prior(
+    codes: NDArray[np.int64] | None, values: list[Any], kind: str, file: Path
+) -> tuple[float, ...] | None:
+    """The share of each class in the training rows if ``kind`` is empirical; None for uniform."""
+    if codes is None:
+        return None
     counts = np.bincount(codes, minlength=len(values))
     absent = [str(value) for value, count in zip(values, counts, strict=True) if count == 0]
     if absent:
-        log.warning(
-            "%s: classes that no training row has get the prior 0: %s", file, ", ".join(absent)
-        )
-    return tuple((counts / len(codes)).tolist())
+        fate = "get the prior 0" if kind == "empirical" else "weigh as much as those it learns"
+        log.warning("%s: classes that no training row has %s: %s", file, fate, ", ".join(absent))
+    return tuple((counts / len(codes)).tolist()) if kind == "empirical" else None

@@ -4,6 +4,9 @@ A file holds one table, or three that are named as its splits. Columns without n
 (arrays) are named 0, 1, 2, ...
 """
 
+import csv
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from maf_runner.datasets import hdf5
 from maf_runner.errors import DataError, suggestion
 
 SPLITS = ("train", "validation", "test")
+FORMATS = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
 Tables = dict[str, pd.DataFrame]
 
 
@@ -30,6 +34,8 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
     Raises:
         DataError: the file is missing, damaged or no table.
     """
+    if file.is_dir():
+        raise DataError(f"{file.absolute()} is a folder; expected a file, {FORMATS} ({setting})")
     if not file.is_file():
         raise DataError(f"{file.absolute()} not found ({setting})")
     try:
@@ -41,25 +47,31 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
     except Exception as error:  # each library has its own for a damaged file
         raise DataError(f"{file} cannot be read as a table: {error}") from error
     if not tables:
-        raise DataError(f"{file}: expected .csv, .parquet, .npy, .npz, .h5 or .hdf5 ({setting})")
+        raise DataError(f"{file}: expected {FORMATS} ({setting})")
     for table in tables.values():
         table.columns = table.columns.map(str)
     return tables
 
 
 def _read(file: Path, *, with_labels: bool) -> Tables:
-    if file.suffix == ".csv":
+    suffix = file.suffix.lower()
+    if suffix == ".csv":
         return {"all": read_csv(file)}
-    if file.suffix == ".parquet":
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        _distinct(parquet.read_schema(file).names)
         return {"all": pd.read_parquet(file, engine="pyarrow")}
-    if file.suffix == ".npy":
+    if suffix == ".npy":
         return {"all": _frame(np.load(file, allow_pickle=False))}
-    if file.suffix == ".npz":
+    if suffix == ".npz":
         with np.load(file, allow_pickle=False) as archive:
             return _named({name: archive[name] for name in archive.files}, with_labels=with_labels)
-    if file.suffix in (".h5", ".hdf5"):
+    if suffix in (".h5", ".hdf5"):
         with h5py.File(file, "r") as store:
-            arrays = {name: entry[()] for name, entry in hdf5.datasets(store).items()}
+            found = hdf5.datasets(store)
+            words = {name for name, entry in found.items() if entry.dtype.kind not in "biuf"}
+            arrays = {n: (e.asstr() if n in words else e)[()] for n, e in found.items()}
             return _named(arrays, with_labels=with_labels)
     return {}
 
@@ -68,23 +80,57 @@ def read_csv(file: Path) -> pd.DataFrame:
     """Read a CSV with a header.
 
     Raises:
-        ValueError: its first line is numbers without quotes, so that a row would be taken for
-            the header.
+        ValueError: its fields are not separated by commas; its first line is numbers without
+            quotes, so that a row would be taken for the header; a name stands there twice, or
+            for an empty column none; a row has more fields than there are names.
     """
-    table = pd.read_csv(file)
+    # As it stands there: a table of pandas has names of its own for twins and for no name.
+    first = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
+    header = first.iloc[0].tolist()
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and sign in header[0]:
+            raise ValueError(f"it seems to be separated by {name}: save it with commas instead")
     with file.open("rb") as raw:
         quoted = b'"' in raw.readline()
-    if not quoted and pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
+    if not quoted and pd.to_numeric(pd.Series(header), errors="coerce").notna().all():
         raise ValueError("its first line is numbers: put a line with names for the columns first")
+    _distinct(header)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # index_col: or the first fields of rows that are too long would become an index.
+            # low_memory: or a long column would be of one type here and of another there.
+            table = pd.read_csv(file, index_col=False, low_memory=False)
+    except pd.errors.ParserWarning as error:
+        with file.open(encoding="utf-8", newline="") as text:
+            most = max(map(len, csv.reader(text)))
+        raise ValueError(
+            f"a row has {most} fields, the header names {len(header)}: give each column a name, "
+            "and put values that hold commas in quotes"
+        ) from error
+    for place, name in enumerate(header):
+        if not name and table.iloc[:, place].isna().all():
+            raise ValueError(
+                f"column {place + 1} has no name and is empty: drop the commas at the line ends"
+            )
     return table
+
+
+def _distinct(names: list[str]) -> None:
+    twins = [name for name, count in Counter(names).items() if name and count > 1]
+    if twins:
+        raise ValueError(f"more than one column is named {twins[0]!r}: rename them")
 
 
 def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
     if array.ndim != 2:
         raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
+    if array.dtype.kind == "c":
+        raise ValueError("its values are complex: give real and imaginary parts columns each")
     frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
     if labels is not None:
-        frame["label"] = labels
+        # Bytes are words too.
+        frame["label"] = np.char.decode(labels) if labels.dtype.kind == "S" else labels
     return frame
 
 
@@ -113,13 +159,30 @@ def need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:
         raise DataError(f"{file} has no column {column!r} ({setting}){near}")
 
 
+def is_numeric(column: pd.Series) -> bool:
+    """Whether the values are real numbers, or true and false; some may be missing.
+
+    >>> is_numeric(pd.Series([True, None])), is_numeric(pd.to_timedelta(pd.Series([1])))
+    (True, False)
+    """
+    return column.dtype.kind in "iufb" or pd.api.types.infer_dtype(column) in (
+        "boolean",
+        "decimal",
+        "floating",
+        "integer",
+        "mixed-integer-float",
+    )
+
+
 def numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
-    """The values [N, D] of ``table``; what is missing becomes NaN.
+    """The values [N, D] of ``table``, true and false as 1 and 0; what is missing becomes NaN.
 
     Raises:
         DataError: a column is not made of numbers.
     """
     try:
+        if any(table[name].dtype.kind in "cmM" for name in table):
+            raise TypeError("complex numbers, dates or times")  # numpy would find numbers for them
         return table.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         bad = [f"{name}{word}" for name in table if (word := first_word(table[name]))]

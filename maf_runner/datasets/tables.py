@@ -17,11 +17,15 @@ class TableSpace:
         columns: their names, in the order of the rows.
         mean: of each column, in its units; subtracted.
         deviation: of each column, in its units; divided by.
+        label: name of the column with the class; None without one.
+        classes: the values there, in the order of their codes 0, 1, ...
     """
 
     columns: tuple[str, ...]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    label: str | None = None
+    classes: tuple[str | int | float | bool, ...] = ()
 
     def to_model(self, rows: Array) -> Exact:
         """Rows [N, D] in the table's units to standardised ones, in float64."""
