@@ -211,8 +211,9 @@ def test_impossible_settings_are_named(key, value):
         TrainerSettings(**{**SETTINGS, key: value})
 
 
-def test_routed_products_are_float32():
+def test_routed_products_are_float32(monkeypatch):
     """Whatever the switch does on this machine, no product is worse than float32."""
+    monkeypatch.setattr(routing, "_on_amd", lambda: True)
     a, b = torch.randn(100, 1024), torch.randn(1024, 1024)
     exact = a.double() @ b.double()
     before = torch.backends.mkldnn.matmul.fp32_precision
@@ -224,8 +225,14 @@ def test_routed_products_are_float32():
 
 
 def test_routing_is_off_where_it_is_not_exact(monkeypatch):
+    said = []
+    monkeypatch.setattr(routing.log, "info", said.append)
+    monkeypatch.setattr(routing, "_on_amd", lambda: True)
     monkeypatch.setattr(routing, "TOLERANCE", 0.0)
     routing._exact_enough.cache_clear()
     with fast_products(1024) as routed:
-        assert not routed
+        assert not routed and "not exact" in said[0]
     routing._exact_enough.cache_clear()
+    monkeypatch.setattr(routing, "_on_amd", lambda: False)
+    with fast_products(1024) as routed:
+        assert not routed and len(said) == 1
