@@ -286,7 +286,7 @@ def _report(
             ",".join(whole),
         )
     rows = np.concatenate([arrays[name] for name in SPLITS])
-    copies = len(rows) - len(np.unique(rows, axis=0))
+    copies = int(pd.DataFrame(rows, copy=False).duplicated().sum())
     if copies:
         log.warning("%s: %d of %d rows are copies of others", file, copies, len(rows))
 
