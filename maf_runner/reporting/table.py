@@ -226,7 +226,7 @@ def render(cells: Sequence[Cell], form: str) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    places = 1 if abs(figure.value) >= 1000 else 2
+    places = 1 if abs(figure.value) >= 1000 or figure.error >= 10 else 2
     return f"{figure.value:.{places}f} ± {figure.error:.{places}f}"
 
 
