@@ -35,6 +35,7 @@ PAPER = TrainerSettings(
     max_epochs=None, max_updates=None, compile=False,
 )  # fmt: skip
 SECONDS = 15.0  # for the turns of one comparison, about
+WHAT = ("training", "evaluation", "sampling")
 Work = dict[str, Callable[[], object]]
 
 
@@ -44,18 +45,23 @@ def maf(features: int, width: int) -> MAF:
     return MAF(features, layers=peers.LAYERS, hidden=[width, width], **settings)
 
 
-def interleaved(work: Work) -> dict[str, list[float]]:
-    """Milliseconds of each function, turn by turn: at least three turns after one to warm up."""
+def interleaved(work: Work, seconds: float = SECONDS) -> dict[str, list[float]]:
+    """Milliseconds of each function, turn by turn.
+
+    The first turn warms up and is not counted, unless it takes so long that it need not.
+    """
     taken: dict[str, list[float]] = {name: [] for name in work}
-    end = time.perf_counter() + SECONDS
-    turn = 0
-    while turn < 4 or (time.perf_counter() < end and turn < 400):
+    begin = time.perf_counter()
+    for turn in range(400):
         for name, function in work.items():
             start = time.perf_counter()
             function()
-            if turn:
-                taken[name].append(1000 * (time.perf_counter() - start))
-        turn += 1
+            taken[name].append(1000 * (time.perf_counter() - start))
+        spent = time.perf_counter() - begin
+        if turn == 0 and spent < seconds:
+            taken = {name: [] for name in work}
+        elif turn >= 2 and spent > seconds:
+            break
     return taken
 
 
@@ -143,30 +149,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=int, nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--batch", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--what", nargs="+", default=list(WHAT), choices=WHAT)
     parser.add_argument("--pytorch-flows", type=Path, help="its flows.py, if you have it")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/benchmark.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results: dict[str, Any] = {"torch": torch.__version__, "machine": platform.machine(),
-                               "threads": 1, "start_up_seconds": start_up()}  # fmt: skip
+    results: dict[str, Any] = {
+        "torch": torch.__version__,
+        "processor": processor(),
+        "threads": 1,
+        "start_up_seconds": start_up(),
+    }
     print(results["start_up_seconds"], flush=True)
+    file = options.pytorch_flows
+
+    def note(name: str, found: dict[str, Any]) -> None:
+        results[name] = found
+        ms = ", ".join(f"{k} {v:.2f}" for k, v in found["ms"].items())
+        print(f"{name}: {found['times_fastest_peer']:.2f}x; ms: {ms}", flush=True)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(options.out, json.dumps(results, indent=1) + "\n")
+
     for features in options.features:
         width, drawn, rows = SIZES[features]
         with fast_products(width):
-            for batch in options.batch:
-                results[f"training D={features} batch={batch}"] = training(
-                    features, width, batch, options.pytorch_flows
-                )
-            results[f"evaluation D={features}"] = evaluation(
-                features, width, rows, options.pytorch_flows
-            )
-            results[f"sampling D={features}"] = sampling(features, width, drawn)
-        for name, found in results.items():
-            if f"D={features}" in name.split():
-                ms = ", ".join(f"{k} {v:.2f}" for k, v in found["ms"].items())
-                print(f"{name}: {found['times_fastest_peer']:.2f}x; ms: {ms}", flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(options.out, json.dumps(results, indent=1) + "\n")
+            if "training" in options.what:
+                for batch in options.batch:
+                    found = training(features, width, batch, file)
+                    note(f"training D={features} batch={batch}", found)
+            if "evaluation" in options.what:
+                note(f"evaluation D={features}", evaluation(features, width, rows, file))
+            if "sampling" in options.what:
+                note(f"sampling D={features}", sampling(features, width, drawn))
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ needs_compiler = pytest.mark.skipif(not steps.has_compiler(), reason="no C++ com
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog", "realnvp"])
+@pytest.mark.parametrize("name", ["maf-mog", "realnvp"])  # every kind of layer there is
 def test_fifty_compiled_updates_are_those_of_the_plain_model(name):
     torch.manual_seed(0)
     plain = trained(name, EAGER)

@@ -171,7 +171,8 @@ RECIPE = Recipe(
             4542,
         ),
     ),
-    manual="the four files *-ubyte.gz of any MNIST mirror",
+    manual="train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
+    "t10k-labels-idx1-ubyte.gz (any MNIST mirror has them)",
     licence="none stated",
     cite="LeCun et al. (1998), Gradient-based learning applied to document recognition",
     options={"alpha": 1e-6},
