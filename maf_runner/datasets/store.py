@@ -69,11 +69,12 @@ def prepare(
     A prepared file of other options is left alone; then nothing is kept. So it is when the
     folder cannot be written to: the splits are given all the same.
     """
-    if not (
-        download
+    there = (
+        prepared_path(recipe, paths).exists()
         or sources.places(paths.raw, recipe.name)
         or sources.archives(paths.raw, recipe.name)
-    ):
+    )
+    if not (there or download):
         return make(recipe, paths.raw, **options)  # which says what is missing; no folder is made
     with _alone(paths.prepared, recipe.name) as may_write:
         if not force:

@@ -65,15 +65,16 @@ class PaperAdam:
         """Update the parameters from their gradients."""
         slopes = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
-        rate, correction = self.next_rate()
+        coefficients = self.next_coefficients()
         for chunk in self._chunks:
-            self.update(*chunk, rate, correction)
+            self.update(*chunk, *coefficients)
 
-    def next_rate(self) -> tuple[float, float]:
-        """Count a step; its learning rate and the correction of its second moment."""
+    def next_coefficients(self) -> tuple[float, float]:
+        """Count a step; its a and b in m / sqrt(a v + b), which is rate * m' / sqrt(v' + eps)."""
         self.steps += 1
         correction1, correction2 = (1 - beta ** (self.steps + 1) for beta in self.betas)
-        return self.learning_rate / correction1, correction2
+        rate = self.learning_rate / correction1
+        return 1 / (correction2 * rate**2), self.epsilon / rate**2
 
     def update(
         self,
@@ -81,15 +82,14 @@ class PaperAdam:
         gradient: Tensor,
         first: Tensor,
         second: Tensor,
-        rate: Any,
-        correction: Any,
+        a: Any,
+        b: Any,
     ) -> None:
         """One step of Adam on flat tensors, all but the gradient changed in place."""
-        gradient = gradient + self.l2 * parameters
+        gradient = gradient.add(parameters, alpha=self.l2)
         first.lerp_(gradient, 1 - self.betas[0])
         second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
-        root = (second / correction).add_(self.epsilon).sqrt_()
-        parameters.sub_((first * rate).div_(root))
+        parameters.addcdiv_(first, (second * a).add_(b).sqrt_(), value=-1)
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint keeps, beside the parameters."""

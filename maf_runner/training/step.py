@@ -74,13 +74,13 @@ class Step:
 
     def _by_compiled(self, x: Tensor, context: Tensor | None) -> Tensor:
         steps = self.adam.steps
-        rate, correction = (x.new_tensor(value) for value in self.adam.next_rate())
+        a, b = (x.new_tensor(value) for value in self.adam.next_coefficients())
         if self._compiled is not None:
-            return self._compiled(x, context, rate, correction)
+            return self._compiled(x, context, a, b)
         log.info("compiling the training step; this can take a minute or two")
         self._compiled = _compile(self.working, self.adam)
         try:
-            return self._compiled(x, context, rate, correction)
+            return self._compiled(x, context, a, b)
         except Exception as error:  # the compiler's own, or of what it calls
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning(
@@ -91,7 +91,7 @@ class Step:
 
 
 def _compile(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
-    """A step of Adam on ``model`` as one program: from a batch, rate and correction to its loss.
+    """A step of Adam on ``model`` as one program: from a batch and Adam's a and b to its loss.
 
     The program is made at the first call.
     """
@@ -110,17 +110,17 @@ def _compile(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
         second: Tensor,
         x: Tensor,
         context: Tensor | None,
-        rate: Tensor,
-        correction: Tensor,
+        a: Tensor,
+        b: Tensor,
     ) -> Tensor:
         gradient, value = grad_and_value(loss)(flat, x, context)
-        adam.update(flat, gradient, first, second, rate, correction)
+        adam.update(flat, gradient, first, second, a, b)
         return value
 
     torch._inductor.config.compile_threads = 1  # no processes that outlive an interrupted run
     program: Any = torch.compile(step, fullgraph=True, dynamic=False)
     state = (adam.parameters, adam.first, adam.second)
-    return lambda x, context, rate, correction: program(*state, x, context, rate, correction)
+    return lambda x, context, a, b: program(*state, x, context, a, b)
 
 
 def choose(model: Density, compile_: bool | str, updates: int) -> str:
