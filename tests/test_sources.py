@@ -65,7 +65,8 @@ def test_packed_files_in_folders_and_in_archives(folder):
 
 
 def test_patterns_take_every_file_sorted_by_name_and_folders_count(folder):
-    tar(folder / "x.tgz", "w:gz", **{"TEST/9.jpg": b"9", "test/10.jpg": b"10", "train/1.jpg": b""})
+    members = {"TEST/9.jpg": b"9", "test/10.jpg": b"10", "train/1.jpg": b"", "test/._9.jpg": b""}
+    tar(folder / "x.tgz", "w:gz", **members)
     with find(folder.parent, "set", {"test/*.jpg": 10}) as files:
         assert [files.read("test/*.jpg", i) for i in range(2)] == [b"10", b"9"]
         assert len(files.names("test/*.jpg")) == 2

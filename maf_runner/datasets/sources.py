@@ -192,7 +192,9 @@ def _matches(path: Path | PurePosixPath, pattern: str) -> bool:
     wanted = pattern.lower().split("/")
     parts = [part.lower() for part in path.parts[-len(wanted) :]]
     parts[-1] = _unpacked_name(parts[-1])
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    if len(parts) != len(wanted) or parts[-1].startswith("._"):  # macOS's notes on a file
+        return False
+    return all(map(fnmatchcase, parts, wanted))
 
 
 def _unpacked_name(name: str) -> str:
