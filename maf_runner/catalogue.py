@@ -1,7 +1,6 @@
 """The datasets of the paper as they are here: which there are, in what state, and getting them."""
 
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,8 +103,7 @@ def prepare(dataset: Dataset, paths: Paths, *, force: bool = False) -> str:
         DataError: no raw files, or damaged ones; or the arrays could not be kept.
     """
     path = store.prepared_path(dataset.recipe, paths)
-    with suppress(store.UnpreparedError):  # not there, or damaged: it is made anyway
-        force = force or store.about(path)["options"] != dataset.options
+    force = force or store.of_other_options(path, dataset.options)
     splits = store.prepare(dataset.recipe, paths, force=force, **dataset.options)
     if not path.is_file():
         raise DataError(f"{path} is not there: see above")

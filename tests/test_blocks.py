@@ -6,6 +6,7 @@ import pytest
 import torch
 from models import MODELS
 from test_flows import build, rows
+from test_training import SETTINGS as TRAINER
 
 from maf_runner.errors import UsageError
 from maf_runner.flows import blocks
@@ -16,17 +17,7 @@ from maf_runner.training import step as steps
 from maf_runner.training.step import COMPILED, EAGER, Step, choose
 
 TRAINED = [name for name in MODELS if name != "gaussian"]
-SETTINGS = {
-    "learning_rate": 1e-3,
-    "betas": (0.9, 0.999),
-    "epsilon": 1e-8,
-    "batch_size": 20,
-    "l2": 1e-6,
-    "patience": 3,
-    "max_epochs": None,
-    "max_updates": None,
-    "compile": "auto",
-}
+SETTINGS = {**TRAINER, "learning_rate": 1e-3, "compile": "auto"}
 
 
 @pytest.fixture

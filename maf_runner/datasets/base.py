@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.datasets.tables import TableSpace
 
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Paths:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.datasets import hdf5, store
-from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.recipe import ARCHIVE, MB, Recipe, Variant
 from maf_runner.datasets.sources import Files
 from maf_runner.errors import DataError
@@ -44,9 +44,9 @@ def from_hdf5(files: Files) -> Splits:
     name = files.names(HDF5)[0]
     try:
         with files.open(HDF5) as file, h5py.File(file, "r") as patches_file:
-            found = hdf5.datasets(patches_file, store.SPLITS)
+            found = hdf5.datasets(patches_file, SPLITS)
             train, validation, test = (
-                Rows(np.asarray(found[split], dtype=np.float32)) for split in store.SPLITS
+                Rows(np.asarray(found[split], dtype=np.float32)) for split in SPLITS
             )
     except (KeyError, ValueError, RuntimeError) as error:
         raise DataError(f"{name} is not BSDS300's file: {error}") from error

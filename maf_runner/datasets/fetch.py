@@ -11,16 +11,14 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from maf_runner import atomic
 from maf_runner.errors import DataError
+from maf_runner.locks import alone
 
 log = logging.getLogger("maf_runner")
 CONNECT_SECONDS = 10
@@ -71,7 +69,8 @@ def fetch(download: Download, raw: Path, *, mirror: str | None = None) -> Path:
         if is_there(path, download.checksum):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        lock = path.with_name(f".{path.name}.lock")
+        with alone(lock, f"another process fetches {path}: waiting for it"):
             if not is_there(path, download.checksum):  # else another process has got it meanwhile
                 first = () if mirror is None else (f"{mirror.rstrip('/')}/{download.path}",)
                 _get(download, path, first + download.urls)
@@ -107,21 +106,6 @@ def _checksum(path: Path, like: str) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
     return f"{algorithm}:{digest.hexdigest()}"
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock on a file; wait for a process that has it."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process fetches %s: waiting for it", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _get(download: Download, path: Path, urls: tuple[str, ...]) -> None:

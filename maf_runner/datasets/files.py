@@ -28,15 +28,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.datasets.readers import (
-    SPLITS,
-    first_word,
-    is_numeric,
-    need,
-    numbers,
-    read_table,
-)
+from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
+from maf_runner.datasets.readers import first_word, is_numeric, need, numbers, read_table
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, suggestion
 

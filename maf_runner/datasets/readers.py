@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets import hdf5
+from maf_runner.datasets.base import SPLITS
 from maf_runner.errors import DataError, suggestion
 
-SPLITS = ("train", "validation", "test")
 FORMATS = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
 Tables = dict[str, pd.DataFrame]
 

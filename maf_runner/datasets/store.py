@@ -9,30 +9,28 @@ that is checked whenever they are read. It is written under another name and ren
 import json
 import logging
 import os
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from maf_runner import atomic
 from maf_runner.datasets import hdf5, sources
-from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.fetch import fetch
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.datasets.recipe import Recipe
 from maf_runner.errors import DataError
+from maf_runner.locks import alone
 
 log = logging.getLogger("maf_runner")
 FORMAT = 1  # of the file
-SPLITS = ("train", "validation", "test")
 ABOUT = ("name", "version", "options", "recipe", "sources", "classes", "image", "fingerprint")
 # What reading a damaged file may raise.
 DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
@@ -85,7 +83,7 @@ def prepare(
                     log.warning("%s: making the arrays anew", why)
         splits = make(recipe, paths.raw, download=download, mirror=paths.mirror, **options)
         path = prepared_path(recipe, paths)
-        if may_write and (force or not _of_other_options(path, options)):
+        if may_write and (force or not of_other_options(path, options)):
             try:
                 write(path, recipe, options, splits)
                 log.info("prepared %s: %s", recipe.name, path)
@@ -117,7 +115,6 @@ def make(
                 with sources.find(raw, recipe.name, variant.limits) as files:
                     origin = sorted({n for p in variant.limits for n in files.names(p)[:1]})
                     log.info("preparing %s from %s", recipe.name, ", ".join(origin))
-                    started = time.monotonic()
                     splits = variant.make(files, **options)
                     hashes = files.hashes()
             except sources.MissingError as error:
@@ -127,7 +124,6 @@ def make(
                 raise DataError(
                     f"{recipe.name}: {error}. Replace or remove it. {how(recipe, raw)}"
                 ) from error
-            log.debug("%s made in %.1f s", recipe.name, time.monotonic() - started)
             check(recipe, splits, ", ".join(origin), raw)
             kind = _recipe(recipe, variant.recipe, splits, options, ", ".join(origin))
             return replace(splits, recipe=kind, sources=hashes)
@@ -277,7 +273,8 @@ def about(path: Path) -> dict[str, Any]:
     return found
 
 
-def _of_other_options(path: Path, options: dict[str, Any]) -> bool:
+def of_other_options(path: Path, options: dict[str, Any]) -> bool:
+    """Whether a prepared file is there and was made with other options."""
     try:
         return about(path)["options"] != options
     except UnpreparedError:
@@ -327,21 +324,15 @@ def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
 @contextmanager
 def _alone(folder: Path, name: str) -> Iterator[bool]:
     """Be the only process that prepares ``name``; gives whether the folder can be written to."""
-    lock = FileLock(folder / f".{name}.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("waiting: another process is preparing %s", name)
-            lock.acquire()
-    except OSError as error:
-        log.warning("%s cannot be written (%s)", folder, error)
-        yield False
-        return
-    try:
+            folder.mkdir(parents=True, exist_ok=True)
+            waiting = f"waiting: another process is preparing {name}"
+            held.enter_context(alone(folder / f".{name}.lock", waiting))
+        except OSError as error:
+            log.warning("%s cannot be written (%s)", folder, error)
+            yield False
+            return
         for stale in folder.glob(f".{name}.h5.*.tmp"):  # of writers that were killed
             stale.unlink(missing_ok=True)
         yield True
-    finally:
-        lock.release()

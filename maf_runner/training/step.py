@@ -25,7 +25,6 @@ from maf_runner.training.settings import TrainerSettings
 
 log = logging.getLogger("maf_runner")
 EAGER, COMPILED = "eager", "compiled"
-PATHS = (EAGER, COMPILED)
 LONG = 20_000  # updates: a run that makes at least so many is compiled, if it may be
 NARROW = 512  # networks wider than this are bound by their products, which a compiler leaves alone
 
@@ -58,19 +57,14 @@ class Step:
         if self.path == COMPILED:
             return self._by_compiled(x, context)
         self.adam.zero_grad()
-        loss = self.loss(x, context)
+        loss = -self.working(x, context).mean()  # nats
         loss.backward()
         self.adam.step()
         return loss.detach()
 
-    def loss(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Mean negative log density of a batch in nats."""
-        return -self.working(x, context).mean()
-
-    def finish(self) -> Density:
-        """Bring the model up to date; returns the one that is quickest to evaluate."""
+    def finish(self) -> None:
+        """Bring the model up to date."""
         copy_back(self.working, self.model)
-        return self.working
 
     def _by_compiled(self, x: Tensor, context: Tensor | None) -> Tensor:
         steps = self.adam.steps
