@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from maf_runner.flows.base import Density, log_prob_of_rows
+from maf_runner.flows.base import Density
+from maf_runner.flows.rows import log_prob_of_rows
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -22,20 +22,22 @@ from maf_runner.conf_path import CONF
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
-from maf_runner.flows.base import Density, log_prob_of_rows
+from maf_runner.flows.base import Density
 from maf_runner.flows.blocks import in_blocks
+from maf_runner.flows.rows import log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, departures, from_config
-from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fast_products, fit
+from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.loop import State, TensorRows
-from maf_runner.training.routing import WIDE
 
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
+CPU = torch.device("cpu")
+NARROW = 512  # threads of a network less wide would only wait for each other
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,27 @@ def run(config: DictConfig) -> Result:
         trainer: TrainerSettings = build("trainer", settings["trainer"])
         device = _device(settings["device"])
         width = _widest(settings["model"].get("hidden"))
-        # Threads of a narrow network would only wait for each other.
-        torch.set_num_threads(settings["threads"] or (1 if 0 < width < WIDE else THREADS))
+        torch.set_num_threads(settings["threads"] or (1 if 0 < width < NARROW else THREADS))
         splits = load_splits(settings)
         model = _build_model(settings, splits, trainer, device)
         about = _description(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
-            with folder.held(), logs.to_file(folder.log), fast_products(width):
+            with folder.held(), logs.to_file(folder.log):
                 known = _known(folder, settings, about)
                 if known is not None:
                     return Result(known, folder)
-                return _carry_out(settings, about, trainer, splits, model, folder, interrupts)
+                job = (settings, about, trainer, splits, folder, interrupts)
+                try:
+                    return _carry_out(model, *job)
+                except torch.OutOfMemoryError as error:  # of a GPU
+                    if settings["device"] != "auto":
+                        folder.discard()
+                        raise UsageError(_too_large(device, settings["device"])) from error
+                    log.warning("%s: the run goes on on the CPU", _too_large(device, "auto"))
+                    del model
+                    torch.cuda.empty_cache()
+                    return _carry_out(_build_model(settings, splits, trainer, CPU), *job)
         except UnwritableError:
             known = None if settings["force"] else _standing(folder, about)
             if known is None:
@@ -119,11 +130,11 @@ def _build_model(
 
 
 def _carry_out(
+    model: Density,
     settings: dict[str, Any],
     about: dict[str, Any],
     trainer: TrainerSettings,
     splits: Splits,
-    model: Density,
     folder: RunFolder,
     interrupts: Interrupts,
 ) -> Result:
@@ -166,6 +177,8 @@ def _carry_out(
         finished = {**about, **result, **_ending(outcome), "seconds": seconds}
     except (DataError, UsageError):
         folder.discard()
+        raise
+    except torch.OutOfMemoryError:
         raise
     except Exception as error:
         log.exception("%s failed", title)
@@ -320,6 +333,16 @@ def _widest(hidden: Any) -> int:
     """The widest hidden layer, 0 where there is none or the setting is not as it should be."""
     widths = hidden if isinstance(hidden, list) else []
     return max((w for w in widths if isinstance(w, int)), default=0)
+
+
+def _too_large(device: torch.device, asked: str) -> str:
+    """What to say where a GPU has not the memory for a run."""
+    memory = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
+    free, of = (size / 2**30 for size in memory)
+    return (
+        f"the GPU has not enough memory for this run ({free:.1f} of {of:.1f} GiB are free; "
+        f"device={asked}); device=cpu, a smaller model or dataset, or a freer GPU would do"
+    )
 
 
 def _device(name: Any) -> torch.device:

@@ -14,7 +14,7 @@ from maf_runner.flows.blocks import BlockLinear, copy_back, cut, in_blocks
 from maf_runner.flows.made import MaskedLinear
 from maf_runner.training import TrainerSettings
 from maf_runner.training import step as steps
-from maf_runner.training.step import COMPILED, EAGER, Step, choose
+from maf_runner.training.step import COMPILED, EAGER, GRAPH, Step, choose
 
 TRAINED = [name for name in MODELS if name != "gaussian"]
 SETTINGS = {**TRAINER, "learning_rate": 1e-3, "compile": "auto"}
@@ -96,17 +96,17 @@ def test_narrow_models_are_left_alone_and_wide_ones_share_all_but_the_weights():
     assert len(others) == len(twin.transforms[0].network.layers[1].weights)
 
 
-def trained(name, path, *, updates=50, wide=False, context=3):
-    model = build(name, 5, context).train()
+def trained(name, path, *, updates=50, context=3, device="cpu", ends_as=None):
+    model = build(name, 5, context).train().to(device)
     step = Step(model, TrainerSettings(**SETTINGS), path)
     generator = torch.Generator().manual_seed(1)
     for _ in range(updates):
         x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
         labels = torch.randint(0, 3, (20,), generator=generator)
         given = torch.nn.functional.one_hot(labels, 3).double() if context else None
-        loss = step(x, given)
+        loss = step(x.to(device), None if given is None else given.to(device))
     step.finish()
-    assert step.path == path and torch.isfinite(loss)
+    assert step.path == (ends_as or path) and torch.isfinite(loss)
     return {n: p.detach().clone() for n, p in model.named_parameters()}
 
 
@@ -133,6 +133,43 @@ def test_fifty_compiled_updates_are_those_of_the_plain_model(name):
         torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
 
 
+@needs_compiler
+def test_of_a_wide_model_adam_alone_is_compiled(monkeypatch):
+    torch.manual_seed(0)
+    plain = trained("maf", EAGER)
+    monkeypatch.setattr(steps, "NARROW", 1)
+    monkeypatch.setattr(steps, "whole", None)
+    torch.manual_seed(0)
+    for key, value in trained("maf", COMPILED).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog", "realnvp"])
+def test_fifty_captured_updates_are_those_of_the_plain_model(name):
+    torch.manual_seed(0)
+    plain = trained(name, EAGER)
+    torch.manual_seed(0)
+    for key, value in trained(name, GRAPH, device="cuda").items():
+        torch.testing.assert_close(value.cpu(), plain[key], rtol=0, atol=1e-9)
+
+
+def test_without_a_gpu_nothing_is_captured_and_training_goes_on(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(torch.cuda, "Stream", unavailable)
+    torch.manual_seed(0)
+    plain = trained("made", EAGER, updates=3)
+    torch.manual_seed(0)
+    for key, value in trained("made", GRAPH, updates=3, ends_as=EAGER).items():
+        assert torch.equal(value, plain[key])
+    assert said == ["the training step cannot be captured (no GPU): the slower path is taken"]
+
+
+def unavailable():
+    raise RuntimeError("no GPU")
+
+
 def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
     said = []
     monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
@@ -155,7 +192,7 @@ def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
         labels = torch.randint(0, 3, (20,), generator=generator)
         step(x, torch.nn.functional.one_hot(labels, 3).double())
     step.finish()
-    assert step.path == EAGER and step.adam.steps == 3
+    assert step.path == EAGER and int(step.adam.count) == 3
     assert len(said) == 1 and "no such compiler" in said[0] and "and more" not in said[0]
     for key, value in model.named_parameters():
         assert torch.equal(value, plain[key])
@@ -170,7 +207,8 @@ def test_the_path_follows_from_the_settings(monkeypatch):
     assert choose(narrow, False, steps.LONG) == EAGER
     assert choose(build("iaf"), "auto", steps.LONG) == EAGER
     wide = MODELS["realnvp-plain"](5, context=0, hidden=[1024])
-    assert choose(wide, "auto", steps.LONG) == EAGER
+    assert choose(wide, "auto", steps.LONG_OF_WIDE) == COMPILED
+    assert choose(narrow, "auto", steps.LONG_OF_WIDE) == EAGER
     monkeypatch.setattr(steps, "has_compiler", lambda: False)
     assert choose(narrow, "auto", steps.LONG) == EAGER
     with pytest.raises(UsageError, match=r"trainer\.compile=true needs a C\+\+ compiler"):

@@ -9,8 +9,8 @@ import torch
 from models import MODELS
 
 from maf_runner.flows import MADE, MAF, Flow, Gaussian
-from maf_runner.flows.base import log_prob_of_rows
-from maf_runner.flows.batchnorm import BatchNorm, refresh_statistics
+from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
 
 CLASSES = 3
 every_model = pytest.mark.parametrize("name", MODELS)

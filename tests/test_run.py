@@ -242,6 +242,25 @@ def test_failed_job_leaves_its_traceback_and_a_record(tmp_path, command):
     assert records(tmp_path)[0]["status"] == "finished"
 
 
+@pytest.mark.parametrize("asked", ["auto", "cpu"])
+def test_a_gpu_without_enough_memory(tmp_path, command, asked):
+    """Whoever left the device open gets the CPU, whoever named it a way out."""
+    code = (
+        "import sys, torch, maf_runner.run as run\n"
+        "evaluate = run.evaluate\n"
+        "def full(*a, **k):\n"
+        "    run.evaluate = evaluate\n"
+        "    raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "run.evaluate = full\n"
+        "from maf_runner.cli import main\n"
+        f"sys.argv = ['maf-run', 'model=gaussian', 'device={asked}']\n"
+        "sys.exit(main())\n"
+    )
+    result = command("python", "-c", code, check=0 if asked == "auto" else 2)
+    assert "the GPU has not enough memory" in result.stderr and "Traceback" not in result.stderr
+    assert [r["status"] for r in records(tmp_path)] == ["finished"] * (asked == "auto")
+
+
 @pytest.mark.parametrize("damage", ["other data", "other run", "cut", "no data"])
 def test_a_record_that_is_not_of_this_run_is_put_aside(tmp_path, command, damage):
     command("maf-run", "model=gaussian", check=0)

@@ -6,16 +6,15 @@ import pytest
 import torch
 
 from maf_runner.errors import Interrupted
-from maf_runner.flows import MADE, MAF
-from maf_runner.flows.base import log_prob_of_rows
+from maf_runner.flows import MADE, MAF, routing
+from maf_runner.flows.routing import fast_products
+from maf_runner.flows.rows import log_prob_of_rows
 from maf_runner.interrupts import Interrupts
 from maf_runner.training import (
     Checkpoint,
     DamagedCheckpointError,
     TrainerSettings,
-    fast_products,
     fit,
-    routing,
 )
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.adam import PaperAdam
@@ -217,9 +216,9 @@ def test_routed_products_are_float32(monkeypatch):
     a, b = torch.randn(100, 1024), torch.randn(1024, 1024)
     exact = a.double() @ b.double()
     before = torch.backends.mkldnn.matmul.fp32_precision
-    with fast_products(1024):
+    with fast_products(torch.nn.Linear(1024, 1024), 100):
         assert float((a @ b - exact).norm() / exact.norm()) < 1e-6
-    with fast_products(100) as routed:
+    with fast_products(torch.nn.Linear(100, 100), 100) as routed:
         assert not routed
     assert torch.backends.mkldnn.matmul.fp32_precision == before
 
@@ -230,9 +229,9 @@ def test_routing_is_off_where_it_is_not_exact(monkeypatch):
     monkeypatch.setattr(routing, "_on_amd", lambda: True)
     monkeypatch.setattr(routing, "TOLERANCE", 0.0)
     routing._exact_enough.cache_clear()
-    with fast_products(1024) as routed:
+    with fast_products(torch.nn.Linear(1024, 1024), 100) as routed:
         assert not routed and "not exact" in said[0]
     routing._exact_enough.cache_clear()
     monkeypatch.setattr(routing, "_on_amd", lambda: False)
-    with fast_products(1024) as routed:
+    with fast_products(torch.nn.Linear(1024, 1024), 100) as routed:
         assert not routed and len(said) == 1

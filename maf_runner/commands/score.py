@@ -65,7 +65,7 @@ def _work(options: argparse.Namespace) -> None:
     import torch
 
     from maf_runner.evaluation import class_joint, class_log_probs, class_marginal, one_hot
-    from maf_runner.flows.base import log_prob_of_rows
+    from maf_runner.flows.rows import log_prob_of_rows
 
     x = torch.from_numpy(rows if table is None else table.to_model(rows))
     x = x.to(model.reference.dtype)

@@ -239,25 +239,6 @@ class Flow(Density):
         return context if self.base.context else None
 
 
-@torch.no_grad()
-def log_prob_of_rows(
-    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 2048
-) -> Tensor:
-    """Log densities in nats of many rows [N], in float64 on the CPU, computed in chunks.
-
-    ``context`` is [N, C], or [1, C] for the same one in every row.
-    """
-    parts = []
-    for start in range(0, len(x), chunk):
-        rows = x[start : start + chunk]
-        given = context
-        if context is not None:
-            shared = len(context) == 1
-            given = context.expand(len(rows), -1) if shared else context[start : start + chunk]
-        parts.append(model(rows, given).to("cpu", torch.float64))
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
-
-
 def positive(name: str, value: int) -> int:
     """Return ``value`` if it is a whole number of at least 1, else raise ValueError."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from maf_runner.flows.base import Conditioned
 from maf_runner.flows.made import MaskedLinear
 
 PIECES = 4  # of each staircase
 MOST = 256  # pieces of a mask; one that has more is no staircase
 WIDE = 1024  # inputs or outputs: products of narrower layers gain nothing from being cut
 
-M = TypeVar("M", bound=nn.Module)
+M = TypeVar("M", bound=Conditioned)
 
 
 class Block(NamedTuple):
@@ -123,8 +124,11 @@ class BlockLinear(nn.Module):
 def in_blocks(model: M) -> M:
     """A model with `BlockLinear` for each wide masked layer; other tensors are the model's own.
 
-    ``model`` itself is given where it has no such layer.
+    ``model`` itself is given where it has no such layer, or is on a GPU, where more products
+    cost more than their zeros.
     """
+    if model.reference.device.type != "cpu":
+        return model
     wide = {
         name: layer
         for name, layer in model.named_modules()

@@ -2,7 +2,6 @@
 
 from maf_runner.training.checkpoint import Checkpoint, DamagedCheckpointError
 from maf_runner.training.loop import Outcome, fit
-from maf_runner.training.routing import fast_products
 from maf_runner.training.settings import TrainerSettings
 
 __all__ = [
@@ -10,6 +9,5 @@ __all__ = [
     "DamagedCheckpointError",
     "Outcome",
     "TrainerSettings",
-    "fast_products",
     "fit",
 ]

@@ -1,7 +1,6 @@
 """The Adam of the authors' code, over all parameters at once."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -41,19 +40,13 @@ class PaperAdam:
         self.betas = betas
         self.epsilon = epsilon
         self.l2 = l2
-        self.steps = 0
         self.tensors = list(parameters)
         self.parameters = flatten(self.tensors)
         self.gradient, self.first, self.second = (torch.zeros_like(self.parameters) for _ in "gms")
-        self._chunks = list(
-            zip(
-                self.parameters.split(CHUNK),
-                self.gradient.split(CHUNK),
-                self.first.split(CHUNK),
-                self.second.split(CHUNK),
-                strict=True,
-            )
-        )
+        self.count = torch.zeros((), dtype=torch.float64, device=self.parameters.device)
+        on_cpu = self.parameters.device.type == "cpu"
+        self.chunk = CHUNK if on_cpu else self.parameters.numel()
+        self.program: Callable[..., None] = self.update  # may be replaced by a faster one
 
     def zero_grad(self) -> None:
         """Forget every gradient."""
@@ -65,16 +58,22 @@ class PaperAdam:
         """Update the parameters from their gradients."""
         slopes = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
-        coefficients = self.next_coefficients()
-        for chunk in self._chunks:
-            self.update(*chunk, *coefficients)
+        a, b = self.next_coefficients()
+        tensors = (self.parameters, self.gradient, self.first, self.second)
+        for parts in zip(*(t.split(self.chunk) for t in tensors), strict=True):
+            self.program(*parts, a, b)
 
-    def next_coefficients(self) -> tuple[float, float]:
-        """Count a step; its a and b in m / sqrt(a v + b), which is rate * m' / sqrt(v' + eps)."""
-        self.steps += 1
-        correction1, correction2 = (1 - beta ** (self.steps + 1) for beta in self.betas)
+    def next_coefficients(self) -> tuple[Tensor, Tensor]:
+        """Count a step; its a and b in m / sqrt(a v + b), which is rate * m' / sqrt(v' + eps).
+
+        They are tensors, and so is the count: what is made of one step, compiled or captured on
+        a GPU, then holds for every step.
+        """
+        power = self.count.add_(1) + 1
+        correction1, correction2 = (1 - beta**power for beta in self.betas)
         rate = self.learning_rate / correction1
-        return 1 / (correction2 * rate**2), self.epsilon / rate**2
+        dtype = self.parameters.dtype
+        return (1 / (correction2 * rate**2)).to(dtype), (self.epsilon / rate**2).to(dtype)
 
     def update(
         self,
@@ -82,8 +81,8 @@ class PaperAdam:
         gradient: Tensor,
         first: Tensor,
         second: Tensor,
-        a: Any,
-        b: Any,
+        a: Tensor,
+        b: Tensor,
     ) -> None:
         """One step of Adam on flat tensors, all but the gradient changed in place."""
         gradient = gradient.add(parameters, alpha=self.l2)
@@ -93,11 +92,11 @@ class PaperAdam:
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint keeps, beside the parameters."""
-        return {"steps": self.steps, "first": self.first, "second": self.second}
+        return {"steps": int(self.count), "first": self.first, "second": self.second}
 
     def load(self, state: dict) -> None:
         """Continue from what `state` gave."""
-        self.steps = state["steps"]
+        self.count.fill_(state["steps"])
         self.first.copy_(state["first"])
         self.second.copy_(state["second"])
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from maf_runner.flows.base import Density, log_prob_of_rows
-from maf_runner.flows.batchnorm import refresh_statistics
+from maf_runner.flows.base import Density
+from maf_runner.flows.routing import fast_products
+from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.interrupts import Interrupts
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
@@ -127,7 +128,7 @@ def fit(
         )
 
     progress.start(state, per_epoch)
-    with interrupts.deferred():
+    with interrupts.deferred(), fast_products(working, settings.batch_size):
         while (reason := _stop_reason(state, settings)) is None:
             working.train()
             first = state.epoch * per_epoch

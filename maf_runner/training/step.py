@@ -1,16 +1,22 @@
-"""One update of the parameters, by one of two paths that compute the same.
+"""One update of the parameters, by one of three paths that compute the same.
 
-``eager``: the loss as the model states it, autograd, Adam. ``compiled``: gradient, penalty and
-Adam as one program that torch's compiler makes; it takes about a minute to make, and pays in long
-runs of narrow networks, whose many small operations cost more to call than to do.
+- ``eager``: the loss as the model states it, autograd, Adam. What a student reads, and the oracle
+  of the others in the tests.
+- ``compiled`` (CPU): gradient, penalty and Adam as one program that torch's compiler makes. It
+  takes a minute to make, and pays in long runs of narrow networks, whose many small operations
+  cost more to call than to do. Of wide ones, whose time goes into products, only Adam is compiled.
+- ``graph`` (GPU): the eager update, recorded once as a CUDA graph and replayed, so that nothing
+  is called one by one.
 
-Either works on the model in blocks where its masked layers are wide (`flows.blocks`).
+Each works on the model in blocks where its masked layers are wide (`flows.blocks`).
 """
 
+import copy
 import logging
 import os
 import shutil
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -24,19 +30,22 @@ from maf_runner.training.adam import PaperAdam
 from maf_runner.training.settings import TrainerSettings
 
 log = logging.getLogger("maf_runner")
-EAGER, COMPILED = "eager", "compiled"
-LONG = 20_000  # updates: a run that makes at least so many is compiled, if it may be
+EAGER, COMPILED, GRAPH = "eager", "compiled", "graph"
 NARROW = 512  # networks wider than this are bound by their products, which a compiler leaves alone
+LONG = 20_000  # updates of a narrow network: a run that makes so many is compiled, if it may be
+LONG_OF_WIDE = 2_000  # Adam alone is compiled in seconds
+
+Update = Callable[[Tensor, Tensor | None], Tensor]  # of the parameters by a batch; gives its loss
 
 
 class Step:
-    """Makes updates of ``model``; call it with a batch.
+    """Makes updates of ``model``; call it with a batch, always of the same size.
 
     Args:
         model: what is trained. Between updates its tensors may lag behind: see `finish`.
         settings: of Adam.
-        path: ``eager`` or ``compiled``; with the latter, the slower one is taken, and a warning
-            says so, where there is no compiler or it fails.
+        path: ``eager``, ``compiled`` or ``graph``; if one of the latter fails, the slower one is
+            taken, and a warning says so.
     """
 
     def __init__(self, model: Density, settings: TrainerSettings, path: str) -> None:
@@ -50,45 +59,92 @@ class Step:
             epsilon=settings.epsilon,
             l2=settings.l2,
         )
-        self._compiled: Callable[..., Tensor] | None = None
+        self._update: Update | None = None
 
     def __call__(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Update the parameters by a batch of rows [B, D]; returns its loss before that, nats."""
-        if self.path == COMPILED:
-            return self._by_compiled(x, context)
+        if self._update is None:
+            return self._first(x, context)
+        return self._update(x, context)
+
+    def finish(self) -> None:
+        """Bring the model up to date."""
+        copy_back(self.working, self.model)
+
+    def _first(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """The first update: makes the path ready, or falls back."""
+        done = int(self.adam.count)
+        try:
+            if self.path == COMPILED:
+                log.info("compiling the training step; this can take a minute or two")
+                self._update = self._compiled()
+            elif self.path == GRAPH:
+                self._update = self._captured(x, context)
+            else:
+                self._update = self._eager
+            return self._update(x, context)
+        except Exception as error:  # the compiler's own, or of what it calls
+            if self.path == EAGER or isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning(
+                "the training step cannot be %s (%s): the slower path is taken",
+                "captured" if self.path == GRAPH else "compiled",
+                reason,
+            )
+            self.path = EAGER
+            self.adam.count.fill_(done)
+            self.adam.program = self.adam.update
+            return self._first(x, context)
+
+    def _eager(self, x: Tensor, context: Tensor | None) -> Tensor:
         self.adam.zero_grad()
         loss = -self.working(x, context).mean()  # nats
         loss.backward()
         self.adam.step()
         return loss.detach()
 
-    def finish(self) -> None:
-        """Bring the model up to date."""
-        copy_back(self.working, self.model)
+    def _compiled(self) -> Update:
+        """As one program, or, of a wide model, with Adam as one; made at the first call."""
+        adam = self.adam
+        if not narrow(self.model):
+            adam.chunk = adam.parameters.numel()
+            adam.program = compiled(lambda *tensors: adam.update(*tensors))
+            return self._eager
+        program = compiled(whole(self.working, adam))
+        state = (adam.parameters, adam.first, adam.second)
+        return lambda x, context: program(*state, *adam.next_coefficients(), x, context)
 
-    def _by_compiled(self, x: Tensor, context: Tensor | None) -> Tensor:
-        steps = self.adam.steps
-        a, b = (x.new_tensor(value) for value in self.adam.next_coefficients())
-        if self._compiled is not None:
-            return self._compiled(x, context, a, b)
-        log.info("compiling the training step; this can take a minute or two")
-        self._compiled = _compile(self.working, self.adam)
+    def _captured(self, x: Tensor, context: Tensor | None) -> Update:
+        """The eager update as a CUDA graph, which reads its batch from a place of its own."""
+        place = x.clone(), None if context is None else context.clone()
+        parameters, state = self.adam.parameters.clone(), copy.deepcopy(self.adam.state())
         try:
-            return self._compiled(x, context, a, b)
-        except Exception as error:  # the compiler's own, or of what it calls
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning(
-                "the training step cannot be compiled (%s): the slower path is taken", reason
-            )
-            self.adam.steps, self.path = steps, EAGER
-            return self(x, context)
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # libraries make what they need, outside the graph
+                for _ in range(3):
+                    self._eager(*place)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                loss = self._eager(*place)
+        finally:  # these updates were none of the run's
+            self.adam.parameters.copy_(parameters)
+            self.adam.load(state)
+
+        def update(x: Tensor, context: Tensor | None) -> Tensor:
+            for there, given in zip(place, (x, context), strict=True):
+                if there is not None and given is not None:
+                    there.copy_(given)
+            graph.replay()
+            return loss.clone()
+
+        return update
 
 
-def _compile(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
-    """A step of Adam on ``model`` as one program: from a batch and Adam's a and b to its loss.
-
-    The program is made at the first call.
-    """
+def whole(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
+    """An update as a function of tensors alone: Adam's state, its a and b, and a batch."""
     named = dict(model.named_parameters())
     sizes = [parameter.numel() for parameter in named.values()]
     buffers = dict(model.named_buffers())
@@ -98,51 +154,65 @@ def _compile(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
         values = {name: part.view(parameter.shape) for (name, parameter), part in parts}
         return -functional_call(model, {**values, **buffers}, (x, context)).mean()
 
-    def step(
+    def update(
         flat: Tensor,
         first: Tensor,
         second: Tensor,
-        x: Tensor,
-        context: Tensor | None,
         a: Tensor,
         b: Tensor,
+        x: Tensor,
+        context: Tensor | None,
     ) -> Tensor:
         gradient, value = grad_and_value(loss)(flat, x, context)
         adam.update(flat, gradient, first, second, a, b)
         return value
 
+    return update
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a program for one shape of each argument, made at the first call.
+
+    What torch would check at every call, a tenth of a narrow network's update, is left out: all
+    it depends on is fixed by then. So that no other program is mistaken for this one, which torch
+    keeps by the code of the function, the function gets a code object of its own.
+    """
     torch._inductor.config.compile_threads = 1  # no processes that outlive an interrupted run
-    program: Any = torch.compile(step, fullgraph=True, dynamic=False)
-    state = (adam.parameters, adam.first, adam.second)
-    return lambda x, context, a, b: program(*state, x, context, a, b)
+    code = function.__code__.replace()
+    own = FunctionType(code, function.__globals__, closure=function.__closure__)
+    options: Any = {"guard_filter_fn": lambda guards: [False] * len(guards), "cpp_wrapper": True}
+    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
 
 def choose(model: Density, compile_: bool | str, updates: int) -> str:
     """The path of a run that makes at least ``updates`` updates.
 
     Args:
-        model: what will be trained.
+        model: what will be trained, where it will be trained.
         compile_: ``true``, ``false``, or ``auto``: if it pays.
         updates: how many there will be at least.
 
     Raises:
         UsageError: a compiled step is asked for, and there is no compiler.
     """
+    if compile_ is False:
+        return EAGER
+    if model.reference.device.type == "cuda":
+        return GRAPH
     if compile_ is True and not has_compiler():
         raise UsageError(
             "trainer.compile=true needs a C++ compiler (g++ or clang++, or named by CXX): install "
             "one, or leave it to trainer.compile=auto"
         )
-    if compile_ == "auto":
-        compile_ = updates >= LONG and compilable(model) and has_compiler()
-    return COMPILED if compile_ else EAGER
-
-
-def compilable(model: Density) -> bool:
-    """Whether a compiled step of the model is worth its making."""
     loops = any(isinstance(module, Inverse) for module in model.modules())  # a pass a feature
-    widest = max((len(p) for p in model.parameters() if p.ndim == 2), default=0)
-    return not loops and widest <= NARROW
+    long = LONG if narrow(model) else LONG_OF_WIDE
+    pays = updates >= long and not loops and has_compiler()
+    return COMPILED if compile_ is True or pays else EAGER
+
+
+def narrow(model: Density) -> bool:
+    """Whether calling the operations of an update takes as long as their work, about."""
+    return max((len(p) for p in model.parameters() if p.ndim == 2), default=0) <= NARROW
 
 
 def has_compiler() -> bool:

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 log = logging.getLogger("maf_runner")
-WIDE = 512  # below this width the switch costs more than it gains
+WORK = 4e6  # multiplications of the largest product; below, the switch costs more than it gains
 TOLERANCE = 1e-6  # relative error of a product that still counts as float32
 
 
 @contextmanager
-def fast_products(width: int) -> Iterator[bool]:
-    """Route float32 products of layers at least `WIDE` wide through oneDNN; yield whether it is.
+def fast_products(model: nn.Module, rows: int) -> Iterator[bool]:
+    """Route the float32 products of ``rows`` rows at a time through oneDNN; yield whether it is.
+
+    It is where the largest product takes at least `WORK` multiplications.
 
     MKL, which torch uses for products, holds back on AMD's processors, where oneDNN is up to
     twice as fast; on Intel's it is the slower of the two. torch's switch allows, by its name,
@@ -25,7 +28,8 @@ def fast_products(width: int) -> Iterator[bool]:
     So which library it is depends on the machine alone.
     """
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    if width < WIDE or not _on_amd():
+    largest = max((p.numel() for p in model.parameters() if p.ndim == 2), default=0)
+    if rows * largest < WORK or not _on_amd():
         yield False
         return
     if not _exact_enough():

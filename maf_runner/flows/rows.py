@@ -1,0 +1,66 @@
+"""Many rows through a model: in chunks, with the products routed."""
+
+import torch
+from torch import Tensor
+
+from maf_runner.flows.base import Density, Flow
+from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.flows.routing import fast_products
+
+CHUNK = 2048  # rows; more gain nothing, and their hidden units leave the cache
+
+
+@torch.no_grad()
+def log_prob_of_rows(
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = CHUNK
+) -> Tensor:
+    """Log densities in nats of many rows [N], in float64 on the CPU.
+
+    ``context`` is [N, C], or [1, C] for the same one in every row.
+    """
+    found = []
+    with fast_products(model, chunk):
+        for part in _chunks(len(x), chunk):
+            rows, given = x[part], context
+            if context is not None:
+                given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
+            found.append(model(rows, given).to("cpu", torch.float64))
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+
+
+@torch.no_grad()
+def refresh_statistics(
+    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = CHUNK
+) -> None:
+    """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
+
+    Layer by layer: the rows are carried through the flow once, a copy of them in memory, and
+    each batch norm is set before they pass it, so layer k sees what layer k-1 makes of the
+    same rows. Sums are in float64. One pass over the rows.
+    """
+    if not isinstance(flow, Flow):
+        return
+    norms = [i for i, t in enumerate(flow.chain) if isinstance(t, BatchNorm)]
+    if not norms:
+        return
+    was_training = flow.training
+    flow.eval()
+    rows = x.clone()
+    parts = _chunks(len(x), chunk)
+    with fast_products(flow, chunk):
+        for i, transform in enumerate(flow.chain[: norms[-1] + 1]):
+            if isinstance(transform, BatchNorm):
+                total = torch.stack([rows[p].double().sum(dim=0) for p in parts]).sum(dim=0)
+                mean = total / len(rows)
+                squares = [(rows[p].double() - mean).square().sum(dim=0) for p in parts]
+                transform.mean.copy_(mean)
+                transform.variance.copy_(torch.stack(squares).sum(dim=0) / len(rows))
+            if i < norms[-1]:
+                for part in parts:
+                    given = None if context is None else context[part]
+                    rows[part] = transform._forward(rows[part], given)[0]
+    flow.train(was_training)
+
+
+def _chunks(rows: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, rows, size)]
