@@ -19,7 +19,8 @@ from maf_runner.training import (
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.batches import Batches
-from maf_runner.training.loop import TensorRows
+from maf_runner.training.loop import TensorRows, rate_now
+from maf_runner.training.step import Step
 
 SETTINGS = {
     "learning_rate": 1e-2,
@@ -135,12 +136,16 @@ def test_limits(tmp_path):
     assert (outcome.state.update, outcome.state.epoch) == (7, 2)
 
 
+TUNED = {"averaging": 0.9, "rate_patience": 1}
+
+
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at):
-    whole, expected = train(tmp_path, name="whole.pt")
+@pytest.mark.parametrize("changes", [{}, TUNED], ids=["paper", "tuned"])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at, changes):
+    whole, expected = train(tmp_path, name="whole.pt", **changes)
     with pytest.raises(Interrupted):
-        train(tmp_path, stop_at=stop_at)
-    resumed, outcome = train(tmp_path)
+        train(tmp_path, stop_at=stop_at, **changes)
+    resumed, outcome = train(tmp_path, **changes)
     assert outcome.state.resumed == 1
     for row, other in zip(expected.state.history, outcome.state.history, strict=True):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
@@ -148,6 +153,32 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at):
         whole.state_dict().items(), resumed.state_dict().values(), strict=True
     ):
         assert torch.equal(one, other), key
+
+
+def test_the_rate_falls_when_validations_stop_to_improve():
+    settings = TrainerSettings(**{**SETTINGS, "rate_patience": 2, "rate_factor": 0.1})
+    rates = [rate_now(settings, [1.0, 2.0, 1.5, 1.5, 1.9, 1.5, 3.0, 2.0][:n]) for n in range(9)]
+    assert rates == pytest.approx([1e-2] * 4 + [1e-3] * 2 + [1e-4] * 3)
+    assert rate_now(TrainerSettings(**SETTINGS), [2.0] + [1.0] * 50) == 1e-2
+
+
+def test_what_is_validated_and_kept_is_the_average():
+    torch.manual_seed(0)
+    model = MADE(3, hidden=[8], activation="tanh", degrees="sequential", mask="paper")
+    step = Step(model.train(), TrainerSettings(**SETTINGS, averaging=0.9), "eager")
+    seen = [step.adam.parameters.clone()]
+    for update in range(1, 41):
+        step(data().x, None)
+        if update % 10 == 0:
+            seen.append(step.adam.parameters.clone())
+    expected, decay = seen[0], 0.9**10
+    for turn, parameters in enumerate(seen[1:], 1):
+        kept = min(decay, turn / (turn + 9))
+        expected = kept * expected + (1 - kept) * parameters
+    with step.averaged():
+        inside = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    torch.testing.assert_close(inside, expected)
+    assert torch.equal(step.adam.parameters, seen[-1]) and not torch.equal(inside, seen[-1])
 
 
 def test_divergence_is_a_status_with_its_place(tmp_path):

@@ -167,7 +167,7 @@ class Density(Conditioned):
             part = slice(start, min(start + SAMPLED_AT_ONCE, n))
             given = None if context is None else context[part]
             parts.append(self._sample(part.stop - start, given, generator))
-        return torch.cat(parts)
+        return torch.cat(parts).contiguous()  # an inverse may lay out rows the other way round
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError

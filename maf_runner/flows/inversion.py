@@ -41,13 +41,13 @@ def generate(
         context: [B, C] or None.
 
     Returns:
-        The rows [B, D].
+        The rows [B, D], one dimension after another in memory.
     """
     work = _Generation(network, rows, context)
     step = max(1, UNITS * network.features // work.widest)
     for start in range(0, network.features, step):
         work.block(start, min(start + step, network.features), emitter)
-    return work.states[0].mT.contiguous()
+    return work.states[0].mT
 
 
 class _Generation:

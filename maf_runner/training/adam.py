@@ -21,7 +21,7 @@ class PaperAdam:
 
     Args:
         parameters: what is trained.
-        learning_rate: constant.
+        learning_rate: at the start; ``rate`` is what it is now.
         betas: decay of the first and the second moment.
         epsilon: added to the second moment, inside the root.
         l2: strength of the penalty l2/2 * sum(parameter^2) that is added to the loss.
@@ -36,16 +36,16 @@ class PaperAdam:
         epsilon: float,
         l2: float,
     ) -> None:
-        self.learning_rate = learning_rate
         self.betas = betas
         self.epsilon = epsilon
         self.l2 = l2
         self.tensors = list(parameters)
         self.parameters = flatten(self.tensors)
         self.gradient, self.first, self.second = (torch.zeros_like(self.parameters) for _ in "gms")
-        self.count = torch.zeros((), dtype=torch.float64, device=self.parameters.device)
-        on_cpu = self.parameters.device.type == "cpu"
-        self.chunk = CHUNK if on_cpu else self.parameters.numel()
+        device = self.parameters.device
+        self.count = torch.zeros((), dtype=torch.float64, device=device)
+        self.rate = torch.full_like(self.count, learning_rate)
+        self.chunk = CHUNK if device.type == "cpu" else self.parameters.numel()
         self.program: Callable[..., None] = self.update  # may be replaced by a faster one
 
     def zero_grad(self) -> None:
@@ -66,12 +66,12 @@ class PaperAdam:
     def next_coefficients(self) -> tuple[Tensor, Tensor]:
         """Count a step; its a and b in m / sqrt(a v + b), which is rate * m' / sqrt(v' + eps).
 
-        They are tensors, and so is the count: what is made of one step, compiled or captured on
-        a GPU, then holds for every step.
+        They are tensors, and so are count and rate: what is made of one step, compiled or
+        captured on a GPU, then holds for every step.
         """
         power = self.count.add_(1) + 1
         correction1, correction2 = (1 - beta**power for beta in self.betas)
-        rate = self.learning_rate / correction1
+        rate = self.rate / correction1
         dtype = self.parameters.dtype
         return (1 / (correction2 * rate**2)).to(dtype), (self.epsilon / rate**2).to(dtype)
 

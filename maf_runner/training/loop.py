@@ -122,7 +122,7 @@ def fit(
                 **vars(state),
                 "path": step.path,
                 "model": model.state_dict(),
-                "optimiser": step.adam.state(),
+                "optimiser": step.state(),
                 "generator": torch.get_rng_state(),
             }
         )
@@ -131,6 +131,7 @@ def fit(
     with interrupts.deferred(), fast_products(working, settings.batch_size):
         while (reason := _stop_reason(state, settings)) is None:
             working.train()
+            step.adam.rate.fill_(rate_now(settings, [h["validation_nats"] for h in state.history]))
             first = state.epoch * per_epoch
             last = min(first + per_epoch, settings.max_updates or math.inf)
             while state.update < last:
@@ -146,11 +147,15 @@ def fit(
                     interrupts.raise_if_stopped()
 
             losses = state.losses[: state.update - first].double().cpu()
-            working.eval()
-            refresh_statistics(working, *train)
-            nats = float(log_prob_of_rows(working, *validation).mean())
-            if not (torch.isfinite(losses).all() and math.isfinite(nats)):
-                return Outcome("diverged", state, _divergence(losses, first, state.history))
+            with step.averaged():
+                working.eval()
+                refresh_statistics(working, *train)
+                nats = float(log_prob_of_rows(working, *validation).mean())
+                if not (torch.isfinite(losses).all() and math.isfinite(nats)):
+                    return Outcome("diverged", state, _divergence(losses, first, state.history))
+                if nats > state.best_validation:
+                    step.finish()
+                    state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
             state.epoch += 1
             state.history.append(
                 {
@@ -164,8 +169,6 @@ def fit(
             if nats > state.best_validation:
                 state.best_validation = nats
                 state.best_epoch = state.epoch
-                step.finish()
-                state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
             on_validation(state)  # before the checkpoint, so that a kill between loses nothing
             save()
             progress.validated(state)
@@ -174,6 +177,21 @@ def fit(
     model.load_state_dict(state.best)  # type: ignore[arg-type]
     model.eval()
     return Outcome(reason, state)
+
+
+def rate_now(settings: TrainerSettings, validations: list[float]) -> float:
+    """The learning rate after these validations, in nats.
+
+    It falls by ``rate_factor`` when ``rate_patience`` validations have passed without a new best,
+    counted from the best or from the last fall.
+    """
+    rate: float = settings.learning_rate  # type: ignore[assignment]
+    best, waited = -math.inf, 0
+    for nats in validations if settings.rate_patience else []:
+        best, waited = (nats, 0) if nats > best else (best, waited + 1)
+        if waited == settings.rate_patience:
+            rate, waited = rate * settings.rate_factor, 0
+    return rate
 
 
 def _stop_reason(state: State, settings: TrainerSettings) -> str | None:
@@ -214,7 +232,7 @@ def _resume(
         return None
     model.load_state_dict(saved["model"])
     step = Step(model, settings, saved["path"])
-    step.adam.load(saved["optimiser"])
+    step.load(saved["optimiser"])
     torch.set_rng_state(saved["generator"])
     state = State(**{name: saved[name] for name in vars(State())})
     state.losses = state.losses.to(model.reference.device)

@@ -24,6 +24,9 @@ class TrainerSettings:
     max_epochs: int | None
     max_updates: int | None
     compile: bool | str
+    averaging: float = 0.0
+    rate_patience: int | None = None
+    rate_factor: float = 0.5
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
@@ -38,7 +41,9 @@ class TrainerSettings:
         if self.compile != "auto" and not isinstance(self.compile, bool):
             raise ValueError(f"compile must be auto, true or false, got {self.compile!r}")
         positive("patience", self.patience)
-        for name in ("max_epochs", "max_updates"):
+        _number("averaging", self.averaging, at_least=0, below=1)
+        _number("rate_factor", self.rate_factor, above=0, below=1)
+        for name in ("max_epochs", "max_updates", "rate_patience"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
 

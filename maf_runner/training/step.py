@@ -15,7 +15,8 @@ import copy
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -32,6 +33,7 @@ from maf_runner.training.settings import TrainerSettings
 log = logging.getLogger("maf_runner")
 EAGER, COMPILED, GRAPH = "eager", "compiled", "graph"
 NARROW = 512  # networks wider than this are bound by their products, which a compiler leaves alone
+EVERY = 10  # updates between two looks of the average at the parameters
 LONG = 20_000  # updates of a narrow network: a run that makes so many is compiled, if it may be
 LONG_OF_WIDE = 2_000  # Adam alone is compiled in seconds
 
@@ -59,13 +61,43 @@ class Step:
             epsilon=settings.epsilon,
             l2=settings.l2,
         )
+        self.updates = 0
         self._update: Update | None = None
+        self._decay = settings.averaging**EVERY
+        self.average = self.adam.parameters.clone() if settings.averaging else None
 
     def __call__(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Update the parameters by a batch of rows [B, D]; returns its loss before that, nats."""
-        if self._update is None:
-            return self._first(x, context)
-        return self._update(x, context)
+        loss = self._first(x, context) if self._update is None else self._update(x, context)
+        self.updates += 1
+        if self.average is not None and self.updates % EVERY == 0:
+            seen = self.updates // EVERY
+            self.average.lerp_(self.adam.parameters, 1 - min(self._decay, seen / (seen + 9)))
+        return loss
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the parameters are their averages, if such are kept."""
+        if self.average is None:
+            yield
+            return
+        current = self.adam.parameters.clone()
+        self.adam.parameters.copy_(self.average)
+        try:
+            yield
+        finally:
+            self.adam.parameters.copy_(current)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, beside the parameters."""
+        return {**self.adam.state(), "average": self.average}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self.adam.load(state)
+        self.updates = state["steps"]
+        if self.average is not None:
+            self.average.copy_(state["average"])
 
     def finish(self) -> None:
         """Bring the model up to date."""
