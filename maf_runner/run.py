@@ -160,7 +160,7 @@ def _carry_out(
         else:
             started = time.monotonic()
             result, per_row = _evaluate(model, splits, validation)
-            atomic.write_array(folder.path / "test_nats.npy", per_row)
+            atomic.write_array(folder.path / "test_nats.npy", per_row.astype(np.float32))
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
             seconds = outcome.state.seconds + time.monotonic() - started
         finished = {**about, **result, **_ending(outcome), "seconds": seconds}
