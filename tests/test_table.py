@@ -5,8 +5,13 @@ import json
 import pytest
 
 from maf_runner import record
+from maf_runner.reporting.cells import comparison
 from maf_runner.reporting.published import MODELS, figures
-from maf_runner.reporting.table import comparison, render
+from maf_runner.reporting.table import COMPARISON, grid
+
+
+def render(cells, form):
+    return grid(COMPARISON, cells).render(form)
 
 
 def made_up(**changes):
