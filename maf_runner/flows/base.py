@@ -6,7 +6,7 @@ Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of cont
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import cast
 
@@ -172,6 +172,10 @@ class Density(Conditioned):
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
 
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map rows ``x`` [B, D] to ``u`` [B, D], which is N(0, I) where the model is right."""
+        raise NotImplementedError
+
     def parameter_count(self) -> int:
         """How many numbers are learned; weights held at zero by a mask are not counted."""
         found = [getattr(module, "mask", None) for module in self.modules()]
@@ -192,6 +196,10 @@ class StandardNormal(Density):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B] of ``x`` [B, D]; the context is not looked at."""
         return -0.5 * (x.square().sum(dim=1) + self.features * math.log(2 * math.pi))
+
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``x`` itself."""
+        return x
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         return self.reference.new_empty(n, self.features).normal_(generator=generator)
@@ -226,6 +234,10 @@ class Flow(Density):
             total = total + log_det
         return x, total
 
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The noise of the base, mapped on by a base that is not N(0, I) itself."""
+        return self.base.standard_noise(self.to_noise(x, context)[0], self._for_base(context))
+
     def from_noise(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         """Map the base's noise ``u`` [B, D] to data ``x`` [B, D]."""
         for transform in reversed(self.chain):
@@ -247,6 +259,24 @@ def log_prob_of_rows(
 
     ``context`` is [N, C], or [1, C] for the same one in every row.
     """
+    return _of_rows(model, x, context, chunk, empty=(0,))
+
+
+@torch.no_grad()
+def noise_of_rows(
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = 2048
+) -> Tensor:
+    """What `Density.standard_noise` gives for many rows [N, D], as `log_prob_of_rows`."""
+    return _of_rows(model.standard_noise, x, context, chunk, empty=(0, model.features))
+
+
+def _of_rows(
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    context: Tensor | None,
+    chunk: int,
+    empty: tuple[int, ...],
+) -> Tensor:
     parts = []
     for start in range(0, len(x), chunk):
         rows = x[start : start + chunk]
@@ -254,8 +284,8 @@ def log_prob_of_rows(
         if context is not None:
             shared = len(context) == 1
             given = context.expand(len(rows), -1) if shared else context[start : start + chunk]
-        parts.append(model(rows, given).to("cpu", torch.float64))
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
+        parts.append(function(rows, given).to("cpu", torch.float64))
+    return torch.cat(parts) if parts else torch.empty(empty, dtype=torch.float64)
 
 
 def positive(name: str, value: int) -> int:

@@ -27,7 +27,8 @@ MARKS = {
 }
 
 
-class Seeds(NamedTuple):
+@dataclass(frozen=True)
+class Seeds:
     """The test figures of one setting over several seeds."""
 
     count: int
