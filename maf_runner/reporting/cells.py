@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from maf_runner.reporting.published import BITS, MODELS, NATS, Figure, figures
-from maf_runner.reporting.records import Entry
+from maf_runner.reporting.records import Entry, key_of
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
 RECIPES = ("authors", "raw", "redrawn")  # the nearest to the paper first
@@ -117,7 +117,7 @@ def of_one_recipe(
             changed = ", ".join(_departures(entry, "dataset."))
             if changed or _recipe(entry) not in RECIPES:
                 reason = changed or f"made by the recipe {_recipe(entry)}"
-                complaints.append(f"left out: {_name(entry)} is of other data ({reason})")
+                complaints.append(f"left out: {key_of(entry)} is of other data ({reason})")
             else:
                 of_paper[i] = entry
         recipe = min(map(_recipe, of_paper.values()), key=RECIPES.index, default="")
@@ -126,7 +126,7 @@ def of_one_recipe(
                 kept.append(entry)
             else:
                 complaints.append(
-                    f"left out: {_name(entry)} is of other data ({name} {_recipe(entry)}; the "
+                    f"left out: {key_of(entry)} is of other data ({name} {_recipe(entry)}; the "
                     f"column shows {recipe})"
                 )
     return kept, complaints
@@ -185,10 +185,6 @@ def _setting(entry: Entry, key: str, value: Any) -> str:
 
 def _recipe(entry: Entry) -> str:
     return str(entry["data"].get("recipe"))
-
-
-def _name(entry: Entry) -> str:
-    return str(entry.get("file", entry["run_id"]))
 
 
 def _cell(

@@ -36,7 +36,7 @@ class Item:
     spread: float | None = None  # over seeds
     marks: str = ""
     best: bool = False
-    run: str = ""  # id of the run behind it
+    run: str = ""  # key of the record behind it
 
     def __str__(self) -> str:
         if self.value is None:
@@ -110,10 +110,8 @@ def _latex(grid: Grid) -> str:
     lines = [rf"\begin{{tabular}}{{l{'r' * len(grid.headings)}}}", r"\toprule"]
     levels = max(map(len, grid.headings))
     for level in range(levels):
-        spans = [
-            (key[-1], len(list(group)))
-            for key, group in groupby(grid.headings, key=lambda h: h[: level + 1])
-        ]
+        above = groupby([heading[: level + 1] for heading in grid.headings])
+        spans = [(heading[-1], len(list(group))) for heading, group in above]
         if level == levels - 1:
             lines.append(" & ".join(["model", *(latex(text) for text, _ in spans)]) + r" \\")
             break

@@ -8,6 +8,7 @@ from typing import Any
 from maf_runner.reporting.cells import CUT_SHORT, Cell
 from maf_runner.reporting.grid import Grid, Item
 from maf_runner.reporting.published import BITS, NATS, TWO_ERRORS, Figure, figures, successors
+from maf_runner.reporting.records import key_of
 
 COLUMNS = (
     ("power", NATS, "POWER"),
@@ -50,7 +51,7 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
     for metric, cells in ((NATS, nats), (BITS, bits)):
         for cell in cells:
             if cell.ours and cell.entry and not cell.conditional:
-                item = _item(cell.ours, marks=cell.marks, run=cell.entry["run_id"])
+                item = _item(cell.ours, marks=cell.marks, run=key_of(cell.entry))
                 name, model = cell.entry["dataset"], cell.model
                 note("ours", model, name, metric, item, TWO_ERRORS, cell.entry["run_id"])
         for (dataset, conditional, model), figure in figures(metric).items():

@@ -16,7 +16,7 @@ MODELS = (
     "MAF MoG (5)",
 )
 NATS, BITS = "loglik_nats", "bits_per_pixel"
-TWO_ERRORS = "2 standard errors over test rows"
+TWO_ERRORS = "2 s.e. over test rows"
 
 
 @dataclass(frozen=True)

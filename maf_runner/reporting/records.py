@@ -51,6 +51,21 @@ def read(paths: list[Path]) -> tuple[list[Entry], list[str]]:
     return list(found.values()), complaints
 
 
+def key_of(entry: Entry) -> str:
+    """What tells a record from all others: its file, or its run where it was never in one."""
+    return str(entry.get("file", entry["run_id"]))
+
+
+def picture(entry: Entry) -> bytes | None:
+    """The picture of the density that a run on points in the plane keeps, a PNG; or None."""
+    path = _beside(entry, "density.png")
+    try:
+        content = path.read_bytes() if path and path.suffix == ".png" else b""
+    except OSError:
+        return None
+    return content if content.startswith(b"\x89PNG\r\n") else None
+
+
 def history(entry: Entry) -> dict[str, NDArray[np.float64]] | None:
     """The learning curve, a column for each quantity; None where none was kept.
 

@@ -9,7 +9,7 @@ from maf_runner.reporting.cells import Cell, comparison, of_one_recipe, size
 from maf_runner.reporting.grid import NOTHING, Grid, Item
 from maf_runner.reporting.leaderboard import leaderboard
 from maf_runner.reporting.published import BITS, NATS
-from maf_runner.reporting.records import Entry
+from maf_runner.reporting.records import Entry, key_of
 from maf_runner.reporting.significance import mark_best
 
 TABULAR = ("power", "gas", "hepmass", "miniboone", "bsds300")
@@ -139,7 +139,7 @@ def _ours(cell: Cell, places: int | None) -> Item:
         spread=cell.seeds.deviation if cell.seeds else None,
         marks=cell.marks.replace(marks.BEST, ""),
         best=marks.BEST in cell.marks,
-        run=cell.entry["run_id"],
+        run=key_of(cell.entry),
     )
 
 

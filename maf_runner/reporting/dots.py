@@ -1,0 +1,71 @@
+"""The comparison as dots with error bars, ours beside the paper's."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from maf_runner.reporting.cells import BEST, CHOSEN, COMPARED, SEEDS, Cell
+from maf_runner.reporting.drawing import COLOURS, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ACROSS = 3  # panels
+SHIFT = 0.14  # of ours up and the paper's down, so that neither hides the other
+
+
+def panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each column that has a figure of ours."""
+    columns: dict[str, list[Cell]] = {}
+    for cell in cells:
+        column = f"{cell.dataset}, class" if cell.conditional else cell.dataset
+        columns.setdefault(column, []).append(cell)
+    return {name: column for name, column in columns.items() if any(c.ours for c in column)}
+
+
+def size(columns: dict[str, list[Cell]]) -> tuple[float, float]:
+    """Inches of the picture of these columns."""
+    names = [label(cell.model) for cell in next(iter(columns.values()))]
+    lines = sum(0.24 + 0.1 * name.count("\n") for name in names)
+    across = min(ACROSS, len(columns))
+    return 1.3 + 2.2 * across, (0.9 + lines) * -(-len(columns) // across) + 0.3
+
+
+def draw(figure: "Figure", columns: dict[str, list[Cell]], unit: str = "nats") -> None:
+    """Draw a panel for each column, a line in it for each model."""
+    across = min(ACROSS, len(columns))
+    every = figure.subplots(-(-len(columns) // across), across, squeeze=False, sharey=True)
+    models = [label(cell.model) for cell in next(iter(columns.values()))]
+    styles = (
+        ("ours", -SHIFT, {"marker": "o", "color": COLOURS[0]}),
+        ("paper", SHIFT, {"marker": "D", "color": COLOURS[1], "markerfacecolor": "white"}),
+    )
+    for axes, (title, column) in zip(every.flat, columns.items(), strict=False):
+        for kind, shift, style in styles:
+            at = [(i + shift, c, c.ours if kind == "ours" else c.published)
+                  for i, c in enumerate(column)]  # fmt: skip
+            there = [(y, c, figure) for y, c, figure in at if figure is not None]
+            axes.errorbar(
+                [f.value for _, _, f in there],
+                [y for y, _, _ in there],
+                xerr=[f.error for _, _, f in there],
+                label=kind,
+                linestyle="none",
+                markersize=4.5,
+                capsize=2,
+                **style,
+            )
+            if kind == "ours":
+                for y, cell, f in there:
+                    told = [m for m in cell.marks if m not in BEST + CHOSEN + SEEDS]
+                    axes.annotate("".join(told), (f.value, y), (5, 1), textcoords="offset points")
+        axes.set(title=title, xlabel=unit, ylim=(len(models) - 0.5, -0.5))
+        axes.set_yticks(range(len(models)), models)
+        axes.locator_params(axis="x", nbins=4)
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+    for axes in every.flat[len(columns) :]:
+        axes.set_visible(False)
+    compared = any(title.partition(",")[0].split(" ")[0] in COMPARED for title in columns)
+    handles, labels = every.flat[0].get_legend_handles_labels()
+    if compared:
+        figure.legend(handles, labels, loc="outside upper right", ncols=2)
