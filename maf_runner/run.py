@@ -1,8 +1,6 @@
 """One experiment, from settings to record."""
 
-import csv
 import dataclasses
-import io
 import logging
 import math
 import platform
@@ -29,9 +27,10 @@ from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, departures, from_config
+from maf_runner.tracking.history import History
 from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fast_products, fit
 from maf_runner.training import checkpoint as checkpoints
-from maf_runner.training.loop import State, TensorRows
+from maf_runner.training.loop import TensorRows
 from maf_runner.training.routing import WIDE
 
 log = logging.getLogger("maf_runner")
@@ -134,6 +133,7 @@ def _carry_out(
     title = record.title(about)
     reporter = Reporter(title, trainer.patience)
     try:
+        tracker: History = build("tracker", settings["tracker"], folder=folder.path)
         device = model.reference.device
         train, validation = (_tensors(r, model, device) for r in (splits.train, splits.validation))
         try:
@@ -146,7 +146,7 @@ def _carry_out(
                 checkpoint=checkpoint,
                 interrupts=interrupts,
                 progress=reporter,
-                on_validation=lambda state: _write_history(folder.history, state),
+                on_validation=tracker.validated,
             )
         except ValueError as error:
             if model.closed_form:
@@ -154,6 +154,7 @@ def _carry_out(
             raise
         finally:
             reporter.close()
+            tracker.close()
         if outcome.reason == "diverged":
             result = {"status": "diverged", "divergence": outcome.divergence}
             seconds = outcome.state.seconds
@@ -337,11 +338,3 @@ def _device(name: Any) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
     return device
-
-
-def _write_history(path: Path, state: State) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, state.history[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(state.history)
-    atomic.write(path, text.getvalue())
