@@ -28,7 +28,7 @@ class Layout:
     caption: str
     metric: str = NATS
     columns: Sequence[tuple[str, bool]] = ()  # dataset, given the class?; empty: those with runs
-    places: dict[str, int] = field(default_factory=dict)  # else 2
+    places: dict[str, int] = field(default_factory=dict)  # by dataset; else 2
 
     @property
     def unit(self) -> str:
@@ -111,7 +111,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
             above = (f"{dataset}, class" if conditional else dataset,)
             headings += [above, ("paper",), ("Δ/σ",)] if compared else [above]
         for row, cell in zip(rows, column, strict=True):
-            places = layout.places.get(dataset) if layout.columns else None
+            places = layout.places.get(dataset, 2) if layout.columns else None
             row.append(_ours(cell, places))
             if compared or layout.columns:
                 row.append(_published(cell, places))
