@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument(
         "--prepared-dir", type=Path, metavar="DIR", help="prepared data, in the same case"
     )
-    options = arguments.parse_args(argv)
+    options = arguments.parse_intermixed_args(argv)
     return guarded("maf-plot", lambda: _work(options))
 
 
