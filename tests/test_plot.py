@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
+from synthetic import keep, run
 
 from maf_runner.commands.plot import main
 from maf_runner.reporting import curves, dots, normality, records
@@ -112,6 +113,20 @@ def test_a_damaged_curve_is_named_and_left_out(results, tmp_path, command):
     damaged.write_text(damaged.read_text() + "3,4")
     result = command("maf-plot", "curves", "--results", folder, check=0)
     assert f"left out: {damaged} is no learning curve" in result.stderr
+
+
+def test_runs_that_are_named_are_all_drawn(tmp_path):
+    """Two seeds of one model, though a table would show one of them; dollars are no formula."""
+    for seed in (0, 1):
+        rows = np.linspace(-1, 1, 10)
+        entry = run(f"{seed}", rows, 0.0, hidden=[8, 8], seed=seed, model=r"$\frac")
+        path = keep(tmp_path, entry).with_name("history.csv")
+        path.write_text("epoch,validation_nats\n1,-3\n2,-2\n")
+    folders = [str(tmp_path / f"runs/mnist/model/{seed}") for seed in (0, 1)]
+    out = tmp_path / "a.svg"
+    assert main(["curves", *folders, "--out", str(out)]) == 0
+    text = out.read_text()
+    assert "2×8 seed=0" in text and "2×8 seed=1" in text
 
 
 def test_distances_are_those_of_kolmogorov_and_smirnov():

@@ -154,6 +154,7 @@ def data_of(
     try:
         settings: Any = OmegaConf.to_container(OmegaConf.load(path))
         given = {"raw_dir": raw, "prepared_dir": prepared}
+        settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
         settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
         splits = load_splits(settings)
     except (UsageError, DataError):

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from maf_runner.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from maf_runner.reporting.cells import Cell
+    from maf_runner.reporting.records import Entry
 
 WHAT = {
     "curves": "learning curves of the runs the tables show",
@@ -100,7 +102,23 @@ def _cells(options: argparse.Namespace) -> list["Cell"]:
     if not found:
         where = "among these" if options.runs else f"under {options.results.absolute()}"
         raise DataError(f"no records {where}. {records.HINT}")
+    if options.what == "curves" and options.runs:
+        return _each(found)
     return comparison(found)
+
+
+def _each(found: list["Entry"]) -> list["Cell"]:
+    """A cell for each run, with a name of its own."""
+    from maf_runner.reporting.cells import comparison, size
+
+    cells = [cell for entry in found for cell in comparison([entry]) if cell.entry]
+    names = [(cell.dataset, cell.conditional, cell.model) for cell in cells]
+    return [
+        replace(cell, model=f"{cell.model}, {size(cell.entry)} seed={cell.entry['seed']}")
+        if cell.entry and names.count(name) > 1
+        else cell
+        for cell, name in zip(cells, names, strict=True)
+    ]
 
 
 def _curves(cells: list["Cell"]) -> Callable[[Path], None]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from maf_runner.reporting.cells import BEST, CHOSEN, COMPARED, SEEDS, Cell
+from maf_runner.reporting.cells import BEST, CHOSEN, SEEDS, Cell
 from maf_runner.reporting.drawing import COLOURS, label
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ def draw(figure: "Figure", columns: dict[str, list[Cell]], unit: str = "nats") -
         axes.set_axisbelow(True)
     for axes in every.flat[len(columns) :]:
         axes.set_visible(False)
-    compared = any(title.partition(",")[0].split(" ")[0] in COMPARED for title in columns)
     handles, labels = every.flat[0].get_legend_handles_labels()
-    if compared:
+    if any(cell.published for column in columns.values() for cell in column):
         figure.legend(handles, labels, loc="outside upper right", ncols=2)

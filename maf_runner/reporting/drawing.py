@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2, 2, 2)))
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 FORMATS = (".png", ".pdf", ".svg")
 STYLE = {
     "font.size": 9,
@@ -29,6 +30,7 @@ STYLE = {
     "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.linewidth": 1.2,
+    "text.parse_math": False,  # names from records may hold dollars
     "pdf.fonttype": 42,  # letters stay letters
     "svg.hashsalt": "maf_runner",  # the same picture is the same file
 }
@@ -61,6 +63,15 @@ def rendered(figure: "Figure", ending: str) -> bytes:
     dateless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(ending)
     figure.savefig(content, format=ending[1:], dpi=200, metadata=dateless)
     return content.getvalue()
+
+
+def numbered(letter: str, place: int) -> str:
+    """A coordinate.
+
+    >>> numbered("u", 12)
+    'u₁₂'
+    """
+    return letter + str(place).translate(SUBSCRIPTS)
 
 
 def label(model: str) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from maf_runner.reporting.cells import BEST
+
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
-BEST = "•"
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",

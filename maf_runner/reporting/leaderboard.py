@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from maf_runner.reporting.cells import CUT_SHORT, Cell
+from maf_runner.reporting.cells import CUT_SHORT, MARKS, NOT_AUTHORS, Cell
 from maf_runner.reporting.grid import Grid, Item
 from maf_runner.reporting.published import BITS, NATS, TWO_ERRORS, Figure, figures, successors
 from maf_runner.reporting.records import key_of
@@ -79,8 +79,11 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
         ],
         [
             "images: models with convolutions know where a pixel lies; the paper's do not",
-            *(["† cut short by a limit on epochs or updates"] if _cut(ranked) else []),
-            *(["* not the authors' data"] if _cut(ranked, "*") else []),
+            *(
+                f"{mark} {MARKS[mark].partition(',')[0]}"
+                for mark in (NOT_AUTHORS, CUT_SHORT)
+                if any(mark in item.marks for row in ranked for item in row.items.values())
+            ),
         ],
         [_data(row, dataset, metric) for row in ranked for dataset, metric, _ in COLUMNS
          if dataset in row.items],
@@ -88,12 +91,8 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
 
 
 def _item(figure: Figure, *, marks: str = "", run: str = "") -> Item:
-    kept = "".join(mark for mark in marks if mark in f"*{CUT_SHORT}")
+    kept = "".join(mark for mark in marks if mark in NOT_AUTHORS + CUT_SHORT)
     return Item(value=figure.value, error=figure.error, marks=kept, run=run)
-
-
-def _cut(rows: Sequence[_Row], mark: str = CUT_SHORT) -> bool:
-    return any(mark in item.marks for row in rows for item in row.items.values())
 
 
 def _ranked(rows: list[_Row]) -> list[_Row]:

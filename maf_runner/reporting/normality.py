@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.reporting.drawing import COLOURS
+from maf_runner.reporting.drawing import COLOURS, numbered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def draw(figure: "Figure", noise: Array, dimensions: list[int], title: str) -> N
         bins = np.linspace(-WIDTH, WIDTH, 22 if n < 1000 else 43)
         left.hist(values, bins, density=True, color=COLOURS[5], edgecolor="white", linewidth=0.3)
         left.plot(line, norm.pdf(line), color="black", linewidth=1)
-        left.set_title(f"$u_{{{dimension + 1}}}$   KS {distance[dimension]:.3f}")
+        left.set_title(f"{numbered('u', dimension + 1)}   KS {distance[dimension]:.3f}")
         left.set(yticks=[], xlim=(-WIDTH, WIDTH), xticks=(-3, 0, 3))
         left.spines["left"].set_visible(False)
         right.fill_between(expected, low, high, color="0.85", linewidth=0)

@@ -87,11 +87,11 @@ def density(path: Path, points: Array, densities: Mapping[str, LogProb], *, name
         left.scatter(
             points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0
         )
-        left.set(title=name, xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+        left.set(title=name, xlabel="x₁", ylabel="x₂", aspect="equal")
         for axes, (title, values) in zip(others, learned.items(), strict=True):
             shown = values.reshape(CELLS, CELLS).T
             image = axes.imshow(shown, origin="lower", extent=extent, vmin=0, vmax=top)
-            axes.set(title=title, xlabel="$x_1$", aspect="equal")
+            axes.set(title=title, xlabel="x₁", aspect="equal")
         figure.colorbar(image, ax=others, label="density", extend="max")
         save(figure, path)
 
@@ -107,7 +107,7 @@ def scatters(path: Path, drawn: Mapping[str, tuple[Array, LogProb]]) -> None:
         every = figure.subplots(1, len(drawn), squeeze=False)[0]
         for axes, (title, (samples, log_prob)) in zip(every, drawn.items(), strict=True):
             _scatter(axes, samples, log_prob)
-            axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
+            axes.set(title=title, xlabel="x₁", ylabel="x₂")
             axes.set_aspect("equal", adjustable="datalim")
         save(figure, path)
 

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from maf_runner.reporting import cells as marks
-from maf_runner.reporting.cells import Cell, comparison, of_one_recipe, size
+from maf_runner.reporting.cells import (
+    BEST,
+    CHOSEN,
+    MARKS,
+    NOT_AUTHORS,
+    SEEDS,
+    Cell,
+    comparison,
+    of_one_recipe,
+    size,
+)
 from maf_runner.reporting.grid import NOTHING, Grid, Item
 from maf_runner.reporting.leaderboard import leaderboard
 from maf_runner.reporting.published import BITS, NATS
@@ -137,8 +146,8 @@ def _ours(cell: Cell, places: int | None) -> Item:
         error=cell.ours.error,
         places=_places(cell.ours.value, cell.ours.error) if places is None else places,
         spread=cell.seeds.deviation if cell.seeds else None,
-        marks=cell.marks.replace(marks.BEST, ""),
-        best=marks.BEST in cell.marks,
+        marks=cell.marks.replace(BEST, ""),
+        best=BEST in cell.marks,
         run=key_of(cell.entry),
     )
 
@@ -159,13 +168,13 @@ def _places(value: float, error: float) -> int:
 def _notes(cells: Sequence[Cell]) -> list[str]:
     """What the marks mean, and for each column what they say there."""
     notes = [
-        f"bold: {text}" if mark == marks.BEST else f"{mark} {text}"
-        for mark, text in marks.MARKS.items()
+        f"bold: {text}" if mark == BEST else f"{mark} {text}"
+        for mark, text in MARKS.items()
         if any(mark in c.marks for c in cells)
     ]
     notes += [
-        f"{marks.NOT_AUTHORS} {made}"
-        for made in sorted({c.made for c in cells if marks.NOT_AUTHORS in c.marks})
+        f"{NOT_AUTHORS} {made}"
+        for made in sorted({c.made for c in cells if NOT_AUTHORS in c.marks})
     ]
     chosen: dict[str, list[str]] = {}
     seeds: dict[str, list[str]] = {}
@@ -176,7 +185,7 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
         if cell.seeds:
             text = f"{cell.model} {cell.seeds.count} seeds, mean {cell.seeds.mean:.2f}"
             seeds.setdefault(where, []).append(text)
-    for mark, by_column in ((marks.CHOSEN, chosen), (marks.SEEDS, seeds)):
+    for mark, by_column in ((CHOSEN, chosen), (SEEDS, seeds)):
         notes += [f"{mark} {where}: {'; '.join(texts)}" for where, texts in by_column.items()]
     return notes
 
@@ -200,6 +209,6 @@ def _data(cell: Cell, unit: str) -> dict[str, Any]:
         "seeds": seeds and seeds.count,
         "seeds_mean": seeds and seeds.mean,
         "seeds_deviation": seeds and seeds.deviation,
-        "best": marks.BEST in cell.marks,
+        "best": BEST in cell.marks,
         "run_id": entry["run_id"] if entry else "",
     }
