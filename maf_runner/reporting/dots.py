@@ -1,6 +1,7 @@
 """The comparison as dots with error bars, ours beside the paper's."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from maf_runner.reporting.cells import BEST, CHOSEN, SEEDS, Cell
@@ -24,26 +25,35 @@ def panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 def size(columns: dict[str, list[Cell]]) -> tuple[float, float]:
     """Inches of the picture of these columns."""
-    names = [label(cell.model) for cell in next(iter(columns.values()))]
-    lines = sum(0.24 + 0.1 * name.count("\n") for name in names)
+    height = 0.24 * _rows(next(iter(columns.values())))[1]
     across = min(ACROSS, len(columns))
-    return 1.3 + 2.2 * across, (0.9 + lines) * -(-len(columns) // across) + 0.3
+    return 1.3 + 2.2 * across, (0.9 + height) * -(-len(columns) // across) + 0.3
 
 
-def draw(figure: "Figure", columns: dict[str, list[Cell]], unit: str = "nats") -> None:
+def _rows(column: list[Cell]) -> tuple[list[float], float]:
+    """Where the row of each model is, long names having more room; and the end of the last."""
+    room = [1 + 0.6 * label(cell.model).count("\n") for cell in column]
+    ends = list(accumulate(room))
+    return [end - own / 2 for end, own in zip(ends, room, strict=True)], ends[-1]
+
+
+def draw(figure: "Figure", columns: dict[str, list[Cell]]) -> None:
     """Draw a panel for each column, a line in it for each model."""
     across = min(ACROSS, len(columns))
     every = figure.subplots(-(-len(columns) // across), across, squeeze=False, sharey=True)
-    models = [label(cell.model) for cell in next(iter(columns.values()))]
+    first = next(iter(columns.values()))
+    rows, end = _rows(first)
     styles = (
         ("ours", -SHIFT, {"marker": "o", "color": COLOURS[0]}),
         ("paper", SHIFT, {"marker": "D", "color": COLOURS[1], "markerfacecolor": "white"}),
     )
     for axes, (title, column) in zip(every.flat, columns.items(), strict=False):
         for kind, shift, style in styles:
-            at = [(i + shift, c, c.ours if kind == "ours" else c.published)
-                  for i, c in enumerate(column)]  # fmt: skip
-            there = [(y, c, figure) for y, c, figure in at if figure is not None]
+            there = [
+                (y + shift, cell, shown)
+                for y, cell in zip(rows, column, strict=True)
+                if (shown := cell.ours if kind == "ours" else cell.published) is not None
+            ]
             axes.errorbar(
                 [f.value for _, _, f in there],
                 [y for y, _, _ in there],
@@ -58,8 +68,8 @@ def draw(figure: "Figure", columns: dict[str, list[Cell]], unit: str = "nats") -
                 for y, cell, f in there:
                     told = [m for m in cell.marks if m not in BEST + CHOSEN + SEEDS]
                     axes.annotate("".join(told), (f.value, y), (5, 1), textcoords="offset points")
-        axes.set(title=title, xlabel=unit, ylim=(len(models) - 0.5, -0.5))
-        axes.set_yticks(range(len(models)), models)
+        axes.set(title=title, xlabel="nats", ylim=(end, 0))
+        axes.set_yticks(rows, [label(cell.model) for cell in first])
         axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="y", color="0.9")
         axes.set_axisbelow(True)
