@@ -21,6 +21,7 @@ WHAT = {
     "samples": "what models draw: images beside real ones, or points in the plane",
     "density": "densities of points in the plane",
 }
+OUTSIDE = 1e9  # stands for noise that is not finite: out of every picture
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,6 +172,7 @@ def _loaded(options: argparse.Namespace) -> list[tuple[Path, Any, dict[str, Any]
 
 
 def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
+    import numpy as np
     import torch
 
     from maf_runner.commands.common import data_of
@@ -185,7 +187,8 @@ def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
         x, context = torch.from_numpy(test.x).to(model.reference.dtype), None
         if model.context:
             context = one_hot(torch.from_numpy(test.labels), model.context, x.dtype)
-        noises.append((title, noise_of_rows(model, x, context).numpy()))
+        noise = noise_of_rows(model, x, context).numpy()
+        noises.append((title, np.nan_to_num(noise, nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)))
     shown = [normality.chosen(noise) for _, noise in noises]
     heights = [normality.size(len(dimensions))[1] for dimensions in shown]
 

@@ -40,7 +40,7 @@ class Seeds:
 class Cell:
     """One model on one dataset: our figure, or why there is none, and the published one."""
 
-    dataset: str  # its column: the name, and what sets it apart from others of this name
+    dataset: str  # the name, and what sets it apart from others of this name
     conditional: bool
     model: str
     ours: Figure | None
@@ -52,6 +52,11 @@ class Cell:
     seeds: Seeds | None = None
     entry: Entry | None = None  # the run shown
     runs: tuple[Entry, ...] = ()  # all it was chosen among, and those that failed
+
+    @property
+    def column(self) -> str:
+        """The name of its column."""
+        return f"{self.dataset}, class" if self.conditional else self.dataset
 
     @property
     def deviation(self) -> float | None:

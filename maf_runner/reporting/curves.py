@@ -43,8 +43,7 @@ def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]
             complaints.append(f"left out: {error}")
             continue
         if curve is not None:
-            column = f"{cell.dataset}, class" if cell.conditional else cell.dataset
-            found.setdefault(column, []).append(curve)
+            found.setdefault(cell.column, []).append(curve)
     return found, complaints
 
 

@@ -18,8 +18,7 @@ def panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """The cells of each column that has a figure of ours."""
     columns: dict[str, list[Cell]] = {}
     for cell in cells:
-        column = f"{cell.dataset}, class" if cell.conditional else cell.dataset
-        columns.setdefault(column, []).append(cell)
+        columns.setdefault(cell.column, []).append(cell)
     return {name: column for name, column in columns.items() if any(c.ours for c in column)}
 
 

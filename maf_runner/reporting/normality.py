@@ -48,8 +48,7 @@ def draw(figure: "Figure", noise: Array, dimensions: list[int], title: str) -> N
     """
     from scipy.stats import beta, norm
 
-    finite = np.where(np.isfinite(noise), noise, np.sign(noise) * 1e9)
-    distance = distances(finite)
+    distance = distances(noise)
     n, features = noise.shape
     down = -(-len(dimensions) // 2)
     every = figure.subplots(down, 4, squeeze=False).reshape(-1, 2)
@@ -58,7 +57,7 @@ def draw(figure: "Figure", noise: Array, dimensions: list[int], title: str) -> N
     expected = norm.ppf((ranks - 0.5) / n)
     low, high = (norm.ppf(beta.ppf(q, ranks, n - ranks + 1)) for q in (0.005, 0.995))
     for (left, right), dimension in zip(every, dimensions, strict=False):
-        values = np.sort(finite[:, dimension])
+        values = np.sort(noise[:, dimension])
         bins = np.linspace(-WIDTH, WIDTH, 22 if n < 1000 else 43)
         left.hist(values, bins, density=True, color=COLOURS[5], edgecolor="white", linewidth=0.3)
         left.plot(line, norm.pdf(line), color="black", linewidth=1)

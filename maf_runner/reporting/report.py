@@ -156,7 +156,7 @@ def _doubts(records: Sequence[Entry], cells: Sequence[Cell]) -> list[str]:
     """What a reader of the tables should know: unfinished runs, other data, far deviations."""
     doubts = [_summary(entry) for entry in records if entry["status"] != "finished"]
     for cell in cells:
-        name = f"{cell.model} on {cell.dataset}{', class' if cell.conditional else ''}"
+        name = f"{cell.model} on {cell.column}"
         if CUT_SHORT in cell.marks:
             doubts.append(f"{name}: {MARKS[CUT_SHORT]}")
         if NOT_AUTHORS in cell.marks:

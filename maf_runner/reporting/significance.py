@@ -38,17 +38,16 @@ def mark_best(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
     Returns:
         The cells, and a note for each column in which rows are wanting.
     """
-    columns: dict[tuple[str, bool], list[int]] = {}
+    columns: dict[str, list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.entry is not None and CUT_SHORT not in cell.marks:
-            columns.setdefault((cell.dataset, cell.conditional), []).append(i)
+            columns.setdefault(cell.column, []).append(i)
     marked = list(cells)
     notes: list[str] = []
     untested = []
-    for (dataset, conditional), places in columns.items():
+    for column, places in columns.items():
         if len(places) < 2:
             continue
-        column = f"{dataset}, class" if conditional else dataset
         best = max(places, key=lambda i: _mean(cells[i]))
         rows = {i: _rows(cells[i], notes) for i in places}
         winner = rows[best]

@@ -179,12 +179,11 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
     chosen: dict[str, list[str]] = {}
     seeds: dict[str, list[str]] = {}
     for cell in cells:
-        where = f"{cell.dataset}, class" if cell.conditional else cell.dataset
         if cell.chosen:
-            chosen.setdefault(where, []).append(f"{cell.model} {cell.chosen}")
+            chosen.setdefault(cell.column, []).append(f"{cell.model} {cell.chosen}")
         if cell.seeds:
             text = f"{cell.model} {cell.seeds.count} seeds, mean {cell.seeds.mean:.2f}"
-            seeds.setdefault(where, []).append(text)
+            seeds.setdefault(cell.column, []).append(text)
     for mark, by_column in ((CHOSEN, chosen), (SEEDS, seeds)):
         notes += [f"{mark} {where}: {'; '.join(texts)}" for where, texts in by_column.items()]
     return notes
