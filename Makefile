@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test bench lint format clean
+.PHONY: help run test bench tables lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real 
 bench: $(VENV)/.run ## time training, evaluation and sampling beside other libraries
 	$(PIP) -e '.[plot,bench]'
 	$(BIN)/python scripts/benchmark.py
+
+tables: $(VENV)/.run ## make results/tables/ and the README's comparison from results/records/
+	$(BIN)/python scripts/update_tables.py
 
 lint: $(VENV)/.test ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ GROUPS = {
     "model": "the density model",
     "dataset": "the data, its recipe, and the widths searched on it",
     "trainer": "how the model is trained",
+    "tracker": "where a training run is followed",
     "experiment": "a cell of the paper's tables",
     "sweep": "a whole search: maf-run +sweep=quick",
     "launch": "where the jobs of a multirun run",
@@ -23,6 +24,7 @@ usage   maf-run [GROUP=OPTION ...] [KEY=VALUE ...]
         maf-run model=made dataset=mnist          one experiment
         maf-run -m model=made,maf seed=0,1,2      every combination
         maf-table                                 the results beside the paper's
+        maf-plot WHAT RUN ..., maf-report         pictures; everything on one page
         maf-sample RUN, maf-score RUN FILE        use a trained model
         maf-data list                             the datasets: there, missing, how to get them
 

@@ -20,6 +20,7 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "settings": dict,
     "data": dict,
 }
+NEEDED = {"test": ("log_likelihood", "error"), "validation": ("log_likelihood",)}
 
 
 class UnreadableRecordError(Exception):
@@ -58,12 +59,24 @@ def read(path: Path) -> dict[str, Any]:
             raise UnreadableRecordError(f"{path} has no valid settings.{group}")
     if record["status"] not in STATUSES:
         raise UnreadableRecordError(f"{path} has an unknown status {record['status']!r}")
+    departures = record.get("departures", [])
+    if not isinstance(departures, list) or not all(isinstance(d, str) for d in departures):
+        raise UnreadableRecordError(f"{path} has no valid 'departures'")
     if record["status"] == "finished":
-        for part, name in (("test", "log_likelihood"), ("test", "error")):
-            value = (record.get(part) or {}).get(name)
-            if not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise UnreadableRecordError(f"{path} is finished but has no finite {part}.{name}")
+        for part, needed in NEEDED.items():
+            figures = record.get(part)
+            if not isinstance(figures, dict):
+                figures = {}
+            for name in dict.fromkeys([*needed, *figures]):
+                if not _is_figure(figures.get(name)):
+                    raise UnreadableRecordError(
+                        f"{path} is finished but has no finite {part}.{name}"
+                    )
     return record
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
 def title(found: dict[str, Any]) -> str:

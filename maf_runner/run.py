@@ -1,8 +1,6 @@
 """One experiment, from settings to record."""
 
-import csv
 import dataclasses
-import io
 import logging
 import math
 import platform
@@ -30,9 +28,10 @@ from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, departures, from_config
+from maf_runner.tracking.history import History
 from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
-from maf_runner.training.loop import State, TensorRows
+from maf_runner.training.loop import TensorRows
 
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
@@ -145,6 +144,7 @@ def _carry_out(
     title = record.title(about)
     reporter = Reporter(title, trainer.patience)
     try:
+        tracker: History = build("tracker", settings["tracker"], folder=folder.path)
         device = model.reference.device
         train, validation = (_tensors(r, model, device) for r in (splits.train, splits.validation))
         try:
@@ -157,7 +157,7 @@ def _carry_out(
                 checkpoint=checkpoint,
                 interrupts=interrupts,
                 progress=reporter,
-                on_validation=lambda state: _write_history(folder.history, state),
+                on_validation=tracker.validated,
             )
         except ValueError as error:
             if model.closed_form:
@@ -165,13 +165,14 @@ def _carry_out(
             raise
         finally:
             reporter.close()
+            tracker.close()
         if outcome.reason == "diverged":
             result = {"status": "diverged", "divergence": outcome.divergence}
             seconds = outcome.state.seconds
         else:
             started = time.monotonic()
             result, per_row = _evaluate(model, splits, validation)
-            atomic.write_array(folder.path / "test_nats.npy", per_row)
+            atomic.write_array(folder.path / "test_nats.npy", per_row.astype(np.float32))
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
             seconds = outcome.state.seconds + time.monotonic() - started
         finished = {**about, **result, **_ending(outcome), "seconds": seconds}
@@ -224,7 +225,7 @@ def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> Non
 
     log_prob = log_prob_function(model, splits.prior)
     try:
-        pictures.density(path, splits.train.x, log_prob, title=title, name="training data")
+        pictures.density(path, splits.train.x, {title: log_prob}, name="training data")
     except Exception as error:  # no extra installed, no disk left: the run is as good without
         log.warning("no picture of the density: %s", error)
 
@@ -360,11 +361,3 @@ def _device(name: Any) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
     return device
-
-
-def _write_history(path: Path, state: State) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, state.history[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(state.history)
-    atomic.write(path, text.getvalue())

@@ -17,16 +17,19 @@ RUNNER_KEYS = {
     "dataset": {"name", "sizes", "activation", "degrees"},
     "model": {"name", "conditional", "size", "paper_rate"},
     "trainer": {"name"},
+    "tracker": {"name"},
 }
 ROOMS = {
     "dataset": "maf_runner.datasets.",
     "model": "maf_runner.flows.",
     "trainer": "maf_runner.training.",
+    "tracker": "maf_runner.tracking.",
 }
 GROUPS = {
     "dataset": {"name"},
     "model": {"name", "conditional"},
     "trainer": {"name"},
+    "tracker": {"name"},
     "paths": {"results_dir", "raw_dir", "prepared_dir", "mirror"},
 }  # and what each must have
 FREE = {

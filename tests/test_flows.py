@@ -10,7 +10,7 @@ from models import MODELS
 
 from maf_runner.flows import MADE, MAF, Flow, Gaussian
 from maf_runner.flows.batchnorm import BatchNorm
-from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.flows.rows import log_prob_of_rows, noise_of_rows, refresh_statistics
 
 CLASSES = 3
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -63,6 +63,32 @@ def test_log_det_agrees_with_autodiff(name, context):
         given_each = None if one is None else one.expand(len(x), -1)
         _, log_det = transform._forward(x, given_each)
         torch.testing.assert_close(log_det, expected.logabsdet)
+
+
+@every_model
+@conditional_or_not
+def test_standard_noise_is_a_change_of_variables_to_the_normal(name, context):
+    """N(u) |det du/dx| is the density: so u is normal exactly if the model is right."""
+    model = build(name, context=context)
+    x, given = rows(3, context=context)
+    x[0] *= 2  # far out
+    u = model.standard_noise(x, given)
+    normal = -0.5 * (u.square() + math.log(2 * math.pi)).sum(dim=1)
+    for i in range(len(x)):
+        one = None if given is None else given[i : i + 1]
+        slope = torch.autograd.functional.jacobian(
+            lambda row, one=one: model.standard_noise(row[None], one)[0], x[i]
+        )
+        expected = model(x[i : i + 1], one)[0]
+        torch.testing.assert_close(normal[i] + slope.slogdet().logabsdet, expected)
+    torch.testing.assert_close(noise_of_rows(model, x, given, chunk=2), u.detach())
+
+
+def test_noise_of_a_mixture_is_finite_far_out_on_either_side():
+    model = build("made-mog", features=1)
+    x = torch.tensor([[-14.0], [14.0]], dtype=torch.float64)
+    u = noise_of_rows(model, x)
+    assert u[0, 0] < -9 and u[1, 0] > 9 and torch.isfinite(u).all()  # 1 - F(9) rounds to 0
 
 
 @every_model

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import pytest
 from conftest import ROOT
@@ -43,13 +44,13 @@ def test_wheel_runs_from_another_directory(site, tmp_path):
     assert "Gaussian on digits: test -92.64" in result.stderr
 
 
-def test_wheel_has_every_yaml_and_every_module(site):
-    for part, pattern in (("conf", "**/*.yaml"), ("maf_runner", "**/*.py")):
+def test_wheel_has_every_file(site):
+    for part, pattern in (("conf", "**/*.yaml"), ("maf_runner", "**/*.*")):
         inside = site / "maf_runner" / ("conf" if part == "conf" else "")
         listed = subprocess.run(
             ["git", "ls-files", part], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.split()
-        wanted = {f.removeprefix(f"{part}/") for f in listed if f.endswith(pattern[-3:])}
+        wanted = {f.removeprefix(f"{part}/") for f in listed if fnmatch(f, pattern)}
         found = {p.relative_to(inside).as_posix() for p in inside.glob(pattern)}
         assert wanted and wanted <= found, wanted - found
 

@@ -68,7 +68,9 @@ def test_folder_holds_what_it_should(tmp_path, command):
     (entry,) = records(tmp_path)
     assert len(lines) == entry["epochs"] == entry["best_epoch"] + 5
     assert entry["run_id"] == folder.name
-    assert np.load(folder / "test_nats.npy").mean() == entry["test"]["log_likelihood"]
+    nats = np.load(folder / "test_nats.npy")
+    assert nats.dtype == np.float32 and len(nats) == entry["test_rows"]
+    assert nats.mean(dtype=np.float64) == pytest.approx(entry["test"]["log_likelihood"], rel=1e-6)
     best = torch.load(folder / "best.pt", weights_only=True)
     assert best["run_id"] == folder.name
     assert entry["validation"]["log_likelihood"] == max(float(x.split(",")[3]) for x in lines)

@@ -3,35 +3,15 @@
 import json
 
 import pytest
+from synthetic import keep, made_up
 
-from maf_runner import record
+from maf_runner.reporting.cells import comparison
 from maf_runner.reporting.published import MODELS, figures
-from maf_runner.reporting.table import comparison, render
+from maf_runner.reporting.table import COMPARISON, grid
 
 
-def made_up(**changes):
-    """A record; every figure in it is invented."""
-    entry = {
-        "status": "finished",
-        "run_id": "0123456789ab",
-        "dataset": "mnist",
-        "model": "MADE",
-        "conditional": False,
-        "seed": 0,
-        "settings": {"trainer": {"name": "paper"}, "model": {}, "dataset": {}, "seed": 0},
-        "test": {"log_likelihood": -1380.0, "error": 4.0},
-        "validation": {"log_likelihood": -1370.0},
-        "stop_reason": "patience",
-        "data": {"fingerprint": "f", "recipe": "authors"},
-    }
-    return {**entry, **changes}
-
-
-def keep(folder, entry):
-    path = folder / "runs" / entry["dataset"] / entry["model"] / entry["run_id"] / "record.json"
-    path.parent.mkdir(parents=True)
-    record.write(path, entry)
-    return path
+def render(cells, form):
+    return grid(COMPARISON, cells).render(form)
 
 
 def cell(cells, model):

@@ -5,10 +5,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from maf_runner.datasets.images import LogitSpace
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError, suggestion
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from maf_runner.datasets.base import Splits
+    from maf_runner.flows.base import Density
 
 
 def parser(program: str, description: str | None) -> argparse.ArgumentParser:
@@ -45,6 +52,14 @@ def table_space(found: dict[str, Any]) -> TableSpace | None:
     return TableSpace(**fields)
 
 
+def image_space(found: dict[str, Any]) -> LogitSpace | None:
+    """How the rows of the recorded run were made from pictures; None if they were not."""
+    image = found["data"].get("image")
+    if image is None:
+        return None
+    return LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
+
+
 def class_prior(found: dict[str, Any]) -> list[float] | None:
     """The recorded run's prior of the classes; None for equal ones."""
     return found["data"].get("class_prior")
@@ -74,3 +89,78 @@ def label_code(label: str | None, found: dict[str, Any]) -> int | None:
         raise UsageError(f"--label must be a class from 0 to {len(known) - 1}, got {label}")
     near = suggestion(label, [str(value) for value in known])
     raise UsageError(f"--label must be a class of this run, got {label!r}{near}")
+
+
+def draw_samples(
+    model: "Density", found: dict[str, Any], n: int, *, seed: int, label: int | None = None
+) -> tuple["np.ndarray", list[int] | None]:
+    """Draw ``n`` rows [n, D] of a trained model.
+
+    Args:
+        model: as loaded.
+        found: its record.
+        n: how many.
+        seed: of the draw.
+        label: of a conditional model: this class; None: each by its share, in ascending order.
+
+    Returns:
+        The rows, and the class of each for a conditional model.
+    """
+    import torch
+
+    from maf_runner.evaluation import one_hot
+
+    codes = context = None
+    if model.context:
+        spread = _spread(n, model.context, class_prior(found))
+        codes = spread if label is None else torch.full((n,), label)
+        context = one_hot(codes, model.context, model.reference.dtype)
+    generator = torch.Generator().manual_seed(seed)
+    rows = model.sample(n, context, generator).numpy()
+    return rows, None if codes is None else codes.tolist()
+
+
+def _spread(n: int, classes: int, prior: list[float] | None) -> Any:
+    """Labels [n] in ascending order, each class by its share, up to rounding."""
+    import torch
+
+    if prior is None:
+        return torch.arange(n) * classes // n
+    shares = torch.tensor(prior, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(shares, (torch.arange(n, dtype=torch.float64) + 0.5) / n, right=True)
+
+
+def grid_columns(n: int, found: dict[str, Any]) -> int:
+    """Columns of a grid of ``n`` samples: square, or a line for each class."""
+    if found["context"] and n % found["context"] == 0:
+        return n // found["context"]
+    return max(1, round(n**0.5))
+
+
+def data_of(
+    run: Path, found: dict[str, Any], raw: Path | None = None, prepared: Path | None = None
+) -> "Splits":
+    """The data of a run, from where it had them or from the folders given.
+
+    Raises:
+        DataError: they, or the run's settings, are missing or damaged.
+    """
+    from omegaconf import OmegaConf
+
+    from maf_runner.folder import RunFolder
+    from maf_runner.run import load_splits
+
+    path = RunFolder(run).config
+    try:
+        settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+        given = {"raw_dir": raw, "prepared_dir": prepared}
+        settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
+        settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
+        splits = load_splits(settings)
+    except (UsageError, DataError):
+        raise
+    except Exception as error:  # missing, no YAML, or not the settings of a run
+        raise DataError(f"{path} does not say where the data of this run are ({error})") from error
+    if splits.fingerprint != found["data"].get("fingerprint"):
+        print(f"{run}: the data here are not those it was trained on", file=sys.stderr)
+    return splits

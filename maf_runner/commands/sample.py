@@ -14,12 +14,14 @@ from maf_runner import atomic
 from maf_runner.commands.common import (
     class_prior,
     classes,
+    draw_samples,
+    grid_columns,
     guarded,
+    image_space,
     label_code,
     parser,
     table_space,
 )
-from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import DataError, UsageError
 
 
@@ -56,26 +58,15 @@ def _work(options: argparse.Namespace) -> None:
 
     model, found = load_with_record(options.run)
     label = label_code(options.label, found)
-    image = (found.get("data") or {}).get("image")
+    image = image_space(found)
     if options.pixels and image is None:
         raise UsageError("--pixels: this run's data are no images")
     drawable = image is not None or found["features"] == 2
     if not drawable and any(path.suffix == ".png" for path in options.out or ()):
         raise UsageError("--out .png: only images and points in the plane have a picture")
 
-    import torch
-
-    from maf_runner.evaluation import one_hot
-
-    labels = context = None
-    if model.context:
-        spread = _spread(options.n, model.context, class_prior(found))
-        codes = spread if label is None else torch.full((options.n,), label)
-        context = one_hot(codes, model.context, model.reference.dtype)
-        known = classes(found)
-        labels = [known[code] for code in codes.tolist()]
-    generator = torch.Generator().manual_seed(options.seed)
-    rows = model.sample(options.n, context, generator).numpy()
+    rows, codes = draw_samples(model, found, options.n, seed=options.seed, label=label)
+    labels = None if codes is None else [classes(found)[code] for code in codes]
     if not np.isfinite(rows).all():
         bad = int((~np.isfinite(rows)).any(axis=1).sum())
         print(f"maf-sample: {bad} of {options.n} samples are not finite", file=sys.stderr)
@@ -84,8 +75,8 @@ def _work(options: argparse.Namespace) -> None:
     header = [f"x{i + 1}" for i in range(rows.shape[1])] if table is None else [*table.columns]
     written = rows if table is None else table.to_table(rows)
     label_name = (table.label if table else None) or "label"
-    if options.pixels:
-        written = _space(image).to_unit(rows).astype(np.float32)
+    if options.pixels and image is not None:
+        written = image.to_unit(rows).astype(np.float32)
     files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
     for path in files:
         try:
@@ -101,20 +92,6 @@ def _work(options: argparse.Namespace) -> None:
         except OSError as error:
             raise DataError(f"{path} cannot be written ({error.strerror})") from error
         print(path)
-
-
-def _spread(n: int, classes: int, prior: list[float] | None) -> Any:
-    """Labels [n] in ascending order, each class by its share, up to rounding."""
-    import torch
-
-    if prior is None:
-        return torch.arange(n) * classes // n
-    shares = torch.tensor(prior, dtype=torch.float64).cumsum(0)
-    return torch.searchsorted(shares, (torch.arange(n, dtype=torch.float64) + 0.5) / n, right=True)
-
-
-def _space(image: Any) -> LogitSpace:
-    return LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
 
 
 def _write(
@@ -137,12 +114,9 @@ def _write(
 def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) -> None:
     from maf_runner.reporting import pictures
 
-    image = found["data"]["image"]
+    image = image_space(found)
     if image is not None:
-        columns = max(1, round(len(rows) ** 0.5))
-        if found["context"] and len(rows) % found["context"] == 0:
-            columns = len(rows) // found["context"]  # a line for each class
-        pictures.sample_grid(path, _space(image).to_pictures(rows), columns)
+        pictures.sample_grid(path, image.to_pictures(rows), grid_columns(len(rows), found))
         return
     from maf_runner.evaluation import log_prob_function
 

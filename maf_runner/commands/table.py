@@ -1,4 +1,4 @@
-"""``maf-table``: the comparison of all runs under a results folder, beside the paper's figures."""
+"""``maf-table``: the results under a folder, beside the paper's figures and its successors'."""
 
 import argparse
 import sys
@@ -6,12 +6,21 @@ from pathlib import Path
 
 from maf_runner import atomic
 from maf_runner.reporting import records
-from maf_runner.reporting.table import FORMATS, comparison, render
+from maf_runner.reporting.grid import FORMATS
+from maf_runner.reporting.table import TABLES, build
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it to ``<results>/tables/``; return the exit code."""
     parser = argparse.ArgumentParser(prog="maf-table", description=__doc__)
+    parser.add_argument(
+        "table",
+        nargs="?",
+        choices=TABLES,
+        default=TABLES[0],
+        help="comparison: all runs (default); table1, table2, bits: the paper's own; "
+        "leaderboard: among the published results since",
+    )
     parser.add_argument(
         "--results",
         type=Path,
@@ -22,18 +31,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text")
     options = parser.parse_args(argv)
     found, complaints = records.find(options.results)
+    if found:
+        table, left_out = build(options.table, found)
+        complaints += left_out
     for complaint in complaints:
         print(f"maf-table: {complaint}", file=sys.stderr)
     if not found:
         print(
-            f"maf-table: no records under {options.results.absolute()}. One experiment makes one, "
-            "for example: maf-run model=gaussian dataset=digits",
+            f"maf-table: no records under {options.results.absolute()}. {records.HINT}",
             file=sys.stderr,
         )
         return 3
-    text = render(comparison(found), options.format)
+    text = table.render(options.format)
     print(text, end="")
-    path = options.results / "tables" / f"comparison.{FORMATS[options.format]}"
+    path = options.results / "tables" / f"{options.table}.{FORMATS[options.format]}"
     try:
         path.parent.mkdir(exist_ok=True)
         atomic.write(path, text)

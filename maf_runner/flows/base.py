@@ -172,6 +172,10 @@ class Density(Conditioned):
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
 
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map rows ``x`` [B, D] to ``u`` [B, D], which is N(0, I) where the model is right."""
+        raise NotImplementedError
+
     def parameter_count(self) -> int:
         """How many numbers are learned; weights held at zero by a mask are not counted."""
         found = [getattr(module, "mask", None) for module in self.modules()]
@@ -192,6 +196,10 @@ class StandardNormal(Density):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B] of ``x`` [B, D]; the context is not looked at."""
         return -0.5 * (x.square().sum(dim=1) + self.features * math.log(2 * math.pi))
+
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``x`` itself."""
+        return x
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         return self.reference.new_empty(n, self.features).normal_(generator=generator)
@@ -225,6 +233,10 @@ class Flow(Density):
             x, log_det = transform._forward(x, context)
             total = total + log_det
         return x, total
+
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The noise of the base, mapped on by a base that is not N(0, I) itself."""
+        return self.base.standard_noise(self.to_noise(x, context)[0], self._for_base(context))
 
     def from_noise(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         """Map the base's noise ``u`` [B, D] to data ``x`` [B, D]."""

@@ -62,13 +62,23 @@ class Gaussian(Density):
         """Log density in nats [B] of rows ``x`` [B, D]."""
         result = x.new_empty(len(x))
         for group, where in self._groups(x, context):
-            cholesky = self.cholesky[group]
-            centred = x[where].to(cholesky.dtype) - self.mean[group]
-            u = torch.linalg.solve_triangular(cholesky, centred.mT, upper=False)
-            log_det = -cholesky.diagonal().log().sum()
-            squares = u.square().sum(dim=0) + self.features * math.log(2 * math.pi)
+            u = self._whitened(x[where], group)
+            log_det = -self.cholesky[group].diagonal().log().sum()
+            squares = u.square().sum(dim=1) + self.features * math.log(2 * math.pi)
             result[where] = (log_det - 0.5 * squares).to(x.dtype)
         return result
+
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The rows, centred and whitened."""
+        u = torch.empty_like(x)
+        for group, where in self._groups(x, context):
+            u[where] = self._whitened(x[where], group).to(x.dtype)
+        return u
+
+    def _whitened(self, rows: Tensor, group: int) -> Tensor:
+        cholesky = self.cholesky[group]
+        centred = rows.to(cholesky.dtype) - self.mean[group]
+        return torch.linalg.solve_triangular(cholesky, centred.mT, upper=False).mT
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         u = self.mean.new_empty(n, self.features).normal_(generator=generator)

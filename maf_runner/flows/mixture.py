@@ -57,14 +57,32 @@ class MADEMoG(Density):
         )
         nn.init.normal_(self.network.linears[-1].bias)
 
+    def _conditionals(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:  # mean, log precision, logit, each [B, components, D]
+        parameters = self.network(x, context).unflatten(1, (3, self.components))
+        mean, log_precision, logit = parameters.unbind(dim=1)
+        return mean, log_precision, logit
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B] of rows ``x`` [B, D]."""
-        parameters = self.network(x, context).unflatten(1, (3, self.components))
-        mean, log_precision, logit = parameters.unbind(dim=1)  # [B, components, D]
+        mean, log_precision, logit = self._conditionals(x, context)
         squares = log_precision.exp() * (x[:, None] - mean).square()
         by_component = logit + 0.5 * (log_precision - squares)
         by_feature = torch.logsumexp(by_component, dim=1) - torch.logsumexp(logit, dim=1)
         return by_feature.sum(dim=1) - 0.5 * self.features * math.log(2 * math.pi)
+
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """u_d is the normal quantile of F(x_d | x_1 .. x_(d-1)), F the distribution function.
+
+        Beyond the median it is taken from 1 - F, where F alone would round to 1.
+        """
+        mean, log_precision, logit = (t.double() for t in self._conditionals(x, context))
+        z = (0.5 * log_precision).exp() * (x.double()[:, None] - mean)
+        weights = logit.softmax(dim=1)
+        below, above = ((weights * torch.special.ndtr(s * z)).sum(dim=1) for s in (1, -1))
+        u = torch.special.ndtri(torch.minimum(below, above))
+        return torch.where(below < above, u, -u).to(x.dtype)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         empty = self.reference.new_empty

@@ -1,5 +1,7 @@
 """Many rows through a model: in chunks, with the products routed."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,14 +20,33 @@ def log_prob_of_rows(
 
     ``context`` is [N, C], or [1, C] for the same one in every row.
     """
+    return _of_rows(model, model, x, context, chunk, empty=(0,))
+
+
+@torch.no_grad()
+def noise_of_rows(
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = CHUNK
+) -> Tensor:
+    """What `Density.standard_noise` gives for many rows [N, D], as `log_prob_of_rows`."""
+    return _of_rows(model, model.standard_noise, x, context, chunk, empty=(0, model.features))
+
+
+def _of_rows(
+    model: Density,
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    context: Tensor | None,
+    chunk: int,
+    empty: tuple[int, ...],
+) -> Tensor:
     found = []
     with fast_products(model, chunk):
         for part in _chunks(len(x), chunk):
             rows, given = x[part], context
             if context is not None:
                 given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
-            found.append(model(rows, given).to("cpu", torch.float64))
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+            found.append(function(rows, given).to("cpu", torch.float64))
+    return torch.cat(found) if found else torch.empty(empty, dtype=torch.float64)
 
 
 @torch.no_grad()

@@ -1,28 +1,26 @@
-"""Pictures from arrays: what a model draws, and the density it has learned.
+"""Pictures of what a model draws, and of the density it has learned."""
 
-Colours are readable in print and by the colour-blind (matplotlib's viridis and greys). A picture
-needs the extra ``plot``.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner import atomic
-from maf_runner.errors import UsageError
+from maf_runner.reporting.drawing import drawing, pyplot, save
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.floating]
+LogProb = Callable[[Array], Array]  # log densities [m] in nats of rows [m, 2]
+CELLS = 300  # of a density, along each side
 
 
-def sample_grid(path: Path, pictures: Array, columns: int) -> None:
-    """Write pictures [n, height, width(, 3)], values in [0, 1], as one grid to a PNG."""
+def mosaic(pictures: Array, columns: int) -> Array:
+    """Pictures [n, height, width(, 3)], values in [0, 1], as one, with white lines between."""
     n, height, width = pictures.shape[:3]
     rows = -(-n // columns)
     gap = 1
@@ -34,78 +32,94 @@ def sample_grid(path: Path, pictures: Array, columns: int) -> None:
             for k, size in zip(divmod(i, columns), (height, width), strict=True)
         )
         canvas[top : top + height, left : left + width] = picture
-    zoom = max(1, 800 // max(shape[:2]))
+    return canvas
+
+
+def sample_grid(path: Path, pictures: Array, columns: int) -> None:
+    """Write pictures [n, height, width(, 3)], values in [0, 1], as one grid to a PNG."""
+    atomic.write(path, sample_png(pictures, columns))
+
+
+def sample_png(pictures: Array, columns: int, *, pixels: int = 800) -> bytes:
+    """A PNG of pictures as one grid, enlarged to about so many pixels."""
+    canvas = mosaic(pictures, columns)
+    zoom = max(1, pixels // max(canvas.shape[:2]))
     canvas = canvas.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    plt = _pyplot()
-    atomic.write(path, lambda p: plt.imsave(p, canvas, cmap="gray", vmin=0, vmax=1, format="png"))
+    content = io.BytesIO()
+    pyplot().imsave(content, canvas, cmap="gray", vmin=0, vmax=1, format="png")
+    return content.getvalue()
 
 
-def density(
-    path: Path, points: Array, log_prob: Callable[[Array], Array], *, title: str, name: str
-) -> None:
-    """Write points [n, 2] beside the density a model has learned of them to a PNG.
+def sample_grids(path: Path, grids: Mapping[str, Array], columns: int) -> None:
+    """Write grids of pictures side by side, each under its title."""
+    across = min(3, len(grids))
+    down = -(-len(grids) // across)
+    with drawing(2.6 * across, 2.75 * down) as figure:
+        every = figure.subplots(down, across, squeeze=False)
+        for axes, (title, pictures) in zip(every.flat, grids.items(), strict=False):
+            axes.imshow(mosaic(pictures, columns), cmap="gray", vmin=0, vmax=1)
+            axes.set_title(title)
+        for axes in figure.axes:
+            axes.set(xticks=[], yticks=[], frame_on=False)
+        save(figure, path)
+
+
+def density(path: Path, points: Array, densities: Mapping[str, LogProb], *, name: str) -> None:
+    """Write points [n, 2] beside the densities that models have learned of them.
 
     Args:
         path: the file.
         points: data.
-        log_prob: log densities in nats of rows [m, 2].
-        title: over the density.
+        densities: title to log densities.
         name: over the points.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.1 * (high - low).max()
-    low, high = low - margin, high + margin
-    sides = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
+    sides = [np.linspace(a - margin, b + margin, CELLS) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
-    nats = log_prob(grid).reshape(300, 300).T
-    extent = (low[0], high[0], low[1], high[1])
-    with _figure(path, (9, 4.4)) as figure:
-        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
+    learned = {title: np.exp(log_prob(grid)) for title, log_prob in densities.items()}
+    # A spike away from the data, as flows have them, must not darken all the rest.
+    top = max(np.quantile(np.exp(f(points)), 0.99) for f in densities.values())
+    across = 1 + len(densities)
+    with drawing(0.4 + 2.9 * across, 3.1) as figure:
+        left, *others = figure.subplots(1, across, sharex=True, sharey=True)
         left.scatter(
-            points[:5000, 0], points[:5000, 1], s=2, color="black", alpha=0.5, linewidths=0
+            points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0
         )
-        left.set(title=name, xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-        # A spike away from the data, as flows have them, must not darken all the rest.
-        top = np.quantile(np.exp(log_prob(points)), 0.99)
-        image = right.imshow(np.exp(nats), origin="lower", extent=extent, vmin=0, vmax=top)
-        right.set(title=title, xlabel="$x_1$", aspect="equal")
-        figure.colorbar(image, ax=right, label="density", extend="max")
+        left.set(title=name, xlabel="x₁", ylabel="x₂", aspect="equal")
+        for axes, (title, values) in zip(others, learned.items(), strict=True):
+            shown = values.reshape(CELLS, CELLS).T
+            image = axes.imshow(shown, origin="lower", extent=extent, vmin=0, vmax=top)
+            axes.set(title=title, xlabel="x₁", aspect="equal")
+        figure.colorbar(image, ax=others, label="density", extend="max")
+        save(figure, path)
 
 
-def scatter(path: Path, samples: Array, log_prob: Callable[[Array], Array], *, title: str) -> None:
-    """Write samples [n, 2] with contours of the density they were drawn from to a PNG."""
+def scatter(path: Path, samples: Array, log_prob: LogProb, *, title: str) -> None:
+    """Write samples [n, 2] with contours of the density they were drawn from to a file."""
+    scatters(path, {title: (samples, log_prob)})
+
+
+def scatters(path: Path, drawn: Mapping[str, tuple[Array, LogProb]]) -> None:
+    """Write samples [n, 2] of several models, each with contours of the density it is."""
+    with drawing(3.4 * len(drawn), 3.2) as figure:
+        every = figure.subplots(1, len(drawn), squeeze=False)[0]
+        for axes, (title, (samples, log_prob)) in zip(every, drawn.items(), strict=True):
+            _scatter(axes, samples, log_prob)
+            axes.set(title=title, xlabel="x₁", ylabel="x₂")
+            axes.set_aspect("equal", adjustable="datalim")
+        save(figure, path)
+
+
+def _scatter(axes: "Axes", samples: Array, log_prob: LogProb) -> None:
     low, high = np.quantile(samples, [0.001, 0.999], axis=0)
     margin = 0.1 * (high - low).max()
     sides = [np.linspace(a - margin, b + margin, 200) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
     values = np.exp(log_prob(grid)).reshape(200, 200).T
-    with _figure(path, (5.2, 4.8)) as figure:
-        axes = figure.subplots()
-        axes.scatter(samples[:, 0], samples[:, 1], s=3, color="black", alpha=0.4, linewidths=0)
-        # Each contour holds 10, 30, 50, 70, 90 % of the probability.
-        levels = np.unique(np.quantile(np.exp(log_prob(samples)), [0.1, 0.3, 0.5, 0.7, 0.9]))
-        if np.isfinite(levels).all():
-            axes.contour(*sides, values, levels=levels, cmap="viridis", linewidths=1)
-        axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-
-
-@contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator["Figure"]:
-    plt = _pyplot()
-    figure = plt.figure(figsize=size, layout="constrained")
-    try:
-        yield figure
-        atomic.write(path, lambda p: figure.savefig(p, format="png", dpi=120))
-    finally:
-        plt.close(figure)
-
-
-def _pyplot() -> Any:  # matplotlib.pyplot, imported late: it is an extra
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UsageError("pictures need matplotlib: pip install 'maf-runner[plot]'") from error
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    return pyplot
+    axes.scatter(samples[:, 0], samples[:, 1], s=3, color="black", alpha=0.4, linewidths=0)
+    # Each contour holds 10, 30, 50, 70, 90 % of the probability.
+    levels = np.unique(np.quantile(np.exp(log_prob(samples)), [0.1, 0.3, 0.5, 0.7, 0.9]))
+    if np.isfinite(levels).all():
+        axes.contour(*sides, values, levels=levels, cmap="viridis", linewidths=1)

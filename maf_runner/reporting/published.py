@@ -1,4 +1,4 @@
-"""The figures of the paper's tables (arXiv v4), shipped with the package."""
+"""Published figures, shipped with the package: the paper's tables (arXiv v4), its successors'."""
 
 import csv
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ MODELS = (
     "MAF (10)",
     "MAF MoG (5)",
 )
+NATS, BITS = "loglik_nats", "bits_per_pixel"
+TWO_ERRORS = "2 s.e. over test rows"
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,59 @@ class Figure:
     error: float
 
 
+@dataclass(frozen=True)
+class Result:
+    """A figure of the literature since, and what its error bar means."""
+
+    by: str  # "published", or "re-run" by others
+    dataset: str
+    model: str
+    metric: str
+    value: float
+    error: float | None
+    error_is: str
+    source: str
+
+
 @cache
-def figures(metric: str = "loglik_nats") -> dict[tuple[str, bool, str], Figure]:
+def figures(metric: str = NATS) -> dict[tuple[str, bool, str], Figure]:
     """Published figures by (dataset, given the class?, model).
 
     >>> figures()["mnist", False, "MADE"]
     Figure(value=-1380.8, error=4.8)
     """
-    text = files("maf_runner.reporting").joinpath("published.csv").read_text(encoding="utf-8")
     return {
         (row["dataset"], row["conditioning"] == "class", row["model"]): Figure(
             float(row["value"]), float(row["error"])
         )
-        for row in csv.DictReader(text.splitlines())
+        for row in _rows("published.csv")
         if row["metric"] == metric
     }
+
+
+@cache
+def successors() -> tuple[Result, ...]:
+    """Results without class labels on the paper's datasets, by others and since.
+
+    >>> successors()[0].model, successors()[0].error_is
+    ('NAF-DDSF (5)', 'spread over runs')
+    """
+    return tuple(
+        Result(
+            row["by"],
+            row["dataset"],
+            row["model"],
+            row["metric"],
+            float(row["value"]),
+            float(row["error"]) if row["error"] else None,
+            row["error_is"],
+            row["source"],
+        )
+        for row in _rows("leaderboard.csv")
+        if row["conditioning"] == "none"
+    )
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("maf_runner.reporting").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

@@ -1,268 +1,213 @@
-"""The comparison: models as rows, datasets as columns, the published figures beside ours."""
+"""The tables: models as rows, datasets as columns, the published figures beside ours."""
 
-import csv
-import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
-from tabulate import tabulate
-
-from maf_runner.reporting.published import MODELS, Figure, figures
-
-FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
-NOTHING = "–"
-COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
-MARKS = {
-    "*": "not the authors' data",
-    "†": "cut short by a limit on epochs or updates, so not compared",
-    "‡": "the best of several runs on the validation split",
-}
-CAPTION = (
-    "Mean test log-likelihood in nats ± 2 standard errors over the test rows. Δ/σ: ours minus "
-    "the paper's, in standard errors of the difference (beyond ±3 is hardly chance)."
+from maf_runner.reporting.cells import (
+    BEST,
+    CHOSEN,
+    MARKS,
+    NOT_AUTHORS,
+    SEEDS,
+    Cell,
+    comparison,
+    of_one_recipe,
+    size,
 )
+from maf_runner.reporting.grid import NOTHING, Grid, Item
+from maf_runner.reporting.leaderboard import leaderboard
+from maf_runner.reporting.published import BITS, NATS
+from maf_runner.reporting.records import Entry, key_of
+from maf_runner.reporting.significance import mark_best
+
+TABULAR = ("power", "gas", "hepmass", "miniboone", "bsds300")
+IMAGES = tuple(
+    (name, conditional) for name in ("mnist", "cifar10") for conditional in (False, True)
+)
+HEADINGS = {"cifar10": "CIFAR-10"}  # others in capitals
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One model on one dataset: our figure, or why there is none, and the published one."""
-
-    dataset: str  # its column: the name, and what sets it apart from others of this name
-    conditional: bool
-    model: str
-    ours: Figure | None
-    published: Figure | None
-    status: str
-    marks: str = ""
-    chosen: str = ""
-    made: str = ""  # dataset and recipe of the run shown
-
-    @property
-    def deviation(self) -> float | None:
-        """Ours minus the paper's in standard errors of the difference; None if not comparable."""
-        if self.ours is None or self.published is None or "†" in self.marks:
-            return None
-        combined = math.hypot(self.ours.error, self.published.error) / 2
-        return (self.ours.value - self.published.value) / combined if combined else None
-
-
-def comparison(records: Sequence[dict[str, Any]]) -> list[Cell]:
-    """The cells of the table, those of the paper's models without a run included."""
-    groups: dict[tuple[Column, bool, str], list[dict[str, Any]]] = {}
-    for entry, column in zip(records, _columns(records), strict=True):
-        groups.setdefault((column, entry["conditional"], _row(entry)), []).append(entry)
-    columns = sorted({key[:2] for key in groups})
-    present = {key[2] for key in groups}
-    wanted = MODELS if any(c.name in COMPARED for c, _ in columns) else ()
-    rows = [m for m in MODELS if m in present or m in wanted]
-    rows += sorted(present - set(MODELS), key=_row_order)
-    return [
-        _cell(column, conditional, row, groups.get((column, conditional, row), []))
-        for column, conditional in columns
-        for row in rows
-    ]
-
-
-class Column(NamedTuple):
-    """Data that belong together: a dataset by name, what sets it apart, how it was made."""
+class Layout:
+    """One of the tables: which columns it has, what it shows, in how many digits."""
 
     name: str
-    apart: str
-    recipe: str  # where a namesake was made in another way
+    title: str
+    caption: str
+    metric: str = NATS
+    columns: Sequence[tuple[str, bool]] = ()  # dataset, given the class?; empty: those with runs
+    places: dict[str, int] = field(default_factory=dict)  # by dataset; else 2
 
-    def __str__(self) -> str:
-        label = f"{self.name} ({self.apart})" if self.apart else self.name
-        return f"{label}, {self.recipe}" if self.recipe else label
+    @property
+    def unit(self) -> str:
+        """Of the figures."""
+        return "nats" if self.metric == NATS else "bits_per_pixel"
 
 
-def _columns(records: Sequence[dict[str, Any]]) -> list[Column]:
-    """The column of each record.
+COMPARISON = Layout(
+    "comparison",
+    "Comparison",
+    "Mean test log-likelihood in nats ± 2 standard errors over the test rows. Δ/σ: ours minus "
+    "the paper's, in standard errors of the difference (beyond ±3 is hardly chance).",
+)
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        COMPARISON,
+        Layout(
+            "table1",
+            "Table 1",
+            "The paper's Table 1: mean test log-likelihood in nats ± 2 standard errors over the "
+            "test rows, ours beside the published figures.",
+            columns=tuple((name, False) for name in TABULAR),
+        ),
+        Layout(
+            "table2",
+            "Table 2",
+            "The paper's Table 2: mean test log-likelihood in nats, in logit space, ± 2 standard "
+            "errors over the test rows, ours beside the published figures.",
+            columns=IMAGES,
+            places={"mnist": 1, "cifar10": 0},
+        ),
+        Layout(
+            "bits",
+            "Bits per pixel",
+            "The paper's appendix: bits per pixel on the test rows (less is better) ± 2 standard "
+            "errors, ours beside the published figures.",
+            metric=BITS,
+            columns=IMAGES,
+        ),
+    )
+}
+TABLES = (*LAYOUTS, "leaderboard")
 
-    Runs on data made by different settings, or in different ways, are never in one column.
+
+def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
+    """The table ``name``, one of `TABLES`.
+
+    Returns:
+        The table, and a complaint for each record that it had to leave out.
     """
-    settings = [_flat(r["settings"]["dataset"]) for r in records]
-    apart = []
-    for entry, own in zip(records, settings, strict=True):
-        namesakes = [
-            s for s, r in zip(settings, records, strict=True) if r["dataset"] == entry["dataset"]
-        ]
-        differing = {k: v for k, v in own.items() if any(s.get(k) != v for s in namesakes)}
-        words = [_setting(entry, k, v) for k, v in differing.items() if v not in (None, [])]
-        words = words or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
-        apart.append((entry["dataset"], " ".join(words)))
-    recipes: dict[tuple[str, str], set[str]] = {}
-    for entry, place in zip(records, apart, strict=True):
-        recipes.setdefault(place, set()).add(_recipe(entry))
-    return [
-        Column(*place, _recipe(entry) if len(recipes[place]) > 1 else "")
-        for entry, place in zip(records, apart, strict=True)
-    ]
+    if name == "leaderboard":
+        kept, complaints = of_one_recipe(records, [*TABULAR, "mnist", "cifar10"])
+        return leaderboard(comparison(kept), comparison(kept, BITS)), complaints
+    layout = LAYOUTS[name]
+    complaints = []
+    if layout.columns:
+        names = list(dict.fromkeys(name for name, _ in layout.columns))
+        records, complaints = of_one_recipe(records, names)
+    cells, notes = mark_best(comparison(records, layout.metric, layout.columns))
+    return grid(layout, cells, notes), complaints
 
 
-def _setting(entry: dict[str, Any], key: str, value: Any) -> str:
-    """A setting in a few words; a file by its name and the first digits of its hash."""
-    if key != "path":
-        return f"{key}={value}"
-    name = next(iter(entry["data"].get("sources") or ()), "")
-    return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
-
-
-def _recipe(entry: dict[str, Any]) -> str:
-    return str(entry["data"].get("recipe"))
-
-
-def _cell(column: Column, conditional: bool, row: str, runs: list[dict[str, Any]]) -> Cell:
-    model = row.partition(", ")[0]
-    dataset = str(column)
-    published = None if column.apart else figures().get((column.name, conditional, model))
-    finished = [r for r in runs if r["status"] == "finished"]
-    if not finished:
-        status = runs[0]["status"] if runs else NOTHING
-        return Cell(dataset, conditional, row, None, published, status)
-    best = max(finished, key=_validation)
-    test = best["test"]
-    marks = ""
-    if column.name in COMPARED and _recipe(best) != "authors":
-        marks += "*"
-    if best.get("stop_reason") in ("max_epochs", "max_updates"):
-        marks += "†"
-    if len(finished) > 1:
-        marks += "‡"
-    return Cell(
-        dataset,
-        conditional,
-        row,
-        Figure(test["log_likelihood"], test["error"]),
-        published,
-        "finished",
-        marks,
-        _differences(best, finished),
-        f"{column.name}: {_recipe(best)}",
-    )
-
-
-def _validation(entry: dict[str, Any]) -> float:
-    value = (entry.get("validation") or {}).get("log_likelihood")
-    return value if isinstance(value, (int, float)) else -math.inf
-
-
-def _row(entry: dict[str, Any]) -> str:
-    """Its name in the paper, with the trainer, and every setting that departs from its preset."""
-    trainer = entry["settings"]["trainer"].get("name", "paper")
-    others = [] if trainer == "paper" else [trainer]
-    others += [*_departures(entry, "model."), *_departures(entry, "trainer.")]
-    return ", ".join([entry["model"], *others])
-
-
-def _departures(entry: dict[str, Any], group: str) -> list[str]:
-    return [d for d in entry.get("departures", []) if d.startswith(group)]
-
-
-def _row_order(row: str) -> tuple[int, str]:
-    model = row.partition(", ")[0]
-    return (MODELS.index(model) if model in MODELS else len(MODELS)), row
-
-
-def _differences(best: dict[str, Any], runs: list[dict[str, Any]]) -> str:
-    """The settings that set the chosen run apart from the others, as on the command line."""
-    if len(runs) == 1:
-        return ""
-    all_settings = [_flat(r["settings"]) for r in runs]
-    ours = _flat(best["settings"])
-    return " ".join(
-        f"{key}={value}"
-        for key, value in ours.items()
-        if any(s.get(key) != value for s in all_settings)
-    )
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
-    return flat
-
-
-def render(cells: Sequence[Cell], form: str) -> str:
-    """The comparison as ``text``, ``markdown``, ``latex`` (needs booktabs) or ``csv``."""
-    if form == "csv":
-        return _csv(cells)
+def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
+    """The cells as a table."""
     columns = list(dict.fromkeys((c.dataset, c.conditional) for c in cells))
-    rows = list(dict.fromkeys(c.model for c in cells))
+    models = list(dict.fromkeys(c.model for c in cells))
     by_place = {(c.dataset, c.conditional, c.model): c for c in cells}
-    headers = ["model"]
-    table = [[row] for row in rows]
+    headings: list[tuple[str, ...]] = []
+    rows: list[list[Item]] = [[] for _ in models]
+    both = any(conditional for _, conditional in layout.columns)
     for dataset, conditional in columns:
-        name = f"{dataset}, class" if conditional else dataset
-        column = [by_place[dataset, conditional, row] for row in rows]
+        column = [by_place[dataset, conditional, model] for model in models]
         compared = any(cell.published for cell in column)
-        headers += [name, "paper", "Δ/σ"] if compared else [name]
-        for line, cell in zip(table, column, strict=True):
-            line.append(_figure(cell.ours) + cell.marks if cell.ours else cell.status)
-            if compared:
+        if layout.columns:
+            above: tuple[str, ...] = (HEADINGS.get(dataset, dataset.upper()),)
+            above += (("unconditional", "conditional")[conditional],) if both else ()
+            headings += [(*above, "ours"), (*above, "paper")]
+        else:
+            above = (f"{dataset}, class" if conditional else dataset,)
+            headings += [above, ("paper",), ("Δ/σ",)] if compared else [above]
+        for row, cell in zip(rows, column, strict=True):
+            places = layout.places.get(dataset, 2) if layout.columns else None
+            row.append(_ours(cell, places))
+            if compared or layout.columns:
+                row.append(_published(cell, places))
+            if compared and not layout.columns:
                 deviation = cell.deviation
-                line.append(_figure(cell.published) if cell.published else NOTHING)
-                line.append(NOTHING if deviation is None else f"{deviation:+.1f}")
-    notes = [
-        f"{mark} {text}" for mark, text in MARKS.items() if any(mark in c.marks for c in cells)
-    ]
-    notes += [f"* {made}" for made in sorted({c.made for c in cells if "*" in c.marks})]
-    notes += [
-        f"‡ {c.model} on {c.dataset}{', class' if c.conditional else ''}: {c.chosen}"
-        for c in cells
-        if c.chosen
-    ]
-    style = {"text": "simple", "markdown": "pipe", "latex": "latex_booktabs"}[form]
-    align = ["left"] + ["right"] * (len(headers) - 1)
-    body = tabulate(table, headers, tablefmt=style, colalign=align, disable_numparse=True)
-    if form == "latex":
-        return _latex(body, [CAPTION, *notes])
-    gap = "\n\n" if form == "markdown" else "\n"
-    return gap.join([CAPTION, *([] if form == "markdown" else [""]), body, *notes]) + "\n"
-
-
-def _figure(figure: Figure) -> str:
-    places = 1 if abs(figure.value) >= 1000 or figure.error >= 10 else 2
-    return f"{figure.value:.{places}f} ± {figure.error:.{places}f}"
-
-
-def _latex(body: str, notes: list[str]) -> str:
-    """Signs as commands; the notes are comments and stay as they are."""
-    signs = {"±": r"$\pm$", "Δ/σ": r"$\Delta/\sigma$", "–": "--", "†": r"$\dagger$"}
-    signs |= {"‡": r"$\ddagger$", "*": r"$^*$"}
-    for sign, command in signs.items():
-        body = body.replace(sign, command)
-    return body + "\n% " + "\n% ".join(notes) + "\n"
-
-
-def _csv(cells: Sequence[Cell]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "dataset",
-            "conditioning",
-            "model",
-            "status",
-            "test_nats",
-            "test_error",
-            "published_nats",
-            "published_error",
-            "deviation_in_standard_errors",
-            "marks",
-            "chosen",
-            "made",
-        ]
+                row.append(Item() if deviation is None else Item(f"{deviation:+.1f}"))
+    return Grid(
+        layout.name,
+        layout.title,
+        layout.caption,
+        headings,
+        list(zip(models, rows, strict=True)),
+        [*_notes(cells), *notes],
+        [_data(cell, layout.unit) for cell in cells],
     )
-    for c in cells:
-        writer.writerow(
-            [c.dataset, "class" if c.conditional else "none", c.model, c.status]
-            + ([c.ours.value, c.ours.error] if c.ours else ["", ""])
-            + ([c.published.value, c.published.error] if c.published else ["", ""])
-            + ["" if c.deviation is None else c.deviation, c.marks, c.chosen, c.made]
-        )
-    return text.getvalue()
+
+
+def _ours(cell: Cell, places: int | None) -> Item:
+    if cell.ours is None or cell.entry is None:
+        return Item(cell.status or NOTHING)
+    return Item(
+        value=cell.ours.value,
+        error=cell.ours.error,
+        places=_places(cell.ours.value, cell.ours.error) if places is None else places,
+        spread=cell.seeds.deviation if cell.seeds else None,
+        marks=cell.marks.replace(BEST, ""),
+        best=BEST in cell.marks,
+        run=key_of(cell.entry),
+    )
+
+
+def _published(cell: Cell, places: int | None) -> Item:
+    if cell.published is None:
+        return Item()
+    value, error = cell.published.value, cell.published.error
+    return Item(
+        value=value, error=error, places=_places(value, error) if places is None else places
+    )
+
+
+def _places(value: float, error: float) -> int:
+    return 1 if abs(value) >= 1000 or error >= 10 else 2
+
+
+def _notes(cells: Sequence[Cell]) -> list[str]:
+    """What the marks mean, and for each column what they say there."""
+    notes = [
+        f"bold: {text}" if mark == BEST else f"{mark} {text}"
+        for mark, text in MARKS.items()
+        if any(mark in c.marks for c in cells)
+    ]
+    notes += [
+        f"{NOT_AUTHORS} {made}"
+        for made in sorted({c.made for c in cells if NOT_AUTHORS in c.marks})
+    ]
+    chosen: dict[str, list[str]] = {}
+    seeds: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.chosen:
+            chosen.setdefault(cell.column, []).append(f"{cell.model} {cell.chosen}")
+        if cell.seeds:
+            text = f"{cell.model} {cell.seeds.count} seeds, mean {cell.seeds.mean:.2f}"
+            seeds.setdefault(cell.column, []).append(text)
+    for mark, by_column in ((CHOSEN, chosen), (SEEDS, seeds)):
+        notes += [f"{mark} {where}: {'; '.join(texts)}" for where, texts in by_column.items()]
+    return notes
+
+
+def _data(cell: Cell, unit: str) -> dict[str, Any]:
+    ours, published, seeds, entry = cell.ours, cell.published, cell.seeds, cell.entry
+    return {
+        "dataset": cell.dataset,
+        "conditioning": "class" if cell.conditional else "none",
+        "model": cell.model,
+        "status": cell.status or NOTHING,
+        f"test_{unit}": ours and ours.value,
+        "test_error": ours and ours.error,
+        f"published_{unit}": published and published.value,
+        "published_error": published and published.error,
+        "deviation_in_standard_errors": cell.deviation,
+        "marks": cell.marks,
+        "chosen": cell.chosen,
+        "made": cell.made,
+        "size": size(entry) if entry else "",
+        "seeds": seeds and seeds.count,
+        "seeds_mean": seeds and seeds.mean,
+        "seeds_deviation": seeds and seeds.deviation,
+        "best": BEST in cell.marks,
+        "run_id": entry["run_id"] if entry else "",
+    }

@@ -1,0 +1,265 @@
+"""``maf-plot``: pictures of results and of trained models, as PNG, PDF or SVG."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maf_runner.commands.common import guarded
+from maf_runner.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from maf_runner.reporting.cells import Cell
+    from maf_runner.reporting.records import Entry
+
+WHAT = {
+    "curves": "learning curves of the runs the tables show",
+    "comparison": "their figures as dots with error bars, beside the paper's",
+    "noise": "does u look Gaussian? histogram and Q-Q plot of dimensions of u on the test rows",
+    "samples": "what models draw: images beside real ones, or points in the plane",
+    "density": "densities of points in the plane",
+}
+OUTSIDE = 1e9  # stands for noise that is not finite: out of every picture
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write a picture; return the exit code."""
+    arguments = argparse.ArgumentParser(
+        prog="maf-plot",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"{name:<12}{meaning}" for name, meaning in WHAT.items()),
+    )
+    arguments.add_argument("what", choices=WHAT, metavar="WHAT", help=f"{', '.join(WHAT)}: below")
+    arguments.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="run folders, as maf-run prints them; curves and comparison take records too, and "
+        "without any all under --results",
+    )
+    arguments.add_argument(
+        "--out",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help=".png, .pdf or .svg; may be given more than once (default WHAT.png)",
+    )
+    arguments.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="default ./results"
+    )
+    arguments.add_argument("--n", type=int, default=100, help="samples of each run (default 100)")
+    arguments.add_argument("--seed", type=int, default=0, help="of the samples (default 0)")
+    arguments.add_argument(
+        "--raw-dir", type=Path, metavar="DIR", help="data files, if not where the run had them"
+    )
+    arguments.add_argument(
+        "--prepared-dir", type=Path, metavar="DIR", help="prepared data, in the same case"
+    )
+    options = arguments.parse_intermixed_args(argv)
+    return guarded("maf-plot", lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    from maf_runner.reporting import drawing
+
+    files = options.out or [Path(f"{options.what}.png")]
+    for path in files:
+        if path.suffix not in drawing.FORMATS:
+            raise UsageError(f"--out must end in {' or '.join(drawing.FORMATS)}, got {path}")
+    if options.n < 1:
+        raise UsageError(f"--n must be at least 1, got {options.n}")
+    drawing.pyplot()
+    of_records = {"curves": _curves, "comparison": _comparison}
+    of_models = {"noise": _noise, "samples": _samples, "density": _density}
+    draw: Callable[[Path], None]
+    if options.what in of_records:
+        draw = of_records[options.what](_cells(options))
+    elif not options.runs:
+        raise UsageError(f"maf-plot {options.what} needs at least one run folder")
+    else:
+        draw = of_models[options.what](options)
+    for path in files:
+        try:
+            draw(path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written ({error.strerror})") from error
+        print(path)
+
+
+def _cells(options: argparse.Namespace) -> list["Cell"]:
+    """The cells of the runs that are named, or of all."""
+    from maf_runner.reporting import records
+    from maf_runner.reporting.cells import comparison
+
+    found, complaints = (
+        records.read(options.runs) if options.runs else records.find(options.results)
+    )
+    for complaint in complaints:
+        print(f"maf-plot: {complaint}", file=sys.stderr)
+    if not found:
+        where = "among these" if options.runs else f"under {options.results.absolute()}"
+        raise DataError(f"no records {where}. {records.HINT}")
+    if options.what == "curves" and options.runs:
+        return _each(found)
+    return comparison(found)
+
+
+def _each(found: list["Entry"]) -> list["Cell"]:
+    """A cell for each run, with a name of its own."""
+    from maf_runner.reporting.cells import comparison, size
+
+    cells = [cell for entry in found for cell in comparison([entry]) if cell.entry]
+    names = [(cell.dataset, cell.conditional, cell.model) for cell in cells]
+    return [
+        replace(cell, model=f"{cell.model}, {size(cell.entry)} seed={cell.entry['seed']}")
+        if cell.entry and names.count(name) > 1
+        else cell
+        for cell, name in zip(cells, names, strict=True)
+    ]
+
+
+def _curves(cells: list["Cell"]) -> Callable[[Path], None]:
+    from maf_runner.reporting import curves
+    from maf_runner.reporting.drawing import drawing, save
+
+    panels, complaints = curves.curves_of(cells)
+    for complaint in complaints:
+        print(f"maf-plot: {complaint}", file=sys.stderr)
+    if not panels:
+        raise DataError("none of these runs has a learning curve (a Gaussian has none)")
+
+    def draw(path: Path) -> None:
+        with drawing(*curves.size(len(panels))) as figure:
+            curves.draw(figure, panels, curves.labels_of(panels))
+            save(figure, path)
+
+    return draw
+
+
+def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
+    from maf_runner.reporting import dots
+    from maf_runner.reporting.drawing import drawing, save
+
+    panels = dots.panels(cells)
+    if not panels:
+        raise DataError("none of these runs has finished")
+
+    def draw(path: Path) -> None:
+        with drawing(*dots.size(panels)) as figure:
+            dots.draw(figure, panels)
+            save(figure, path)
+
+    return draw
+
+
+def _loaded(options: argparse.Namespace) -> list[tuple[Path, Any, dict[str, Any], str]]:
+    """Folder, model, record and a title of its own for each run."""
+    from maf_runner import record
+    from maf_runner.reporting.cells import size
+    from maf_runner.trained import load_with_record
+
+    loaded = [(run, *load_with_record(run)) for run in dict.fromkeys(options.runs)]
+    founds = [found for _, _, found in loaded]
+    titles = [record.title(found) for found in founds]
+    for told in (lambda f: f"{size(f)} seed {f['seed']}".strip(), lambda f: f["run_id"]):
+        if len(set(titles)) < len(titles):
+            titles = [f"{record.title(found)},\n{told(found)}" for found in founds]
+    return [(*one, title) for one, title in zip(loaded, titles, strict=True)]
+
+
+def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
+    import numpy as np
+    import torch
+
+    from maf_runner.commands.common import data_of
+    from maf_runner.evaluation import one_hot
+    from maf_runner.flows.rows import noise_of_rows
+    from maf_runner.reporting import normality
+    from maf_runner.reporting.drawing import drawing, save
+
+    noises = []
+    for run, model, found, title in _loaded(options):
+        test = data_of(run, found, options.raw_dir, options.prepared_dir).test
+        x, context = torch.from_numpy(test.x).to(model.reference.dtype), None
+        if model.context:
+            context = one_hot(torch.from_numpy(test.labels), model.context, x.dtype)
+        noise = noise_of_rows(model, x, context).numpy()
+        noises.append((title, np.nan_to_num(noise, nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)))
+    shown = [normality.chosen(noise) for _, noise in noises]
+    heights = [normality.size(len(dimensions))[1] for dimensions in shown]
+
+    def draw(path: Path) -> None:
+        width = normality.size(1)[0]
+        with drawing(width, sum(heights)) as figure:
+            parts = figure.subfigures(len(noises), 1, squeeze=False, height_ratios=heights)[:, 0]
+            for part, (title, noise), dimensions in zip(parts, noises, shown, strict=True):
+                normality.draw(part, noise, dimensions, title)
+            save(figure, path)
+
+    return draw
+
+
+def _samples(options: argparse.Namespace) -> Callable[[Path], None]:
+    from maf_runner.commands.common import (
+        class_prior,
+        data_of,
+        draw_samples,
+        grid_columns,
+        image_space,
+    )
+    from maf_runner.evaluation import log_prob_function
+    from maf_runner.reporting import pictures
+
+    loaded = _loaded(options)
+    one = loaded[0][2]
+    space = image_space(one)
+    if any(image_space(found) != space for _, _, found, _ in loaded):
+        raise UsageError("maf-plot samples: the runs must be of images of one size, or of points")
+    if space is None and any(found["features"] != 2 for _, _, found, _ in loaded):
+        raise UsageError("maf-plot samples: only images and points in the plane have a picture")
+    drawn = {
+        title: draw_samples(model, found, options.n, seed=options.seed)[0]
+        for _, model, found, title in loaded
+    }
+    if space is None:
+        densities = [log_prob_function(m, class_prior(f)) for _, m, f, _ in loaded]
+        points = {
+            title: (rows, f) for (title, rows), f in zip(drawn.items(), densities, strict=True)
+        }
+        return lambda path: pictures.scatters(path, points)
+    grids = {}
+    try:
+        test = data_of(loaded[0][0], one, options.raw_dir, options.prepared_dir).test
+        grids[f"{one['dataset']}, test"] = space.to_pictures(test.x[: options.n])
+    except DataError as error:
+        print(f"maf-plot: no real images beside them: {error}", file=sys.stderr)
+    grids |= {title: space.to_pictures(rows) for title, rows in drawn.items()}
+    columns = max(grid_columns(options.n, found) for _, _, found, _ in loaded)
+    return lambda path: pictures.sample_grids(path, grids, columns)
+
+
+def _density(options: argparse.Namespace) -> Callable[[Path], None]:
+    from maf_runner.commands.common import class_prior, data_of
+    from maf_runner.evaluation import log_prob_function
+    from maf_runner.reporting import pictures
+
+    loaded = _loaded(options)
+    if any(found["features"] != 2 for _, _, found, _ in loaded):
+        raise UsageError("maf-plot density: only data with two features have a picture")
+    run, _, one, _ = loaded[0]
+    if any(found["data"].get("fingerprint") != one["data"].get("fingerprint")
+           for _, _, found, _ in loaded):  # fmt: skip
+        raise UsageError("maf-plot density: the runs must be of the same data")
+    points = data_of(run, one, options.raw_dir, options.prepared_dir).train.x
+    densities = {
+        title: log_prob_function(model, class_prior(found)) for _, model, found, title in loaded
+    }
+    return lambda path: pictures.density(path, points, densities, name="training data")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Learning curves of the runs shown in the tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.record import UnreadableRecordError
+from maf_runner.reporting.cells import Cell
+from maf_runner.reporting.drawing import COLOURS, DASHES, label
+from maf_runner.reporting.records import Entry, history
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PANEL = (3.5, 2.5)  # inches
+WARM_UP = 0.04  # share of a run's epochs whose climb may leave the picture below
+
+
+class Curve(NamedTuple):
+    """A run's name and its validation log-likelihood by epoch."""
+
+    label: str
+    epochs: NDArray[np.float64]
+    nats: NDArray[np.float64]
+
+
+def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]:
+    """The learning curves of the runs in ``cells``, by column.
+
+    Returns:
+        The curves, and a complaint for each that is damaged.
+    """
+    found: dict[str, list[Curve]] = {}
+    complaints = []
+    for cell in cells:
+        if cell.entry is None:
+            continue
+        try:
+            curve = _curve(cell.model, cell.entry)
+        except UnreadableRecordError as error:
+            complaints.append(f"left out: {error}")
+            continue
+        if curve is not None:
+            found.setdefault(cell.column, []).append(curve)
+    return found, complaints
+
+
+def _curve(label: str, entry: Entry) -> Curve | None:
+    columns = history(entry)
+    if columns is None:
+        return None
+    return Curve(label, columns["epoch"], columns["validation_nats"])
+
+
+def size(panels: int) -> tuple[float, float]:
+    """Inches of a picture of so many panels."""
+    across = min(2, panels)
+    return PANEL[0] * across, PANEL[1] * -(-panels // across)
+
+
+def labels_of(panels: Mapping[str, Sequence[Curve]]) -> list[str]:
+    """Every model there is; its place says its colour."""
+    return list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
+
+
+def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequence[str]) -> None:
+    """Draw a panel for each column; a dot where the best parameters were found."""
+    across = min(2, len(panels))
+    every = figure.subplots(-(-len(panels) // across), across, squeeze=False)
+    for axes, (title, curves) in zip(every.flat, panels.items(), strict=False):
+        floor = []
+        for curve in curves:
+            i = labels.index(curve.label)
+            colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
+            name = label(curve.label)
+            axes.plot(curve.epochs, curve.nats, color=colour, linestyle=dashes, label=name)
+            best = int(curve.nats.argmax())
+            axes.plot(curve.epochs[best], curve.nats[best], "o", color=colour, markersize=3.5)
+            floor.append(curve.nats[int(WARM_UP * len(curve.nats)) :].min())
+        top, bottom = max(c.nats.max() for c in curves), min(floor)
+        margin = 0.05 * (top - bottom) or 1.0
+        axes.set_ylim(bottom - margin, top + margin)
+        axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
+        axes.legend(loc="lower right")
+    for axes in every.flat[len(panels) :]:
+        axes.set_visible(False)

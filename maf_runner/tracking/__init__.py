@@ -1,0 +1,1 @@
+"""Where a training run is followed: ``history.csv`` always, and what ``tracker=`` adds."""

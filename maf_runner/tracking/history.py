@@ -1,0 +1,30 @@
+"""The learning curve as a CSV file."""
+
+import csv
+import io
+from pathlib import Path
+
+from maf_runner import atomic
+from maf_runner.training.loop import State
+
+
+class History:
+    """Writes ``history.csv``, one line for each validation; every tracker does.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def validated(self, state: State) -> None:
+        """Note one more validation, the last entry of ``state.history``."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, state.history[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(state.history)
+        atomic.write(self.folder / "history.csv", text.getvalue())
+
+    def close(self) -> None:
+        """Training is over, or stopped."""
