@@ -75,13 +75,15 @@ class MADEMoG(Density):
     def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """u_d is the normal quantile of F(x_d | x_1 .. x_(d-1)), F the distribution function.
 
-        Beyond the median it is taken from 1 - F, where F alone would round to 1.
+        Beyond the median it is taken from 1 - F, where F alone would round to 1; it ends at 37,
+        beyond which both round to 0.
         """
         mean, log_precision, logit = (t.double() for t in self._conditionals(x, context))
         z = (0.5 * log_precision).exp() * (x.double()[:, None] - mean)
         weights = logit.softmax(dim=1)
         below, above = ((weights * torch.special.ndtr(s * z)).sum(dim=1) for s in (1, -1))
-        u = torch.special.ndtri(torch.minimum(below, above))
+        tail = torch.minimum(below, above).clamp_min(torch.finfo(torch.float64).tiny)
+        u = torch.special.ndtri(tail)
         return torch.where(below < above, u, -u).to(x.dtype)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
