@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import platform
+import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Result:
 
     record: dict[str, Any]
     folder: RunFolder
+    known: bool = False
 
     @property
     def status(self) -> str:
@@ -56,6 +58,19 @@ class Result:
         if self.status != "finished":
             return -math.inf
         return self.record["validation"]["log_likelihood"]
+
+    @property
+    def outcome(self) -> str:
+        """Of a sweep's job: ``done``, ``skipped``, ``resumed``, ``diverged`` or ``failed``."""
+        if self.status != "finished":
+            return self.status
+        if self.known:
+            return "skipped"
+        return "resumed" if self.record["resumed"] else "done"
+
+    def describe(self) -> str:
+        """One line that says what it came to."""
+        return record.describe(self.record)
 
 
 def run(config: DictConfig) -> Result:
@@ -79,17 +94,17 @@ def run(config: DictConfig) -> Result:
         about = _description(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
-            with folder.held(), logs.to_file(folder.log), fast_products(width):
+            with folder.held(wait=settings["wait"]), logs.to_file(folder.log), fast_products(width):
                 known = _known(folder, settings, about)
                 if known is not None:
-                    return Result(known, folder)
+                    return Result(known, folder, known=True)
                 return _carry_out(settings, about, trainer, splits, model, folder, interrupts)
         except UnwritableError:
             known = None if settings["force"] else _standing(folder, about)
             if known is None:
                 raise
             log.info("already there: %s", record.describe(known))
-            return Result(known, folder)
+            return Result(known, folder, known=True)
 
 
 def load_splits(settings: dict[str, Any]) -> Splits:
@@ -325,17 +340,20 @@ def _widest(hidden: Any) -> int:
 def _device(name: Any) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if turn := re.fullmatch(r"auto:(\d+)", str(name)):
+        gpus = torch.cuda.device_count()
+        return torch.device("cuda", int(turn[1]) % gpus) if gpus else torch.device("cpu")
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from error
+        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device={name}: torch sees {torch.cuda.device_count()} CUDA GPUs here; "
             "device=auto takes what there is"
         )
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
+        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}")
     return device
 
 
