@@ -44,9 +44,13 @@ def read(sweep: Path) -> list[Job]:
 
 
 def closing_list(jobs: Sequence[Job]) -> str:
-    """How many jobs came to what, and a line for each."""
+    """A line for each job, with what sets it apart from the others; and how many came to what."""
     counts = Counter(job.outcome for job in jobs)
     width = max(map(len, OUTCOMES))
-    lines = [f"{job.outcome:<{width}}  {' '.join(job.overrides)}: {job.text}" for job in jobs]
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    lines = []
+    for job in jobs:
+        apart = " ".join(word for word in job.overrides if word not in shared)
+        lines.append(f"{job.outcome:<{width}}  {apart}: {job.text}".rstrip(": "))
     total = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
     return "\n".join([*lines, f"{len(jobs)} jobs: {total or 'none was started'}"])
