@@ -47,6 +47,7 @@ class SweepFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **details: Any) -> None:
         """Called by Hydra before any job, in the process that gives them out."""
         global _sweep
+        overrides.check_options(config.hydra.overrides.task)
         _sweep = Path(config.hydra.sweep.dir)
 
 

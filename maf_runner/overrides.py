@@ -1,9 +1,11 @@
 """What Hydra lets pass in overrides, or explains badly."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.conf_path import CONF
@@ -24,6 +26,21 @@ def check(hydra_config: Any) -> None:
         for override in hydra_config.overrides.task:
             if override.lstrip("+").startswith(f"{group}.name=") and choice != "file":
                 raise UsageError(f"{group}.name belongs to {group}={choice} and cannot be changed")
+
+
+def check_options(words: Sequence[str]) -> None:
+    """Refuse options that are not there, of a sweep whose jobs are not known beforehand.
+
+    Raises:
+        UsageError: such an option.
+    """
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        group = override.key_or_group
+        if not override.is_choice_sweep() or not (CONF / group).is_dir():
+            continue
+        for name in override.sweep_string_iterator():
+            if name not in options(group):
+                raise UsageError(f"there is no {group}={name}{suggestion(name, options(group))}")
 
 
 def explained(message: str) -> str:
