@@ -47,7 +47,6 @@ class SweepFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **details: Any) -> None:
         """Called by Hydra before any job, in the process that gives them out."""
         global _sweep
-        overrides.check_options(config.hydra.overrides.task)
         _sweep = Path(config.hydra.sweep.dir)
 
 
@@ -90,6 +89,7 @@ def main() -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to Hydra's report
     code = DONE
     try:
+        overrides.check_options(sys.argv[1:])
         with Interrupts():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except Interrupted as signal:

@@ -33,11 +33,11 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            for number in (*STOP, SAVE, PREEMPTED):
-                handler = signal.getsignal(number) if number else None
+            for number in filter(None, (*STOP, SAVE, PREEMPTED)):
+                handler = signal.getsignal(number)
                 if _foreign(handler):
                     self._owners[number] = handler
-                elif number in (None, PREEMPTED):
+                elif number == PREEMPTED:
                     continue
                 self._before[number] = signal.signal(number, self._handle)
         return self

@@ -29,12 +29,13 @@ def check(hydra_config: Any) -> None:
 
 
 def check_options(words: Sequence[str]) -> None:
-    """Refuse options that are not there, of a sweep whose jobs are not known beforehand.
+    """Refuse options that are not there, of a search whose jobs are not known beforehand.
 
     Raises:
         UsageError: such an option.
     """
-    for override in OverridesParser.create().parse_overrides(list(words)):
+    listed = [word for word in words if "," in word and not word.startswith("-")]
+    for override in OverridesParser.create().parse_overrides(listed):
         group = override.key_or_group
         if not override.is_choice_sweep() or not (CONF / group).is_dir():
             continue

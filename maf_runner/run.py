@@ -94,7 +94,11 @@ def run(config: DictConfig) -> Result:
         about = _description(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
-            with folder.held(wait=settings["wait"]), logs.to_file(folder.log), fast_products(width):
+            with (
+                folder.held(wait=settings["wait"]),
+                logs.to_file(folder.log),
+                fast_products(width),
+            ):
                 known = _known(folder, settings, about)
                 if known is not None:
                     return Result(known, folder, known=True)
@@ -346,7 +350,9 @@ def _device(name: Any) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}") from error
+        raise UsageError(
+            f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}"
+        ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device={name}: torch sees {torch.cuda.device_count()} CUDA GPUs here; "

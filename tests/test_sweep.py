@@ -90,7 +90,7 @@ def test_command_line_narrows_a_search_and_adds_to_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=made,mfa"], "there is no model=mfa; did you mean 'made'?"),
+        (["model=made,mfa"], "there is no model=mfa; did you mean 'maf'?"),
         (["model=made,gaussian", "model.mask=paper"], "there is no setting model.mask here"),
         (["model=made", "+model.layer=3,4"], "model=made has no setting model.layer"),
         (["model=made", "seed=0,-1"], "model=made seed=-1: seed must be a whole number"),
@@ -100,7 +100,7 @@ def test_command_line_narrows_a_search_and_adds_to_it(tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_job(tmp_path, command, words, message):
-    result = command("maf-run", "-m", *TINY[1:], *words, check=2)
+    result = command("maf-run", "-m", TINY[2], *words, check=2)
     assert message in result.stderr and "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("runs"))
 
@@ -185,7 +185,9 @@ def test_gpus_in_turn(monkeypatch):
         ("optuna", "hydra_optuna_sweeper", "optuna"),
     ],
 )
-def test_a_launcher_without_its_extra_says_how_to_get_it(tmp_path, command, launch, package, extra):
+def test_a_launcher_without_its_extra_says_how_to_get_it(
+    tmp_path, command, launch, package, extra
+):
     code = (
         f"import sys; sys.modules['hydra_plugins.{package}'] = None\n"
         "from maf_runner.cli import main\n"
