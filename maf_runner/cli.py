@@ -100,11 +100,16 @@ def main() -> int:
     except (HydraException, OmegaConfBaseException) as error:
         print(f"maf-run: {overrides.explained(str(error))}", file=sys.stderr)
         return USAGE
-    except (*USER_ERRORS, OSError) as error:  # OSError: the folder of a sweep cannot be made
+    except USER_ERRORS as error:
         return _report(error)
+    except OSError as error:  # the folder of a sweep cannot be made
+        print(f"maf-run: {error}", file=sys.stderr)
+        return USAGE
     except Exception as error:  # a launcher that lost its processes
-        code = _report(error)
-    return max(code, _close(_sweep)) if _sweep else _code
+        traceback.print_exception(error)
+        code = FAILED
+    closed = _close(_sweep) if _sweep else _code
+    return code or closed
 
 
 def _close(folder: Path) -> int:
@@ -119,10 +124,10 @@ def _close(folder: Path) -> int:
 
 
 def _report(error: Exception) -> int:
-    if not isinstance(error, (*USER_ERRORS, OSError)):
+    if not isinstance(error, USER_ERRORS):
         traceback.print_exception(error)
         return FAILED
     print(f"maf-run: {error}", file=sys.stderr)
-    if isinstance(error, (UsageError, OSError)):
+    if isinstance(error, UsageError):
         return USAGE
     return DATA if isinstance(error, DataError) else FAILED
