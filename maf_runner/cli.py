@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -90,6 +91,7 @@ def main() -> int:
     code = DONE
     try:
         overrides.check_options(sys.argv[1:])
+        _register_sweeper()
         with Interrupts():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except Interrupted as signal:
@@ -110,6 +112,14 @@ def main() -> int:
         code = FAILED
     closed = _close(_sweep) if _sweep else _code
     return code or closed
+
+
+def _register_sweeper() -> None:
+    """Hydra looks into folders for plugins, and so misses those of an editable install."""
+    plugins = Plugins.instance()
+    from hydra_plugins.maf_runner_search import Search  # now: the search loads modules anew
+
+    plugins.register(Search)
 
 
 def _close(folder: Path) -> int:

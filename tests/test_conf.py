@@ -15,7 +15,7 @@ from maf_runner.settings import arguments, build, departures, from_config, targe
 from maf_runner.training import TrainerSettings
 
 CONF = ROOT / "conf"
-GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "local")
+GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "local"))
 
 
 def options(group):

@@ -1,15 +1,14 @@
 """The sweeper of ``maf-run -m``: a grid, or a search of several grids, checked before it starts.
 
-Hydra takes sweepers from packages under ``hydra_plugins`` only.
+Hydra takes sweepers from packages under ``hydra_plugins`` only. The settings are in
+``conf/hydra/sweeper/search.yaml``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,29 +19,10 @@ from maf_runner.errors import UsageError
 from maf_runner.sweep import Job
 
 
-@dataclass
-class SearchConf:
-    """Settings of the sweeper.
-
-    Attributes:
-        params: values to combine, as Hydra's own sweeper has them; the command line replaces them.
-        grids: a search: grids that are not all alike. The command line narrows them: a key that
-            stands in them keeps the values named there. A ``model.size`` that the dataset does
-            not have is left out.
-    """
-
-    _target_: str = "hydra_plugins.maf_runner_search.Search"
-    params: dict[str, str] | None = None
-    grids: list[dict[str, Any]] = field(default_factory=list)
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="search", node=SearchConf)
-
-
 class Search(BasicSweeper):
     """Hydra's grid sweeper, over one or several grids; every job is checked before the first."""
 
-    def __init__(self, params: dict[str, str] | None, grids: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, params: dict[str, str], grids: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.grids = grids
 
