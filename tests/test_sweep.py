@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pytest
 import torch
 from conftest import ROOT
@@ -157,15 +158,20 @@ def test_killed_again_and_again_gives_the_same(tmp_path, command):
     assert len(pairs) == 2 and all(same(one, other) for one, other in pairs)
 
 
-def test_second_process_waits_if_told_to(tmp_path, command):
-    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=60"]
-    with subprocess.Popen([MAF_RUN, *words], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+def test_second_process_waits_if_told_to(tmp_path):
+    """The first is halted until the second has met it."""
+    words = [MAF_RUN, *SMALL, "trainer.patience=1000", "trainer.max_epochs=60", "wait=true"]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
         while not list(tmp_path.rglob(".holder")):
             time.sleep(0.01)
-        result = command("maf-run", *words, "wait=true", check=0)
-        assert process.wait() == 0
-    assert f"is in use by process {process.pid} on" in result.stderr
-    assert "already there" in result.stderr
+        first.send_signal(signal.SIGSTOP)
+        with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as second:
+            met = second.stderr.readline()
+            first.send_signal(signal.SIGCONT)
+            _, rest = second.communicate()
+        assert first.wait() == second.returncode == 0
+    assert f"is in use by process {first.pid} on" in met and "waiting" in met
+    assert "already there" in rest
 
 
 def test_gpus_in_turn(monkeypatch):
@@ -205,16 +211,15 @@ def needs(package):
     )
 
 
-def test_joblib(tmp_path, command):
+def test_joblib(tmp_path):
     """Two at once; the one with a bad setting fails alone; threads are cores / jobs."""
     needs("hydra_joblib_launcher")
-    env = {"LOKY_MAX_CPU_COUNT": "6", "OMP_NUM_THREADS": ""}
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     words = ["-m", "launch=joblib", "hydra.launcher.n_jobs=2", "debug=one_batch"]
     result = subprocess.run(
         [MAF_RUN, *words, "model=made", "model.hidden=[600]", "model.activation=relu,gelu,tanh"],
         cwd=tmp_path,
-        env={**environment, "LOKY_MAX_CPU_COUNT": env["LOKY_MAX_CPU_COUNT"]},
+        env=environment,
         capture_output=True,
         text=True,
     )
@@ -222,13 +227,14 @@ def test_joblib(tmp_path, command):
     assert closing(result) == {"done": 2, "failed": 1}
     assert "failed      model.activation=gelu: " in result.stderr
     assert len(result.stdout.splitlines()) == 2
-    assert [entry["environment"]["threads"] for entry in records(tmp_path)] == [3, 3]
+    threads = max(1, joblib.cpu_count() // 2)
+    assert [entry["environment"]["threads"] for entry in records(tmp_path)] == [threads] * 2
 
 
-def test_a_job_whose_process_is_killed_is_unfinished(tmp_path, command):
+def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
     needs("hydra_joblib_launcher")
-    words = [*SMALL, "launch=joblib", "hydra.launcher.n_jobs=1", "trainer.patience=100000"]
-    words = ["-m", *words, "seed=0,1", "hydra.launcher.n_jobs=2"]
+    words = ["-m", *SMALL, "launch=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
+    words += ["trainer.patience=100000"]
     with subprocess.Popen([MAF_RUN, *words], cwd=tmp_path, stderr=subprocess.PIPE) as process:
         while len(holders := list(tmp_path.rglob(".holder"))) < 2:
             time.sleep(0.01)
