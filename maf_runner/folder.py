@@ -1,6 +1,7 @@
 """The folder of a run: its files, and who may write to it."""
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -14,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from maf_runner import atomic
 from maf_runner.errors import BusyError, UnwritableError
+
+log = logging.getLogger("maf_runner")
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,13 @@ class RunFolder:
         return self.path / "run.log"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the folder: while this is open no other process writes to it.
 
         The lock is the operating system's, so that of a dead process is free.
+
+        Args:
+            wait: until another process lets go of it.
 
         Raises:
             BusyError: another process holds it.
@@ -71,11 +77,7 @@ class RunFolder:
         holder = self.path / ".holder"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout as error:
-            raise BusyError(
-                f"{self.path} is in use by {_holder(holder)}: wait for it, or stop it"
-            ) from error
+            _acquire(lock, holder, wait=wait)
         except OSError as error:
             raise UnwritableError(
                 f"{self.path} cannot be written ({error.strerror}): choose another folder with "
@@ -112,6 +114,19 @@ def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:
     """The folder of the run with these resolved settings."""
     dataset, model = (str(settings[g]["name"]).replace("/", "-") for g in ("dataset", "model"))
     return RunFolder(Path(settings["paths"]["results_dir"]) / "runs" / dataset / model / run_id)
+
+
+def _acquire(lock: FileLock, holder: Path, *, wait: bool) -> None:
+    try:
+        lock.acquire()
+    except Timeout as error:
+        busy = f"{holder.parent} is in use by {_holder(holder)}"
+        if not wait:
+            raise BusyError(
+                f"{busy}: stop it, or wait for it (wait=true does, and takes what it leaves)"
+            ) from error
+        log.info("%s; waiting", busy)
+        lock.acquire(timeout=-1)
 
 
 def _holder(path: Path) -> str:

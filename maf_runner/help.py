@@ -11,8 +11,8 @@ GROUPS = {
     "trainer": "how the model is trained",
     "tracker": "where a training run is followed",
     "experiment": "a cell of the paper's tables",
-    "sweep": "a whole search: maf-run +sweep=quick",
-    "launch": "where the jobs of a multirun run",
+    "sweep": "a whole search: maf-run -m +sweep=quick",
+    "launch": "where the jobs of a sweep run: maf-run -m launch=joblib ...",
     "debug": "checks that last seconds",
     "paths": "where data and results lie",
 }
@@ -39,10 +39,11 @@ SETTINGS MOST OFTEN CHANGED
   model.conditional=true    given the class label
   trainer.max_epochs=100    stop there at the latest (null: no limit)
   seed=1                    initial weights and order of the batches
-  device=cpu                auto, cpu, cuda, cuda:1
+  device=cpu                auto, cpu, cuda, cuda:1, auto:1 (that GPU, in turn)
   threads=1                 CPU threads (null: by the width of the network)
   force=true                train anew although a finished run is there
   retry=true                train anew although the last attempt failed or diverged
+  wait=true                 wait while another process is at the same run
   paths.results_dir=DIR     where runs and tables go (default ./results)
   paths.raw_dir=DIR         where the data files are (default ./data/raw, or MAF_RUNNER_RAW_DIR)
   dataset.download=true     get the files of a dataset if there are none

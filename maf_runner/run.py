@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import platform
+import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Result:
 
     record: dict[str, Any]
     folder: RunFolder
+    known: bool = False
 
     @property
     def status(self) -> str:
@@ -57,6 +59,19 @@ class Result:
         if self.status != "finished":
             return -math.inf
         return self.record["validation"]["log_likelihood"]
+
+    @property
+    def outcome(self) -> str:
+        """Of a sweep's job: ``done``, ``skipped``, ``resumed``, ``diverged`` or ``failed``."""
+        if self.status != "finished":
+            return self.status
+        if self.known:
+            return "skipped"
+        return "resumed" if self.record["resumed"] else "done"
+
+    def describe(self) -> str:
+        """One line that says what it came to."""
+        return record.describe(self.record)
 
 
 def run(config: DictConfig) -> Result:
@@ -79,18 +94,19 @@ def run(config: DictConfig) -> Result:
         about = _description(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
-            with folder.held(), logs.to_file(folder.log):
+            with folder.held(wait=settings["wait"]), logs.to_file(folder.log):
                 known = _known(folder, settings, about)
                 if known is not None:
-                    return Result(known, folder)
+                    return Result(known, folder, known=True)
                 job = (settings, about, trainer, splits, folder, interrupts)
                 try:
                     return _carry_out(model, *job)
                 except torch.OutOfMemoryError as error:  # of a GPU
-                    if settings["device"] != "auto":
+                    short = _too_large(device, asked := str(settings["device"]))
+                    if not asked.startswith("auto"):
                         folder.discard()
-                        raise UsageError(_too_large(device, settings["device"])) from error
-                    log.warning("%s: the run goes on on the CPU", _too_large(device, "auto"))
+                        raise UsageError(short) from error
+                    log.warning("%s: the run goes on on the CPU", short)
                     del model
                     torch.cuda.empty_cache()
                     return _carry_out(_build_model(settings, splits, trainer, CPU), *job)
@@ -99,7 +115,7 @@ def run(config: DictConfig) -> Result:
             if known is None:
                 raise
             log.info("already there: %s", record.describe(known))
-            return Result(known, folder)
+            return Result(known, folder, known=True)
 
 
 def load_splits(settings: dict[str, Any]) -> Splits:
@@ -349,15 +365,20 @@ def _too_large(device: torch.device, asked: str) -> str:
 def _device(name: Any) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if turn := re.fullmatch(r"auto:(\d+)", str(name)):
+        gpus = torch.cuda.device_count()
+        return torch.device("cuda", int(turn[1]) % gpus) if gpus else torch.device("cpu")
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from error
+        raise UsageError(
+            f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}"
+        ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device={name}: torch sees {torch.cuda.device_count()} CUDA GPUs here; "
             "device=auto takes what there is"
         )
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
+        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}")
     return device

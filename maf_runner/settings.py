@@ -25,6 +25,7 @@ ROOMS = {
     "trainer": "maf_runner.training.",
     "tracker": "maf_runner.tracking.",
 }
+GIVEN = {"dataset": {"paths"}, "model": {"features", "context"}, "trainer": set[str]()}
 GROUPS = {
     "dataset": {"name"},
     "model": {"name", "conditional"},
@@ -37,7 +38,7 @@ FREE = {
     "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
     "trainer": {"max_epochs", "max_updates", "compile"},
 }
-TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry"}
+TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry", "wait"}
 
 
 def from_config(config: DictConfig) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     _require("seed", settings["seed"], 0, 2**63 - 1)
     if settings["threads"] is not None:
         _require("threads", settings["threads"], 1, 1024)
-    for key in ("force", "retry"):
+    for key in ("force", "retry", "wait"):
         if not isinstance(settings[key], bool):
             raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
     conditional = settings["model"]["conditional"]
@@ -187,6 +188,16 @@ def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) 
         if name not in values and wanted[name].default is inspect.Parameter.empty:
             raise UsageError(f"{group}={node.get('name')} needs a setting {group}.{name}")
     return values
+
+
+def check_names(settings: dict[str, Any]) -> None:
+    """Refuse settings unknown to what is built from them, before anything is.
+
+    Raises:
+        UsageError: such a setting, by name.
+    """
+    for group, given in GIVEN.items():
+        arguments(group, settings[group], target(group, settings[group]), given)
 
 
 def build(

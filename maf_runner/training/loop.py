@@ -144,7 +144,7 @@ def fit(
                 if interrupts.stop is not None or interrupts.save:
                     interrupts.save = False
                     save()
-                    interrupts.raise_if_stopped()
+                    interrupts.act()
 
             losses = state.losses[: state.update - first].double().cpu()
             with step.averaged():
@@ -172,7 +172,7 @@ def fit(
             on_validation(state)  # before the checkpoint, so that a kill between loses nothing
             save()
             progress.validated(state)
-            interrupts.raise_if_stopped()
+            interrupts.act()
     # The batch-norm statistics in it were computed with these very parameters.
     model.load_state_dict(state.best)  # type: ignore[arg-type]
     model.eval()
