@@ -162,6 +162,11 @@ def test_the_rate_falls_when_validations_stop_to_improve():
     assert rate_now(TrainerSettings(**SETTINGS), [2.0] + [1.0] * 50) == 1e-2
 
 
+def test_a_prior_is_a_penalty_that_falls_with_the_rows():
+    settings = TrainerSettings(**{**SETTINGS, "l2": 0.5}, prior_precision=30.0)
+    assert settings.for_rows(60).l2 == 1.0 and settings.for_rows(60).for_rows(9).l2 == 1.0
+
+
 def test_what_is_validated_and_kept_is_the_average():
     torch.manual_seed(0)
     model = MADE(3, hidden=[8], activation="tanh", degrees="sequential", mask="paper")

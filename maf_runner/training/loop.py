@@ -105,6 +105,7 @@ def fit(
         return Outcome("closed_form", State(seconds=time.monotonic() - started))
 
     rows = len(train.x)
+    settings = settings.for_rows(rows)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     per_epoch = math.ceil(rows / settings.batch_size)
     path = choose(model, settings.compile, _at_least(settings, per_epoch))

@@ -1,7 +1,7 @@
 """The settings of a trainer. Their values stand in ``conf/trainer/``; here they are checked."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maf_runner.flows.base import positive
@@ -24,6 +24,7 @@ class TrainerSettings:
     max_epochs: int | None
     max_updates: int | None
     compile: bool | str
+    prior_precision: float = 0.0
     averaging: float = 0.0
     rate_patience: int | None = None
     rate_factor: float = 0.5
@@ -41,11 +42,20 @@ class TrainerSettings:
         if self.compile != "auto" and not isinstance(self.compile, bool):
             raise ValueError(f"compile must be auto, true or false, got {self.compile!r}")
         positive("patience", self.patience)
+        _number("prior_precision", self.prior_precision, at_least=0)
         _number("averaging", self.averaging, at_least=0, below=1)
         _number("rate_factor", self.rate_factor, above=0, below=1)
         for name in ("max_epochs", "max_updates", "rate_patience"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
+
+    def for_rows(self, rows: int) -> "TrainerSettings":
+        """The same with the penalty of a prior over the parameters, by the mean loss of N rows.
+
+        The posterior's log density is the sum of the rows' and -precision/2 times the sum of
+        squares; divided by N, it is the mean and ``precision / N`` more of ``l2``.
+        """
+        return replace(self, l2=self.l2 + self.prior_precision / rows, prior_precision=0.0)
 
 
 def _number(
