@@ -56,6 +56,21 @@ def test_same_density_and_same_gradients(name, features, context):
         torch.testing.assert_close(change, right, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
+def test_float32_gradients_are_those_of_float64(name, wide, monkeypatch):
+    monkeypatch.setattr(blocks, "WIDE", wide)
+    torch.manual_seed(0)
+    model = build(name, 9).train()
+    x, _ = rows(100, 9)
+    _, exact = gradients(in_blocks(model), x, None)
+    model = model.float()
+    _, found = gradients(in_blocks(model), x.float(), None)
+    pairs = [(a, b.double()) for a, b in zip(exact, found, strict=True) if a is not None]
+    apart = torch.cat([(a - b).flatten() for a, b in pairs]).norm()
+    assert apart < 1e-5 * torch.cat([a.flatten() for a, _ in pairs]).norm()
+
+
 @pytest.mark.parametrize("outputs", [1, 2, 30])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("degrees", ["sequential", "random"])
