@@ -15,13 +15,13 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 	$(BIN)/maf-table
 
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
-	$(BIN)/python -m pytest -rsfE -n auto
+	$(BIN)/python -m pytest -rsfE -n auto --dist loadgroup
 
 bench: $(VENV)/.run ## time training, evaluation and sampling beside other libraries
 	$(PIP) -e '.[plot,bench]'
 	$(BIN)/python scripts/benchmark.py
 
-tables: $(VENV)/.run ## make results/tables/ and the README's comparison from results/records/
+tables: $(VENV)/.run ## make results/reports/ and the README's comparison from results/records/
 	$(BIN)/python scripts/update_tables.py
 
 lint: $(VENV)/.test ## check format, style and types

@@ -83,7 +83,9 @@ def title(found: dict[str, Any]) -> str:
     """Which model on which data."""
     given = " given the class" if found["conditional"] else ""
     redrawn = " (redrawn)" if found["data"].get("recipe") == "redrawn" else ""
-    return f"{found['model']}{given} on {found['dataset']}{redrawn}"
+    trainer = found["settings"]["trainer"].get("name", "paper")
+    tuned = "" if trainer == "paper" else f", {trainer},"
+    return f"{found['model']}{tuned}{given} on {found['dataset']}{redrawn}"
 
 
 def describe(found: dict[str, Any]) -> str:

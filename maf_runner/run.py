@@ -98,18 +98,20 @@ def run(config: DictConfig) -> Result:
                 known = _known(folder, settings, about)
                 if known is not None:
                     return Result(known, folder, known=True)
-                job = (settings, about, trainer, splits, folder, interrupts)
+                job = (trainer, splits, folder, interrupts)
                 try:
-                    return _carry_out(model, *job)
+                    return _carry_out(model, settings, about, *job)
                 except torch.OutOfMemoryError as error:  # of a GPU
                     short = _too_large(device, asked := str(settings["device"]))
                     if not asked.startswith("auto"):
                         folder.discard()
                         raise UsageError(short) from error
-                    log.warning("%s: the run goes on on the CPU", short)
-                    del model
-                    torch.cuda.empty_cache()
-                    return _carry_out(_build_model(settings, splits, trainer, CPU), *job)
+                # Out of the handler, so that nothing holds on to what is on the GPU.
+                log.warning("%s: the run goes on on the CPU", short)
+                model = _build_model(settings, splits, trainer, CPU)
+                torch.cuda.empty_cache()
+                about = _description(settings, splits, model)
+                return _carry_out(model, settings, about, *job)
         except UnwritableError:
             known = None if settings["force"] else _standing(folder, about)
             if known is None:

@@ -25,7 +25,11 @@ ROOMS = {
     "trainer": "maf_runner.training.",
     "tracker": "maf_runner.tracking.",
 }
-GIVEN = {"dataset": {"paths"}, "model": {"features", "context"}, "trainer": set[str]()}
+GIVEN: dict[str, set[str]] = {
+    "dataset": {"paths"},
+    "model": {"features", "context"},
+    "trainer": set(),
+}
 GROUPS = {
     "dataset": {"name"},
     "model": {"name", "conditional"},
@@ -190,14 +194,18 @@ def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) 
     return values
 
 
-def check_names(settings: dict[str, Any]) -> None:
-    """Refuse settings unknown to what is built from them, before anything is.
+def check(settings: dict[str, Any]) -> None:
+    """Refuse settings unknown to what is built from them, or impossible ones of the trainer.
 
     Raises:
         UsageError: such a setting, by name.
     """
     for group, given in GIVEN.items():
         arguments(group, settings[group], target(group, settings[group]), given)
+    build("trainer", settings["trainer"])
+    device = settings["device"]
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|auto(:\d+)?", str(device)):
+        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {device!r}")
 
 
 def build(

@@ -265,7 +265,9 @@ def main() -> None:
             note(f"evaluation D={features}", evaluation(features, width, rows, file))
         if "sampling" in options.what:
             note(f"sampling D={features}", sampling(features, width, drawn))
-    write_table(results)
+    whole = (list(SIZES), list(WHAT)) == (options.features, list(options.what))
+    if whole and options.out == parser.get_default("out"):
+        write_table(results)
 
 
 def processor() -> str:

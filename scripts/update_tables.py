@@ -1,4 +1,4 @@
-"""Make results/tables/ and the README's comparison anew from the records in results/records/.
+"""Make results/reports/ and the README's comparison anew from the records in results/records/.
 
     python scripts/update_tables.py
 
@@ -29,7 +29,7 @@ def contents(root: Path) -> dict[Path, str]:
         table, left_out = build(name, found)
         complaints += left_out
         for form in FORMATS if name == TABLES[0] else ("markdown",):
-            made[root / "results" / "tables" / f"{name}.{FORMATS[form]}"] = table.render(form)
+            made[root / "results" / "reports" / f"{name}.{FORMATS[form]}"] = table.render(form)
         if name in ("table1", "table2"):
             blocks.append(table.render("markdown"))
     for complaint in dict.fromkeys(complaints):

@@ -237,7 +237,7 @@ def test_nothing_is_missing_from_the_part(tmp_path, serve):
     server = serve()
     part_of(tmp_path, CONTENT)
     assert is_whole(fetch(wanted(server), tmp_path), tmp_path)
-    assert server.seen == [[f"bytes={len(CONTENT)}-", 6]]
+    assert [asked for asked, _ in server.seen] == [f"bytes={len(CONTENT)}-"]
 
 
 @pytest.mark.parametrize("garbage", [OTHER[:1000], OTHER, OTHER * 2], ids=["short", "as", "long"])

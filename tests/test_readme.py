@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, serving
 
+pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]

@@ -57,7 +57,7 @@ def test_other_trainers_are_rows_of_their_own():
     tuned = made_up(run_id="b", settings=settings)
     cells = comparison([made_up(), tuned])
     assert [c.model for c in cells][:3] == ["Gaussian", "MADE", "MADE MoG"]
-    assert cell(cells, "MADE, tuned").published == cell(cells, "MADE").published
+    assert cell(cells, "MADE").published and not cell(cells, "MADE, tuned").published
 
 
 def test_departures_from_the_paper_are_never_shown_as_the_paper():

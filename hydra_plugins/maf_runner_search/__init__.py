@@ -72,7 +72,7 @@ class Search(BasicSweeper):
     def _checked(self, job: list[str], *, sized: bool) -> tuple[str, str] | None:
         """Where the job's run will lie; None if the dataset lacks the size searched."""
         from maf_runner.identity import run_id
-        from maf_runner.settings import check_names, from_config
+        from maf_runner.settings import check, from_config
 
         assert self.hydra_context is not None and self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, job)
@@ -85,7 +85,7 @@ class Search(BasicSweeper):
             if sized and int(config.model.size) >= len(sizes):
                 return None
             settings = from_config(config)
-            check_names(settings)
+            check(settings)
         except UsageError as error:
             raise UsageError(f"{' '.join(job)}: {error}") from error
         return settings["paths"]["results_dir"], run_id(settings)

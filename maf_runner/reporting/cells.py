@@ -195,8 +195,8 @@ def _recipe(entry: Entry) -> str:
 def _cell(
     column: Column, conditional: bool, row: str, runs: list[Entry], metric: str = NATS
 ) -> Cell:
-    model = row.partition(", ")[0]
-    published = None if column.apart else figures(metric).get((column.name, conditional, model))
+    # The paper's figure is of the paper's model and training: no row that departs has one.
+    published = None if column.apart else figures(metric).get((column.name, conditional, row))
     empty = Cell(
         str(column),
         conditional,

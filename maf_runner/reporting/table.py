@@ -140,7 +140,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
 
 def _ours(cell: Cell, places: int | None) -> Item:
     if cell.ours is None or cell.entry is None:
-        return Item(cell.status or NOTHING)
+        return Item(cell.status or NOTHING, run=key_of(cell.runs[0]) if cell.runs else "")
     return Item(
         value=cell.ours.value,
         error=cell.ours.error,

@@ -105,7 +105,7 @@ class Step:
 
     def _first(self, x: Tensor, context: Tensor | None) -> Tensor:
         """The first update: makes the path ready, or falls back."""
-        done = int(self.adam.count)
+        done, chunk = int(self.adam.count), self.adam.chunk
         try:
             if self.path == COMPILED:
                 log.info("compiling the training step; this can take a minute or two")
@@ -126,7 +126,7 @@ class Step:
             )
             self.path = EAGER
             self.adam.count.fill_(done)
-            self.adam.program = self.adam.update
+            self.adam.program, self.adam.chunk = self.adam.update, chunk
             return self._first(x, context)
 
     def _eager(self, x: Tensor, context: Tensor | None) -> Tensor:
@@ -238,8 +238,10 @@ def choose(model: Density, compile_: bool | str, updates: int) -> str:
         )
     loops = any(isinstance(module, Inverse) for module in model.modules())  # a pass a feature
     long = LONG if narrow(model) else LONG_OF_WIDE
-    pays = updates >= long and not loops and has_compiler()
-    return COMPILED if compile_ is True or pays else EAGER
+    pays = updates >= long and not loops
+    if pays and not has_compiler():
+        log.info("no C++ compiler is here: training takes the slower path")
+    return COMPILED if compile_ is True or (pays and has_compiler()) else EAGER
 
 
 def narrow(model: Density) -> bool:
