@@ -15,7 +15,7 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 	$(BIN)/maf-table
 
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
-	$(BIN)/python -m pytest -rsfE -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup
 
 bench: $(VENV)/.run ## time training, evaluation and sampling beside other libraries
 	$(PIP) -e '.[plot,bench]'
