@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import math
 import platform
-import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ def run(config: DictConfig) -> Result:
                 try:
                     return _carry_out(model, settings, about, *job)
                 except torch.OutOfMemoryError as error:  # of a GPU
-                    short = _too_large(device, asked := str(settings["device"]))
+                    short = _too_large(device, asked := settings["device"])
                     if not asked.startswith("auto"):
                         folder.discard()
                         raise UsageError(short) from error
@@ -364,23 +363,15 @@ def _too_large(device: torch.device, asked: str) -> str:
     )
 
 
-def _device(name: Any) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if turn := re.fullmatch(r"auto:(\d+)", str(name)):
-        gpus = torch.cuda.device_count()
-        return torch.device("cuda", int(turn[1]) % gpus) if gpus else torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
+def _device(name: str) -> torch.device:
+    kind, _, number = name.partition(":")
+    gpus = torch.cuda.device_count()
+    if kind == "cpu" or (kind == "auto" and not gpus):
+        return CPU
+    if kind == "auto":
+        return torch.device("cuda", int(number) % gpus) if number else torch.device("cuda")
+    if int(number or 0) >= gpus:
         raise UsageError(
-            f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}"
-        ) from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"device={name}: torch sees {torch.cuda.device_count()} CUDA GPUs here; "
-            "device=auto takes what there is"
+            f"device={name}: torch sees {gpus} CUDA GPUs here; device=auto takes what there is"
         )
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {name!r}")
-    return device
+    return torch.device(name)

@@ -71,6 +71,10 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     _require("seed", settings["seed"], 0, 2**63 - 1)
     if settings["threads"] is not None:
         _require("threads", settings["threads"], 1, 1024)
+    if not re.fullmatch(r"cpu|(cuda|auto)(:(0|[1-9]\d*))?", str(settings["device"])):
+        raise UsageError(
+            f"device must be auto, auto:N, cpu, cuda or cuda:N, got {settings['device']!r}"
+        )
     for key in ("force", "retry", "wait"):
         if not isinstance(settings[key], bool):
             raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
@@ -203,9 +207,6 @@ def check(settings: dict[str, Any]) -> None:
     for group, given in GIVEN.items():
         arguments(group, settings[group], target(group, settings[group]), given)
     build("trainer", settings["trainer"])
-    device = settings["device"]
-    if not re.fullmatch(r"cpu|cuda(:\d+)?|auto(:\d+)?", str(device)):
-        raise UsageError(f"device must be auto, auto:N, cpu, cuda or cuda:N, got {device!r}")
 
 
 def build(

@@ -154,10 +154,12 @@ def fit(
                 nats = float(log_prob_of_rows(working, *validation).mean())
                 if not (torch.isfinite(losses).all() and math.isfinite(nats)):
                     return Outcome("diverged", state, _divergence(losses, first, state.history))
+                state.epoch += 1
                 if nats > state.best_validation:
+                    state.best_validation = nats
+                    state.best_epoch = state.epoch
                     step.finish()
                     state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            state.epoch += 1
             state.history.append(
                 {
                     "epoch": state.epoch,
@@ -167,9 +169,6 @@ def fit(
                     "seconds": time.monotonic() - started,
                 }
             )
-            if nats > state.best_validation:
-                state.best_validation = nats
-                state.best_epoch = state.epoch
             on_validation(state)  # before the checkpoint, so that a kill between loses nothing
             save()
             progress.validated(state)

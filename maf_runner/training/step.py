@@ -231,17 +231,19 @@ def choose(model: Density, compile_: bool | str, updates: int) -> str:
         return EAGER
     if model.reference.device.type == "cuda":
         return GRAPH
-    if compile_ is True and not has_compiler():
-        raise UsageError(
-            "trainer.compile=true needs a C++ compiler (g++ or clang++, or named by CXX): install "
-            "one, or leave it to trainer.compile=auto"
-        )
     loops = any(isinstance(module, Inverse) for module in model.modules())  # a pass a feature
-    long = LONG if narrow(model) else LONG_OF_WIDE
-    pays = updates >= long and not loops
-    if pays and not has_compiler():
+    pays = updates >= (LONG if narrow(model) else LONG_OF_WIDE) and not loops
+    if compile_ == "auto" and not pays:
+        return EAGER
+    if has_compiler():
+        return COMPILED
+    if compile_ == "auto":
         log.info("no C++ compiler is here: training takes the slower path")
-    return COMPILED if compile_ is True or (pays and has_compiler()) else EAGER
+        return EAGER
+    raise UsageError(
+        "trainer.compile=true needs a C++ compiler (g++ or clang++, or named by CXX): install "
+        "one, or leave it to trainer.compile=auto"
+    )
 
 
 def narrow(model: Density) -> bool:
