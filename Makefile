@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test bench tables lint format clean
+.PHONY: help run test faults bench tables lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup
+
+faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour
+	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup tests/faults
 
 bench: $(VENV)/.run ## time training, evaluation and sampling beside other libraries
 	$(PIP) -e '.[plot,bench]'

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many faults of each kind the tests in faults/ have made."""
+    counts = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        counts.update({kind: n for key, (kind, n) in report.user_properties if key == "survived"})
+    if counts:
+        terminalreporter.section("faults survived")
+    for kind, cases in sorted(counts.items()):
+        terminalreporter.write_line(f"{cases:6,}  {kind}")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,66 @@
+"""Faults made on purpose: `make test` makes a few of each kind, `make faults` all of them."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+ALL = bool(os.environ.get("MAF_RUNNER_ALL_FAULTS"))
+
+
+@pytest.fixture
+def amount():
+    """How many cases to try: ``amount(few, all)``."""
+    return lambda few, every: every if ALL else few
+
+
+@pytest.fixture
+def survived(record_property):
+    """Tell the summary how many faults of a kind were made: ``survived("kills", 20)``."""
+    return lambda kind, cases: record_property("survived", [kind, cases])
+
+
+@pytest.fixture
+def chance(request):
+    """Random numbers, the same in every run of the tests."""
+    return random.Random(request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Carry out a command as the installed one would, with a fault: see `server`."""
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+    def run(*words, cwd, **fault):
+        words = list(map(str, words))
+        server.stdin.write(json.dumps({"words": words, "cwd": str(cwd), "fault": fault}) + "\n")
+        server.stdin.flush()
+        return SimpleNamespace(**json.loads(server.stdout.readline()))
+
+    yield run
+    server.stdin.close()
+    server.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory):
+    """A folder with raw files of MINIBOONE, small as `server` takes it."""
+    folder = tmp_path_factory.mktemp("raw")
+    (folder / "miniboone").mkdir()
+    rows = np.random.default_rng(0).normal(size=(500, 43))
+    np.save(
+        folder / "miniboone" / "data.npy", rows @ np.random.default_rng(1).normal(size=(43, 43))
+    )
+    return folder

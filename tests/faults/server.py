@@ -1,0 +1,121 @@
+"""A process with torch and Hydra loaded, whose children carry out commands: they start at once.
+
+A child does all that the installed command does, from its ``main`` on. A fault is made in it at
+a moment (``after`` so many seconds) or at a file operation (``at`` the n-th of those under the
+folder it works in: files opened for writing, renamed, removed or synced, folders made):
+
+    {"words": ["maf-run", "model=made"], "cwd": "...", "fault": {"signal": 9, "after": 0.3}}
+    {"words": ["maf-run", "model=made"], "cwd": "...", "fault": {"errno": 28, "at": 7}}
+
+asked for in one line of JSON; the answer is {"code", "out", "err", "seconds", "operations"}.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from maf_runner import cli, run
+from maf_runner.datasets import miniboone
+
+SMALL = (
+    405,
+    45,
+    50,
+)  # rows of the MINIBOONE that the tests write; the true one has 73 times as many
+COMMANDS = {"maf-run": "maf_runner.cli", "maf-table": "maf_runner.commands.table"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def carry_out(words, cwd, fault, report):
+    """In the child: be the command."""
+    os.chdir(cwd)
+    sys.argv = list(words)
+    operations = watch(cwd, fault)
+    code = 1
+    try:
+        code = importlib.import_module(COMMANDS[words[0]]).main() or 0
+    except SystemExit as leaving:
+        code = leaving.code
+    finally:
+        report.write_text(json.dumps(operations))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+def watch(cwd, fault):
+    """Note each operation on a file under ``cwd``, and make the fault when its turn comes."""
+    operations = []
+
+    def seen(event, arguments):
+        if event == "open":
+            path, _, flags = arguments
+            if not flags & WRITING:
+                return
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.truncate", "fsync"):
+            path = arguments[0]
+        else:
+            return
+        if isinstance(path, int):
+            path = Path(f"/proc/self/fd/{path}").readlink()
+        path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+        if not path.startswith(str(cwd)):
+            return
+        operations.append([event, os.path.relpath(path, cwd)])
+        if len(operations) == fault.get("at"):
+            if "signal" in fault:
+                os.kill(os.getpid(), fault["signal"])
+            else:
+                raise OSError(fault["errno"], os.strerror(fault["errno"]), path)
+
+    sync = os.fsync
+
+    def fsync(descriptor):
+        sys.audit("fsync", descriptor)
+        sync(descriptor)
+
+    os.fsync = fsync
+    sys.addaudithook(seen)
+    return operations
+
+
+def main():
+    torch.set_num_threads(1)
+    run.THREADS = 1
+    miniboone.RECIPE = replace(miniboone.RECIPE, rows=SMALL, means={})
+    cli._register_sweeper()  # looks for plugins in every folder of the path
+    for line in sys.stdin:
+        asked = json.loads(line)
+        cwd, fault = Path(asked["cwd"]), asked.get("fault") or {}
+        streams = [cwd.parent / f"{cwd.name}.{name}" for name in ("out", "err", "operations")]
+        started = time.monotonic()
+        child = os.fork()
+        if not child:
+            for number, stream in zip((1, 2), streams, strict=False):
+                os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            streams[2].unlink(missing_ok=True)
+            carry_out(asked["words"], cwd, fault, streams[2])
+        if "after" in fault:
+            time.sleep(fault["after"])
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, fault["signal"])
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        answer = {"code": code, "seconds": time.monotonic() - started}
+        answer |= {"out": streams[0].read_text(), "err": streams[1].read_text()}
+        whole = streams[2].exists()
+        answer["operations"] = json.loads(streams[2].read_text()) if whole else []
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # of the children; the tests end this by its pipe
+    main()
