@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     Args:
         path: the file; its folder exists.
         content: bytes, text (UTF-8), or a function that writes the file it is given.
+
+    Raises:
+        OSError: it could not be written, and names ``path``; what was there is there still.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -23,8 +27,12 @@ def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         put(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a write alone does not say where
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def put(finished: Path, path: Path) -> None:

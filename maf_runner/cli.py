@@ -1,8 +1,8 @@
 """``maf-run``: the Hydra entry, and the one place that decides on exit codes.
 
-0 done; 1 a bug, a failed job or a busy run; 2 usage; 3 data; 4 diverged; 130 and 143 on SIGINT
-and SIGTERM. A sweep: 1 if any job failed or did not finish, else 4 if any diverged, else 0. The
-task itself never exits: Hydra would stop the remaining jobs of a sweep.
+0 done; 1 a bug, a failed job, a busy run, no room on the disk or in memory; 2 usage; 3 data; 4
+diverged; 130 and 143 on SIGINT and SIGTERM. A sweep: 1 if any job failed or did not finish, else 4
+if any diverged, else 0. The task itself never exits: Hydra would stop the remaining jobs.
 """
 
 import math
@@ -23,13 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from maf_runner import __version__, help, overrides, sweep
 from maf_runner.conf_path import CONF
-from maf_runner.errors import BusyError, DataError, Interrupted, UsageError
+from maf_runner.errors import BusyError, DataError, Interrupted, ShortageError, UsageError
 from maf_runner.interrupts import Interrupts
 
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
 CODES = {"failed": FAILED, "unfinished": FAILED, "diverged": DIVERGED}
 
-USER_ERRORS = (UsageError, DataError, BusyError)
+USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 _code = DONE  # of the job of this process, where there is but one
 _sweep: Path | None = None  # its folder, in the process that gives out the jobs
 
@@ -73,7 +73,10 @@ def job(config: DictConfig) -> float:
     if in_sweep:
         words = list(hydra_config.overrides.task)
         place = Path(hydra_config.sweep.dir)
-        sweep.Job(hydra_config.job.num, words, outcome, text, folder).write(place)
+        try:
+            sweep.Job(hydra_config.job.num, words, outcome, text, folder).write(place)
+        except OSError as error:  # it stays what it was there: unfinished
+            print(f"maf-run: {place} cannot be written ({error.strerror})", file=sys.stderr)
     elif folder:
         print(folder)
     return score

@@ -20,6 +20,13 @@ class BusyError(Exception):
     """Another process holds this run: exit code 1."""
 
 
+class ShortageError(Exception):
+    """The disk or the memory did not suffice, or a file was gone, half way: exit code 1.
+
+    What had been saved is whole, and the same command goes on from there.
+    """
+
+
 class Interrupted(BaseException):
     """A signal asked the process to stop; what is needed to go on has been saved.
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,13 @@ class RunFolder:
                 "paths.results_dir=DIR"
             ) from error
         try:
-            who = {"pid": os.getpid(), "host": socket.gethostname()}
-            atomic.write(holder, json.dumps(who))
+            with suppress(OSError):  # it only tells others who it is
+                who = {"pid": os.getpid(), "host": socket.gethostname()}
+                atomic.write(holder, json.dumps(who))
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            with suppress(OSError):
+                holder.unlink(missing_ok=True)
             lock.release()
 
     def discard(self) -> None:

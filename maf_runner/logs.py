@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,6 +21,13 @@ class _BarHandler(logging.Handler):
             tqdm.write(entry.getMessage(), file=sys.stderr)
 
 
+class _FileHandler(logging.FileHandler):
+    """Writes to a file as long as there is room: all of it stands on the screen too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing of what could not be written; logging would print a traceback."""
+
+
 @contextmanager
 def console() -> Iterator[None]:
     """Print what is said to standard error while this is open."""
@@ -31,9 +38,7 @@ def console() -> Iterator[None]:
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append what is said to a file while this is open."""
-    with _handler(
-        logging.FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"
-    ):
+    with _handler(_FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"):
         yield
 
 
@@ -47,4 +52,5 @@ def _handler(handler: logging.Handler, form: str) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # no room for the last line
+            handler.close()

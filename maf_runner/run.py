@@ -15,14 +15,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import maf_runner
-from maf_runner import atomic, logs, record
+from maf_runner import atomic, logs, memory, record
 from maf_runner.conf_path import CONF
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.errors import DataError, UnwritableError, UsageError
+from maf_runner.errors import DataError, ShortageError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
 from maf_runner.flows.base import Density
 from maf_runner.flows.blocks import in_blocks
-from maf_runner.flows.rows import log_prob_of_rows
+from maf_runner.flows.rows import is_short, log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
@@ -36,6 +36,7 @@ from maf_runner.training.loop import TensorRows
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
 CPU = torch.device("cpu")
+WIDE = 8192  # 256 MiB a layer
 NARROW = 512  # threads of a network less wide would only wait for each other
 
 
@@ -80,8 +81,18 @@ def run(config: DictConfig) -> Result:
         UsageError: impossible settings. Nothing is written.
         DataError: data missing, damaged or unfit. No record is written.
         BusyError: another process is at this run.
+        ShortageError: no room on the disk, no memory, or a file was taken away.
         Interrupted: a signal came; the same command goes on from here.
     """
+    try:
+        return _run(config)
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_short(error):
+            raise
+        raise ShortageError(_shortage(error)) from error
+
+
+def _run(config: DictConfig) -> Result:
     with logs.console(), Interrupts() as interrupts:
         settings = from_config(config)
         trainer: TrainerSettings = build("trainer", settings["trainer"])
@@ -137,12 +148,28 @@ def load_splits(settings: dict[str, Any]) -> Splits:
 def _build_model(
     settings: dict[str, Any], splits: Splits, trainer: TrainerSettings, device: torch.device
 ) -> Density:
-    torch.manual_seed(settings["seed"])
     context = splits.classes if settings["model"]["conditional"] else 0
+    _fits(settings["model"], splits.features, context)
+    torch.manual_seed(settings["seed"])
     model: Density = build("model", settings["model"], features=splits.features, context=context)
     if trainer.learning_rate is None and not model.closed_form:
         raise UsageError("trainer.learning_rate must be a number above 0 for this model, got null")
     return model.to(device)
+
+
+def _fits(settings: dict[str, Any], features: int, context: int) -> None:
+    """Refuse a model too large for the memory, counted without taking any."""
+    if max(features, _widest(settings.get("hidden"))) < WIDE:
+        return  # torch takes a second to load what counting needs
+    alike = {"degrees": "sequential"} if "degrees" in settings else {}  # random ones are looked at
+    with torch.device("meta"):
+        model: Density = build("model", {**settings, **alike}, features=features, context=context)
+    learned = sum(p.nbytes for p in model.parameters())
+    held = sum(b.nbytes for b in model.buffers())
+    # Each parameter has a gradient, two moments and a copy of the best.
+    needed = 5 * learned + held if not model.closed_form else learned + held
+    way_out = "take fewer columns" if model.closed_form else "take a smaller model.hidden"
+    memory.require(needed, f"{model.title} of this size", way_out)
 
 
 def _carry_out(
@@ -196,9 +223,11 @@ def _carry_out(
     except (DataError, UsageError):
         folder.discard()
         raise
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, OSError):
         raise
     except Exception as error:
+        if is_short(error):
+            raise
         log.exception("%s failed", title)
         failure = {
             "status": "failed",
@@ -351,6 +380,14 @@ def _widest(hidden: Any) -> int:
     """The widest hidden layer, 0 where there is none or the setting is not as it should be."""
     widths = hidden if isinstance(hidden, list) else []
     return max((w for w in widths if isinstance(w, int)), default=0)
+
+
+def _shortage(error: Exception) -> str:
+    """What to say of a run that could not go on."""
+    what = "there is not enough memory for this run"
+    if isinstance(error, OSError):
+        what = f"{error.filename or 'a file'}: {error.strerror or error}"
+    return f"{what}; what was saved before is whole, and the same command goes on from there"
 
 
 def _too_large(device: torch.device, asked: str) -> str:

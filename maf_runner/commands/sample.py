@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner import atomic
+from maf_runner import atomic, memory
 from maf_runner.commands.common import (
     class_prior,
     classes,
@@ -65,6 +65,8 @@ def _work(options: argparse.Namespace) -> None:
     if not drawable and any(path.suffix == ".png" for path in options.out or ()):
         raise UsageError("--out .png: only images and points in the plane have a picture")
 
+    needed = options.n * found["features"] * model.reference.itemsize
+    memory.require(needed, f"--n {options.n:,}", "draw fewer at once, each with another --seed")
     rows, codes = draw_samples(model, found, options.n, seed=options.seed, label=label)
     labels = None if codes is None else [classes(found)[code] for code in codes]
     if not np.isfinite(rows).all():

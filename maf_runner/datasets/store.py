@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner import atomic
+from maf_runner import atomic, memory
 from maf_runner.datasets import hdf5, sources
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.fetch import fetch
@@ -52,7 +52,10 @@ def load(recipe: Recipe, paths: Paths, *, download: bool, **options: Any) -> Spl
 
     Raises:
         DataError: no raw files, or damaged ones.
+        UsageError: more rows than the memory holds.
     """
+    needed = sum(recipe.rows) * recipe.features * np.dtype(np.float32).itemsize
+    memory.require(needed, f"dataset={recipe.name}", "a machine with more is needed")
     try:
         return read(recipe, paths, options)
     except UnpreparedError:
@@ -120,7 +123,7 @@ def make(
             except sources.MissingError as error:
                 missing.append(error)
                 continue
-            except DataError as error:
+            except (DataError, OSError) as error:
                 raise DataError(
                     f"{recipe.name}: {error}. Replace or remove it. {how(recipe, raw)}"
                 ) from error

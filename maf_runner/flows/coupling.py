@@ -75,8 +75,9 @@ class _Network(nn.Module):
         super().__init__()
         self.activation = activation
         self.layers = nn.ModuleList()
+        here = torch.get_default_device()
         for number, (inputs, outputs) in enumerate(pairwise(sizes)):
-            layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+            layer = nn.utils.skip_init(nn.Linear, inputs, outputs, device=here)
             nn.init.normal_(layer.weight, std=((inputs if number else fan_in) + 1) ** -0.5)
             nn.init.zeros_(layer.bias)
             self.layers.append(layer)

@@ -1,11 +1,12 @@
 """Many rows through a model: in chunks, with the products routed."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from maf_runner.flows.base import Density, Flow
+from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.routing import fast_products
 
@@ -31,6 +32,13 @@ def noise_of_rows(
     return _of_rows(model, model.standard_noise, x, context, chunk, empty=(0, model.features))
 
 
+def is_short(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on the CPU or a GPU."""
+    words = ("out of memory", "allocate memory", "not enough memory", "failed to map segment")
+    told = isinstance(error, (RuntimeError, ImportError)) and any(w in str(error) for w in words)
+    return told or isinstance(error, MemoryError)
+
+
 def _of_rows(
     model: Density,
     function: Callable[[Tensor, Tensor | None], Tensor],
@@ -40,12 +48,15 @@ def _of_rows(
     empty: tuple[int, ...],
 ) -> Tensor:
     found = []
+
+    def evaluate(part: slice) -> None:
+        rows, given = x[part], context
+        if context is not None:
+            given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
+        found.append(function(rows, given).to("cpu", torch.float64))
+
     with fast_products(model, chunk):
-        for part in _chunks(len(x), chunk):
-            rows, given = x[part], context
-            if context is not None:
-                given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
-            found.append(function(rows, given).to("cpu", torch.float64))
+        _in_chunks(len(x), chunk, evaluate)
     return torch.cat(found) if found else torch.empty(empty, dtype=torch.float64)
 
 
@@ -77,11 +88,28 @@ def refresh_statistics(
                 transform.mean.copy_(mean)
                 transform.variance.copy_(torch.stack(squares).sum(dim=0) / len(rows))
             if i < norms[-1]:
-                for part in parts:
-                    given = None if context is None else context[part]
-                    rows[part] = transform._forward(rows[part], given)[0]
+                _in_chunks(len(x), chunk, partial(_carry, transform, rows, context))
     flow.train(was_training)
+
+
+def _carry(transform: Transform, rows: Tensor, context: Tensor | None, part: slice) -> None:
+    given = None if context is None else context[part]
+    rows[part] = transform._forward(rows[part], given)[0]
 
 
 def _chunks(rows: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def _in_chunks(rows: int, size: int, work: Callable[[slice], None]) -> None:
+    """Do the work on all rows, on fewer at once where the memory does not suffice."""
+    start = 0
+    while start < rows:
+        try:
+            work(slice(start, start + size))
+            start += size
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_short(error):
+                raise
+        size //= 2  # out of the handler, which holds on to what was allocated

@@ -66,7 +66,17 @@ class Checkpoint:
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and JSON types to ``path`` atomically, from the CPU."""
     content = {"schema": SCHEMA, **_detached(state)}
-    atomic.write(path, lambda temporary: torch.save(content, temporary))
+
+    def fill(temporary: Path) -> None:
+        try:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # no room: torch says something else
+                raise error.__context__ from None
+            raise
+
+    atomic.write(path, fill)
 
 
 def load(path: Path, owner: dict[str, str]) -> dict[str, Any]:

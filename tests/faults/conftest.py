@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from runs import RUN, leftovers, record_of
 
 ALL = bool(os.environ.get("MAF_RUNNER_ALL_FAULTS"))
 
@@ -64,3 +65,15 @@ def raw(tmp_path_factory):
         folder / "miniboone" / "data.npy", rows @ np.random.default_rng(1).normal(size=(43, 43))
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole(start, raw, tmp_path_factory):
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    folder.mkdir()
+    done = start(*RUN, f"paths.raw_dir={raw}", cwd=folder)
+    assert done.code == 0, done.err
+    assert leftovers(folder) == []
+    done.folder, done.record = folder, record_of(folder)
+    return done

@@ -8,18 +8,6 @@ from runs import RUN, leftovers, record_of
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
-@pytest.fixture(scope="module")
-def whole(start, raw, tmp_path_factory):
-    """A run that nobody disturbed."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    folder.mkdir()
-    done = start(*RUN, f"paths.raw_dir={raw}", cwd=folder)
-    assert done.code == 0, done.err
-    assert leftovers(folder) == []
-    done.record = record_of(folder)
-    return done
-
-
 def struck(start, words, folder, **fault):
     """Start the command, strike, and look at how it ended."""
     done = start(*words, cwd=folder, **fault)
