@@ -30,6 +30,7 @@ DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
 CODES = {"failed": FAILED, "unfinished": FAILED, "diverged": DIVERGED}
 
 USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
+_interrupts = Interrupts()  # of this process
 _code = DONE  # of the job of this process, where there is but one
 _sweep: Path | None = None  # its folder, in the process that gives out the jobs
 
@@ -66,6 +67,7 @@ def job(config: DictConfig) -> float:
         folder = str(result.folder.path)
         _code = CODES.get(outcome, DONE)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
+        _interrupts.act()
         if in_sweep:
             print(f"maf-run {' '.join(hydra_config.overrides.task)}:", file=sys.stderr)
         _code = _report(error)
@@ -95,7 +97,7 @@ def main() -> int:
     try:
         overrides.check_options(sys.argv[1:])
         _register_sweeper()
-        with Interrupts():
+        with _interrupts:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except Interrupted as signal:
         print("maf-run: interrupted; the same command goes on from here", file=sys.stderr)

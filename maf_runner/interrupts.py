@@ -42,9 +42,11 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *details: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(error, Exception):
+            self.act()  # what a library made of an Interrupted that came in the midst of it
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -75,9 +77,9 @@ class Interrupts:
         if number == SAVE:
             self.save = True
             return
-        if not self._deferred or self.stop is not None:
+        again, self.stop = self.stop is not None, number
+        if again or not self._deferred:
             raise Interrupted(number)
-        self.stop = number
 
 
 def _foreign(handler: Any) -> bool:

@@ -228,6 +228,7 @@ def _carry_out(
     except Exception as error:
         if is_short(error):
             raise
+        interrupts.act()  # a library may have made something else of it
         log.exception("%s failed", title)
         failure = {
             "status": "failed",

@@ -5,6 +5,9 @@ import signal
 import pytest
 from runs import RUN, leftovers, record_of
 
+from maf_runner import errors
+from maf_runner.interrupts import Interrupts
+
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
@@ -13,6 +16,8 @@ def struck(start, words, folder, **fault):
     done = start(*words, cwd=folder, **fault)
     assert done.code in (0, -fault["signal"], 128 + fault["signal"]), done.err
     assert "Traceback" not in done.err
+    if done.code > 0:
+        assert "interrupted; the same command goes on from here" in done.err
     return done.code != 0
 
 
@@ -52,3 +57,12 @@ def test_at_every_operation_on_a_file(
         assert struck(start, words, folder, signal=number, at=at) or at > places[-3]
         taken_up(start, words, folder, whole)
     survived(f"kills at an operation on a file, {number.name}", len(amount(range(4), places)))
+
+
+def test_an_error_that_a_library_makes_of_a_signal_is_a_signal():
+    """As tqdm does, whose lock is not there yet when the signal comes."""
+    with pytest.raises(errors.Interrupted), Interrupts():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise AttributeError("_lock") from error
