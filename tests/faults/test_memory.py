@@ -28,7 +28,6 @@ def test_a_model_that_does_not_fit_says_what_it_needs(start, tmp_path, words):
     done = start("maf-run", *words, cwd=tmp_path)
     assert done.code == 2 and "Traceback" not in done.err, done.err
     assert "of this size needs at least " in done.err and "take a smaller model.hidden" in done.err
-    assert done.seconds < 30
     assert not list(tmp_path.rglob("*.*"))
 
 
