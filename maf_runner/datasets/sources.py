@@ -249,12 +249,13 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
     with opener(archive, "rb") as unpacked:
         file: Any = _Careful(unpacked, archive)
         with tarfile.open(fileobj=file, mode="r:") as tar:
+            kept: Any = tar
             while member := tar.next():
                 file.left = math.inf
                 if member.isreg():
                     yield member.name, member.size, lambda member=member: tar.extractfile(member)
-                tar.members.clear()  # they would fill the memory
-                tar.pax_headers.clear()
+                kept.members.clear()  # they would fill the memory
+                kept.pax_headers.clear()
                 file.left = HEADERS
         file.left = math.inf
         while file.read(1 << 20):
