@@ -16,6 +16,7 @@ from maf_runner.commands.common import (
     classes,
     guarded,
     label_code,
+    loaded,
     parser,
     table_space,
 )
@@ -43,9 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from maf_runner.trained import load_with_record
-
-    model, found = load_with_record(options.run)
+    model, found = loaded(options.run)
     label = label_code(options.label, found)
     table = table_space(found)
     rows = _read(options.file) if table is None else _read_table(options.file, table)
