@@ -19,6 +19,7 @@ noise. `readers` reads the file, and executes nothing in it.
 
 import hashlib
 import logging
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -99,6 +100,13 @@ def load(
     prior = _prior(codes["train"], values, class_prior, file)
     mean, deviation = _scale(arrays["train"], standardise=standardise)
     named = None if label is None else str(label)
+    scale = dict(zip(chosen, zip(mean, deviation, strict=True), strict=True))
+    for name, (centre, width) in scale.items():
+        if not (math.isfinite(centre) and math.isfinite(width) and width > 0):
+            raise DataError(
+                f"{file}: column {name!r} has mean {centre:g} and deviation {width:g}: its values "
+                "are too large, or differ by too little, to be standardised; scale it"
+            )
     space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values))
     scaled = {name: _scaled(arrays[name], space, file) for name in SPLITS}
     train, validation, test = (Rows(scaled[name], codes[name]) for name in SPLITS)
