@@ -30,7 +30,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
-from maf_runner.datasets.readers import first_word, is_numeric, need, numbers, read_table, some
+from maf_runner.datasets.readers import (
+    as_text,
+    first_word,
+    is_numeric,
+    need,
+    numbers,
+    read_table,
+    some,
+)
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, suggestion
 
@@ -335,7 +343,7 @@ def _codes(
         # Whole numbers again, where pandas made them 1.0, 2.0 beside a missing one.
         every = pd.to_numeric(every, downcast="integer")
     elif kind not in ("boolean", "string"):
-        every = every.infer_objects().astype(str)
+        every = as_text(every.infer_objects())
     codes, values = pd.factorize(every, sort=True)
     ends = np.cumsum([len(own) for own in parts])[:-1]
     split = np.split(codes.astype(np.int64), ends)

@@ -208,9 +208,17 @@ def first_word(column: pd.Series) -> str:
     >>> first_word(pd.Series(["1.5", None, "abc"]))
     " ('abc' in row 2)"
     """
-    values = column.astype(str)
+    values = as_text(column)
     words = np.flatnonzero(column.notna() & pd.to_numeric(values, errors="coerce").isna())
     return f" ({str(values.iloc[words[0]])[:50]!r} in row {words[0]})" if len(words) else ""
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """The values as text; bytes that are none as Python writes them."""
+    try:
+        return column.astype(str)
+    except UnicodeDecodeError:
+        return column.map(repr)
 
 
 def some(words: Iterable[str]) -> str:

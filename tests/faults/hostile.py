@@ -1,24 +1,36 @@
 """Files made to do harm, and a process to read them in that may come to harm."""
 
+import bz2
 import contextlib
+import gzip
+import io
+import lzma
 import os
 import pickle
 import resource
 import select
 import struct
 import sys
+import tarfile
 import tempfile
 import traceback
+import zipfile
 from pathlib import Path
 
+import h5py
+import numpy as np
+
 MEMORY = 1 << 30  # bytes a case may take beside what the process has
-SECONDS = 10  # a case may take
+SECONDS = 6  # a case may take
 MARKER = "executed"
 # What no file may make us do. Files are written under the folder of the tests alone.
 FORBIDDEN = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pty.spawn"),
-    *("ctypes.dlopen", "socket.connect", "webbrowser.open", "shutil.rmtree"),
+    *("ctypes.dlopen", "socket.connect", "webbrowser.open"),
 )
+# How many paths there are to what changes a folder.
+PATHS = {"os.rename": 2, "os.link": 2, "os.symlink": 2}
+PATHS |= dict.fromkeys(("os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"), 1)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -112,8 +124,8 @@ def _watch(seen, folder):
             path = arguments[0]
             if isinstance(path, (str, bytes)) and not os.fsdecode(path).startswith(allowed):
                 seen.append(f"{event} {path!r:.200}")
-        elif event in ("os.rename", "os.remove", "os.mkdir", "os.link", "os.symlink"):
-            for path in arguments[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
+        elif event in PATHS and (event == "shutil.rmtree" or arguments[-1] == -1):
+            for path in arguments[: PATHS[event]]:
                 if not os.path.abspath(os.fsdecode(path)).startswith(allowed):  # noqa: PTH100
                     seen.append(f"{event} {path!r:.200}")
 
@@ -333,3 +345,237 @@ def frames():
         "values that are no array": frame(one, b"]"),
         "values of one line": frame(one, array((1,), "f8", b"U\x08AAAAAAAA")),
     }.items()  # fmt: skip
+
+
+def npy(shape, dtype="'<f8'", content=b"", version=1):
+    """An npy file whose header says what it likes."""
+    header = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + content
+
+
+def written(write):
+    """What ``write`` writes to a file."""
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+def stored(fill):
+    """An HDF5 file."""
+
+    def write(file):
+        with h5py.File(file, "w") as store:
+            fill(store)
+
+    return written(write)
+
+
+def npys():
+    """Files of arrays that are none."""
+    yield from {
+        "longer than the file": npy("(1000000000000, 2)"),
+        "wide and empty": npy("(0, 1000000000)"),
+        "tall and empty": npy("(1000000000, 0)"),
+        "a shape without end": npy("(" * 5000),
+        "a shape of signs": npy("-" * 8000 + "1"),
+        "a negative shape": npy("(-1, -1)"),
+        "a shape of words": npy("('a',)"),
+        "a header cut": npy("(2, 2)")[:40],
+        "a header without end": npy("'''"),
+        "a header of gigabytes": b"\x93NUMPY\x02\x00" + b"\xff" * 4 + b"{",
+        "a program": npy(f"__import__('os').system('touch {MARKER}')"),
+        "objects": npy("(1, 1)", "'|O'", pickle.dumps(print)),
+        "objects in fields": npy("(1,)", "[('a', '|O')]", pickle.dumps(print)),
+        "times": npy("(9, 9)", "'<M8[ns]'", b"A" * 648),
+        "nothing, many times": npy("(50, 50)", "'|V0'"),
+        "fields": npy("(2, 2)", "[('a', '<f8')]", b"A" * 32),
+        "arrays in arrays": npy("(2,)", "('<f8', (1048576, 1048576))", b"A" * 64),
+        "long words": npy("(2, 2)", "'|S1000000'", b"A" * 64),
+        "letters that are none": npy("(2, 2)", "'<U2'", b"\xff" * 32),
+        "complex numbers": npy("(20, 2)", "'<c16'", b"A" * 640),
+        "half numbers": npy("(20, 2)", "'<f2'", b"\xff" * 80),
+        "a version to come": npy("(2, 2)", version=9),
+    }.items()
+
+
+def stores():
+    """HDF5 files that reach out, or claim what they do not hold."""
+    outside = h5py.VirtualLayout((8, 2), "f8")
+    outside[:] = h5py.VirtualSource("/etc/passwd", "x", (8, 2))
+    raw = [("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
+
+    def link(to):
+        return lambda store: store.update({"data": to})
+
+    def array(*arguments, **named):
+        return lambda store: store.create_dataset("data", *arguments, **named)
+
+    def references(store):
+        group = store.create_group("group")
+        store["data"] = np.array([[group.ref] * 2] * 9, dtype=h5py.ref_dtype)
+
+    yield from {
+        "a link outside": link(h5py.ExternalLink("/etc/passwd", "x")),
+        "a link to a pipe": link(h5py.ExternalLink("/dev/stdin", "x")),
+        "a link to nowhere": link(h5py.SoftLink("/nothing")),
+        "a link to itself": link(h5py.SoftLink("/data")),
+        "values outside": array((8, 2), "f8", external=raw),
+        "a view outside": lambda store: store.create_virtual_dataset("data", outside),
+        "references": references,
+        "a group in itself": lambda store: store.update({"data": store["/"]}),
+        "claims": array((10**10, 2), "f8"),
+        "claims in pieces": array((10**9, 2), "f8", chunks=(1000, 2), compression="gzip"),
+        "claims of words": array((10**9, 2), h5py.string_dtype()),
+        "wide and empty": array((0, 10**9), "f8"),
+        "long words": array((4, 10**6), "S1000"),
+        "no space": array(data=h5py.Empty("f8")),
+        "one number": array(data=1.0),
+        "times": array((20, 2), h5py.opaque_dtype(np.dtype("<M8[s]"))),
+        "choices": array((20, 2), h5py.enum_dtype({"A": 1})),
+        "many of length one": array((20, 2), h5py.vlen_dtype("f8")),
+        "64 dimensions": array((1,) * 32, "f8"),
+        "large half numbers": array(data=np.full((20, 2), 6e4, "f2")),
+    }.items()
+
+
+def texts():
+    """CSV files that are none, or too much."""
+    rows = b"1,2\n" * 20
+    wide = ",".join(f"c{i}" for i in range(3000))
+    yield from {
+        "many columns": "\n".join([wide, *[",".join(["1.5"] * 3000)] * 12]).encode(),
+        "many columns of words": "\n".join([wide, *[",".join(["a"] * 3000)] * 12]).encode(),
+        "a long field": b"a,b\n1," + b"9" * 5_000_000 + b"\n" + rows,
+        "a long word": b"a,b\n1," + b"x" * 5_000_000 + b"\n" + rows,
+        "a long header": b"a" * 5_000_000 + b",b\n" + rows,
+        "an open quote": b'a,b\n1,"' + b"9" * 500_000 + b"\n" + rows,
+        "a quote": b'"',
+        "zeros": bytes(1_000_000),
+        "zeros among fields": b"a,b\n" + b"\0,\0\n" * 30,
+        "a zero in a name": b"a\0c,b\n" + rows,
+        "UTF-16": "a,b\n1,2\n".encode("utf-16") * 20,
+        "UTF-32": ("a,b\n" + "1,2\n" * 20).encode("utf-32"),
+        "Latin-1": b"\xe4,b\n" + rows,
+        "a mark in front": b"\xef\xbb\xbfa,b\n" + rows,
+        "returns alone": b"a,b\r" + b"1,2\r" * 20,
+        "large numbers": b"a,b\n" + (b"1" * 400 + b",2\n") * 20,
+        "larger numbers": b"a,b\n" + (b"1" * 5000 + b",2\n") * 20,
+        "numbers out of range": b"a,b\n" + b"1e309,2e-400\n" * 20,
+        "a long row": b"a,b\n1,2," + b"," * 100_000 + b"\n",
+        "a long row and field": b"a,b\n1,2," + b"x" * 200_000 + b"\n",
+        "a row too long at the end": b"a,b\n" + rows + b"1,2,3\n",
+        "names that meet": b"a,a,a.1\n" + b"1,2,3\n" * 20,
+        "names of numbers": b'"0","1"\n' + rows,
+        "no names": b",\n" + rows,
+        "only names": b"a,b\n",
+        "blanks": b" \n" * 1000,
+        "formulas": b"=cmd|'/c calc'!A0,b\n" + rows,
+        "control signs": b"\x1b[2J,b\n" + rows,
+        "packed": b"\x1f\x8b\x08\x00" + bytes(100),
+        "deep brackets": b"a\n" + b"[" * 100_000 + b"\n",
+    }.items()
+
+
+def packed(files, ending):
+    """An archive of files by name: bytes, or a TarInfo of something else."""
+
+    def write(target):
+        if ending == "zip":
+            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as pack:
+                for name, content in files:
+                    pack.writestr(name, content)
+            return
+        mode = {"tar": "w"}.get(ending, f"w:{ending.split('.')[-1]}")
+        with tarfile.open(fileobj=target, mode=mode) as pack:
+            for name, content in files:
+                info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+                if content is not info:
+                    info.size = len(content)
+                pack.addfile(info, None if content is info else io.BytesIO(content))
+
+    return written(write)
+
+
+def member(name, kind, target="", **headers):
+    """A member of a tar archive that is no plain file."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.pax_headers = kind, target, headers
+    return name, info
+
+
+def archives():
+    """Archives, by their ending and what is wrong with them."""
+    names = ("/tmp/a", "../../../../tmp/a", "..\\..\\a", "C:\\a", "a/../../a", "~/a", "x/./a",
+             "\x1b[2J/a", "a\n", "nul/a", "é" * 200 + "/a")  # fmt: skip
+    for name in names:
+        for ending in ("tar.gz", "zip"):
+            yield f"{ending}: {name!r:.20}", (f"x.{ending}", packed([(name, b"1")], ending))
+    kinds = {
+        "a link": member("a", tarfile.SYMTYPE, "/etc/passwd"),
+        "a link up": member("a", tarfile.SYMTYPE, "../../../../../etc/passwd"),
+        "a hard link": member("a", tarfile.LNKTYPE, "/etc/passwd"),
+        "a device": member("a", tarfile.CHRTYPE),
+        "a disk": member("a", tarfile.BLKTYPE),
+        "a pipe": member("a", tarfile.FIFOTYPE),
+        "a folder": member("a", tarfile.DIRTYPE),
+        "an unknown thing": member("a", b"Z"),
+        "a long header": member("a", tarfile.REGTYPE, comment="x" * (3 << 20)),
+        "a size in a header": member("a", tarfile.REGTYPE, size=str(10**15)),
+        "a negative size": member("a", tarfile.REGTYPE, size="-512"),
+        "a size that is none": member("a", tarfile.REGTYPE, size="x"),
+        "a hole": member("a", tarfile.REGTYPE, **{
+            "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a",
+            "GNU.sparse.realsize": str(10**15)}),
+        "holes": member("a", tarfile.REGTYPE, **{
+            "GNU.sparse.map": ",".join(["0,1"] * 50_000), "GNU.sparse.size": "9"}),
+        "a wrong encoding": member("a", tarfile.REGTYPE, hdrcharset="BINARY", path="\udcff/a"),
+    }  # fmt: skip
+    for kind, entry in kinds.items():
+        for ending in ("tar", "tar.gz"):
+            yield f"{ending}: {kind}", (f"x.{ending}", packed([entry], ending))
+        yield (
+            f"tar: {kind}, then a link through it",
+            ("x.tar", packed([entry, ("a/a", b"1")], "tar")),
+        )
+    first = tarfile.TarInfo("a").tobuf(tarfile.USTAR_FORMAT)
+    more = tarfile.TarInfo("b").tobuf(tarfile.USTAR_FORMAT)
+    sparse = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    sparse[156:157], sparse[482:483] = b"S", b"\x01"
+    sparse[148:156] = b"        "
+    sparse[148:156] = b"%06o\0 " % sum(sparse)
+    for ending, pack in (("tar.gz", gzip.compress), ("tar.xz", lzma.compress),
+                         ("tar.bz2", bz2.compress)):  # fmt: skip
+        yield f"{ending}: zeros", (f"x.{ending}", pack(bytes(1 << 29)))
+        yield f"{ending}: a large member", (f"x.{ending}", pack(packed([
+            ("b", bytes(300 << 20))], "tar")))  # fmt: skip
+        yield f"{ending}: holes without end", (f"x.{ending}", pack(
+            bytes(sparse) + (bytes(504) + b"\x01" + bytes(7)) * 40_000))  # fmt: skip
+        yield f"{ending}: many members", (f"x.{ending}", pack(more * 100_000 + first))
+        yield f"{ending}: not packed", (f"x.{ending}", first)
+        yield f"{ending}: packed twice", (f"x.{ending}", pack(pack(first)))
+        yield f"{ending}: rubbish after it", (f"x.{ending}", pack(first) + b"rubbish")
+        yield f"{ending}: alone", (f"a.{ending[4:]}", pack(bytes(1 << 28)))
+    yield "headers of headers", ("x.tar", tarfile.TarInfo("a").create_pax_global_header(
+        {"comment": "x" * 400}) * 3000)  # fmt: skip
+    yield "zip: zeros", ("x.zip", packed([("a", bytes(1 << 28))], "zip"))
+    yield "zip: many", ("x.zip", packed([(f"{i}/b", b"") for i in range(20_000)], "zip"))
+    lies = bytearray(packed([("a", bytes(1 << 20))], "zip"))
+    place = lies.index(b"PK\x01\x02")
+    lies[place + 24 : place + 28] = struct.pack("<I", 5)
+    yield "zip: another size", ("x.zip", bytes(lies))
+    lies[place + 42 : place + 46] = struct.pack("<I", 1 << 30)
+    yield "zip: elsewhere", ("x.zip", bytes(lies))
+    locked = bytearray(packed([("a", b"1")], "zip"))
+    locked[6] |= 1
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    yield "zip: encrypted", ("x.zip", bytes(locked))
+    odd = bytearray(packed([("a", b"1")], "zip"))
+    odd[odd.index(b"PK\x01\x02") + 10] = 99
+    yield "zip: packed in an unknown way", ("x.zip", bytes(odd))
+    twice = packed([("a", b"1"), ("b", b"2")], "zip")
+    second = twice.index(b"PK\x01\x02", twice.index(b"PK\x01\x02") + 1)
+    overlap = bytearray(twice)
+    overlap[second + 42 : second + 46] = struct.pack("<I", 0)
+    yield "zip: one over the other", ("x.zip", bytes(overlap))
