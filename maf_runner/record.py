@@ -98,11 +98,13 @@ def _is_figure(value: Any) -> bool:
 
 
 def _check_values(value: Any, depth: int = 0) -> None:
-    """Raise ValueError where values are nested too deep, or text cannot be written anywhere."""
+    """Raise ValueError where values are nested too deep, or cannot be written anywhere."""
     if depth > DEPTH:
         raise ValueError(f"values nested more than {DEPTH} deep")
     if isinstance(value, str):
         value.encode()
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError("a number of more than 38 digits")
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
