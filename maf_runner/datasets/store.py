@@ -270,7 +270,9 @@ def about(path: Path) -> dict[str, Any]:
         with h5py.File(path, "r") as file:
             found = json.loads(file.attrs["maf_runner"])
         if found["format"] != FORMAT:
-            raise UnpreparedError(f"{path} has format {found['format']}, this version {FORMAT}")
+            raise UnpreparedError(
+                f"{path} has format {found['format']!r:.50}, this version {FORMAT}"
+            )
         for key in ABOUT:
             found[key]
     except DAMAGE as error:
@@ -298,7 +300,7 @@ def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
         raise UnpreparedError(f"{path} was made by another version of the recipe")
     if found["options"] != options:
         raise UnpreparedError(
-            f"{path} was made with {found['options']}, not {options}, and is left as it is"
+            f"{path} was made with {found['options']!r:.200}, not {options}, and is left as it is"
         )
     try:
         image, classes = found["image"], found["classes"]
