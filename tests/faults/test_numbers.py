@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -97,11 +98,12 @@ def shown_nowhere(folder):
         assert all(row.get("test_nats") is None for row in rows if "test_nats" in row)
         assert not any(row.get("by") == "ours" for row in rows)
     assert "diverged" in build("comparison", found)[0].render("text")
-    assert "nan" not in render(found, [], {}).lower().replace("nanum", "")
+    page = re.sub("(?s)<script.*?</script>", "", render(found, [], {}))
+    assert not re.search(r"\b(nan|inf|infinity)\b", page, re.IGNORECASE)
 
 
 def cases_of(tried, amount, chance):
-    return amount(chance.sample(tried, 6), tried)
+    return amount(chance.sample(tried, 2), tried)
 
 
 def test_odd_tables(start, tmp_path, amount, chance, survived):
@@ -133,22 +135,23 @@ def used(folder, table):
     assert not scores.isna().any()
 
 
-@pytest.mark.parametrize("value", [NAN, np.inf, 1e30, 1e39, 1e308, 1e-310])
-def test_odd_rows_are_scored_or_named(start, tmp_path, capsys, survived, value):
+def test_odd_rows_are_scored_or_named(start, tmp_path, capsys, survived):
     rows = np.random.default_rng(0).normal(size=(60, 3))
     pd.DataFrame(rows).add_prefix("c").to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "run").mkdir()
     done = start(*words_of("maf", tmp_path / "t.csv"), cwd=tmp_path / "run")
     entry = ended(done, tmp_path / "run")
-    rows[5, 1] = value
-    pd.DataFrame(rows).add_prefix("c").to_csv(tmp_path / "odd.csv", index=False)
-    out = tmp_path / "scores.csv"
-    code = score.main([str(entry["file"].parent), str(tmp_path / "odd.csv"), "--out", str(out)])
-    if code:
-        assert code == 3 and "odd.csv" in capsys.readouterr().err and not out.exists()
-    else:
-        assert not pd.read_csv(out)["log_prob_nats"].isna().any()
-    survived("odd rows scored", 1)
+    values = (NAN, np.inf, -np.inf, 1e20, 1e30, -1e38, 1e39, 1e308, 1e-310)
+    for value in values:
+        rows[5, 1] = value
+        pd.DataFrame(rows).add_prefix("c").to_csv(tmp_path / "odd.csv", index=False)
+        out = tmp_path / f"{value}.csv"
+        words = [str(entry["file"].parent), str(tmp_path / "odd.csv"), "--out", str(out)]
+        if score.main(words):
+            assert re.search(r"odd\.csv.*row 5", capsys.readouterr().err) and not out.exists()
+        else:
+            assert not pd.read_csv(out)["log_prob_nats"].isna().any()
+    survived("odd rows scored", len(values))
 
 
 def test_rates_that_diverge(start, tmp_path, amount, chance, survived):
@@ -156,7 +159,7 @@ def test_rates_that_diverge(start, tmp_path, amount, chance, survived):
     path = tmp_path / "t.csv"
     pd.DataFrame(rows).add_prefix("c").to_csv(path, index=False)
     every = [(model, rate) for model in NAMES if model != "gaussian"
-             for rate in ("10", "1e3", "1e10", "1e30", "1e300")]  # fmt: skip
+             for rate in ("1e3", "1e10", "1e30", "1e300")]  # fmt: skip
     diverged = 0
     for number, (model, rate) in enumerate(cases_of(every, amount, chance)):
         folder = tmp_path / str(number)
@@ -180,15 +183,15 @@ def test_components_that_collapse(start, tmp_path, amount, chance, survived):
         folder = tmp_path / str(number)
         folder.mkdir()
         pd.DataFrame(tables()[name]).add_prefix("c").to_csv(folder / "odd.csv", index=False)
-        more = (f"trainer.learning_rate={rate}", "trainer.max_epochs=150", "trainer.batch_size=20")
+        more = (f"trainer.learning_rate={rate}", "trainer.max_epochs=60", "trainer.batch_size=20")
         entry = ended(start(*words_of(model, folder / "odd.csv", *more), cwd=folder), folder)
         assert entry is not None
     survived("mixtures that collapse", number + 1)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_float32_and_float64_agree(name, record_property, survived):
-    """Of a trained model, on 2,000 rows: the mean differs by far less than its error."""
+def test_float32_and_float64_agree(name, survived):
+    """Of a trained model, on 2,000 rows, in nats: the means by 4e-7 at most, a row by 7e-6."""
     rows = torch.randn(2000, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rows[:, 3:] += rows[:, :3] ** 2
     model = MODELS[name](6)
@@ -207,9 +210,6 @@ def test_float32_and_float64_agree(name, record_property, survived):
     double = log_prob_of_rows(model.double(), rows.float().double())
     error = 2 * float(double.std()) / len(rows) ** 0.5
     apart = float((single.mean() - double.mean()).abs())
-    record_property(
-        "apart", f"{name}: means {apart:.1e} nats, rows {float((single - double).abs().max()):.1e}"
-    )
-    assert apart < error / 1000
-    assert float((single - double).abs().max()) < 1e-3
+    of_a_row = float((single - double).abs().max())
+    assert apart < 2e-6 < error / 1000 and of_a_row < 5e-5, (apart, of_a_row, error)
     survived("float32 beside float64", 1)
