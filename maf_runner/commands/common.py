@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maf_runner import record
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError, suggestion
@@ -188,8 +189,12 @@ def data_of(
     path = RunFolder(run).config
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("it has aliases, and can stand for any amount of text")
+        deep = 0
+        for token in yaml.scan(text):  # one after another: what is nested deep takes forever
+            deep += token.id in ("[", "{", "<block mapping start>", "<block sequence start>")
+            deep -= token.id in ("]", "}", "<block end>")
+            if isinstance(token, yaml.AliasToken) or deep > record.DEPTH:
+                raise ValueError("it has aliases, or is nested deep, as no settings are")
         settings: Any = OmegaConf.to_container(OmegaConf.create(text))
         given = {"raw_dir": raw, "prepared_dir": prepared}
         settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}

@@ -83,11 +83,11 @@ def _work(options: argparse.Namespace) -> None:
         }
         columns |= {f"log_prob_nats_class_{v}": by_class[:, y] for y, v in enumerate(values)}
     figures: list[Any] = [c for name, c in columns.items() if name.startswith("log_prob")]
-    bad = torch.stack(figures).isnan().any(dim=0).nonzero()
-    if len(bad):
+    lost = torch.stack(figures).isnan().any(dim=0).nonzero()
+    if len(lost):
         raise DataError(
-            f"{options.file}: the density of {len(bad)} of {len(rows)} rows cannot be computed, "
-            f"their values are too large; first in row {int(bad[0])} (from 0)"
+            f"{options.file}: the density of {len(lost)} of {len(rows)} rows cannot be computed, "
+            f"their values are too large; first in row {int(lost[0])} (from 0)"
         )
     if table is not None:
         standardised = columns["log_prob_nats"]
