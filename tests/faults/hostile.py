@@ -13,6 +13,7 @@ import struct
 import sys
 import tarfile
 import tempfile
+import time
 import traceback
 import zipfile
 from pathlib import Path
@@ -21,7 +22,8 @@ import h5py
 import numpy as np
 
 MEMORY = 1 << 30  # bytes a case may take beside what the process has
-SECONDS = 20  # a case may take
+SECONDS = 10  # of work a case may take
+PATIENCE = 120  # seconds until nobody waits for it any more, however busy the machine is
 MARKER = "executed"
 # What no file may make us do. Files are written under the folder of the tests alone.
 FORBIDDEN = (
@@ -58,7 +60,7 @@ def trials(cases, read, refusals, folder):
         os.close(sink)
         with open(source, "rb", buffering=0) as answers:  # noqa: PTH123
             while done < len(cases):
-                answer = _line(answers) if select.select([answers], [], [], SECONDS)[0] else None
+                answer = _line(answers) if select.select([answers], [], [], PATIENCE)[0] else None
                 name = cases[done][0]
                 if not answer:  # it hangs, or is gone
                     break
@@ -70,7 +72,9 @@ def trials(cases, read, refusals, folder):
             os.kill(child, 9)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if done < len(cases):
-            wrong[cases[done][0]] = f"no answer in {SECONDS} s" if code == -9 else f"died ({code})"
+            wrong[cases[done][0]] = (
+                f"no answer in {PATIENCE} s" if code == -9 else f"died ({code})"
+            )
             done += 1
     return wrong, refused
 
@@ -97,6 +101,7 @@ def _carry_out(cases, read, refusals, folder, sink):
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     for _, case in cases:
         seen.clear()
+        started = time.process_time()
         try:
             read(case)
             answer = "read"
@@ -107,6 +112,8 @@ def _carry_out(cases, read, refusals, folder, sink):
                 answer = f"a message of {len(str(error)):,} letters"
         except BaseException:
             answer = " | ".join(traceback.format_exc().strip().splitlines()[-7:])[-900:]
+        if time.process_time() - started > SECONDS:
+            answer = f"took {time.process_time() - started:.0f} s"
         if seen:
             answer = f"forbidden: {seen[0]}"
         os.write(sink, answer.replace("\n", " ").encode(errors="replace") + b"\n")
@@ -555,7 +562,7 @@ def archives():
             "zeros": lambda pack=pack: pack(bytes(300 << 20)),
             "a large member": lambda pack=pack: pack(packed([("b", bytes(300 << 20))], "tar")),
             "holes without end": lambda pack=pack, holes=holes: pack(holes),
-            "many members": lambda pack=pack: pack(more * 100_000 + first),
+            "many members": lambda pack=pack: pack(more * 30_000 + first),
             "not packed": first,
             "packed twice": pack(pack(first)),
             "rubbish after it": pack(first) + b"rubbish",
@@ -565,7 +572,7 @@ def archives():
     yield "headers of headers", ("x.tar", tarfile.TarInfo("a").create_pax_global_header(
         {"comment": "x" * 400}) * 3000)  # fmt: skip
     yield "zip: zeros", ("x.zip", lambda: packed([("a", bytes(1 << 28))], "zip"))
-    yield "zip: many", ("x.zip", packed([(f"{i}/b", b"") for i in range(20_000)], "zip"))
+    yield "zip: many", ("x.zip", lambda: packed([(f"{i}/b", b"") for i in range(20_000)], "zip"))
     lies = bytearray(packed([("a", bytes(1 << 20))], "zip"))
     place = lies.index(b"PK\x01\x02")
     lies[place + 24 : place + 28] = struct.pack("<I", 5)
