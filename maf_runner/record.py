@@ -20,6 +20,18 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "settings": dict,
     "data": dict,
 }
+# What else is read of a record where it is there; all other values may be anything.
+OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "features": int,
+    "context": int,
+    "epochs": int,
+    "best_epoch": int,
+    "stop_reason": str,
+    "seconds": (int, float),
+    "divergence": dict,
+}
+DEPTH = 20  # of nested values
+LARGEST = 1e38  # of a figure: models compute in 32 bits
 NEEDED = {"test": ("log_likelihood", "error"), "validation": ("log_likelihood",)}
 
 
@@ -41,24 +53,28 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        _check_values(record)
     except OSError as error:
         raise UnreadableRecordError(f"{path} cannot be opened ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableRecordError(f"{path} is not JSON, perhaps cut short ({error})") from error
     if not isinstance(record, dict) or "schema" not in record:
         raise UnreadableRecordError(f"{path} is not a record of maf_runner")
     if record["schema"] != SCHEMA:
         raise UnreadableRecordError(
-            f"{path} has schema {record['schema']!r}; this version reads schema {SCHEMA}"
+            f"{path} has schema {record['schema']!r:.50}; this version reads schema {SCHEMA}"
         )
     for key, kind in REQUIRED.items():
         if not isinstance(record.get(key), kind):
+            raise UnreadableRecordError(f"{path} has no valid {key!r}")
+    for key, kind in OPTIONAL.items():
+        if record.get(key) is not None and not isinstance(record[key], kind):
             raise UnreadableRecordError(f"{path} has no valid {key!r}")
     for group in ("dataset", "model", "trainer"):
         if not isinstance(record["settings"].get(group), dict):
             raise UnreadableRecordError(f"{path} has no valid settings.{group}")
     if record["status"] not in STATUSES:
-        raise UnreadableRecordError(f"{path} has an unknown status {record['status']!r}")
+        raise UnreadableRecordError(f"{path} has an unknown status {record['status']!r:.50}")
     departures = record.get("departures", [])
     if not isinstance(departures, list) or not all(isinstance(d, str) for d in departures):
         raise UnreadableRecordError(f"{path} has no valid 'departures'")
@@ -72,11 +88,28 @@ def read(path: Path) -> dict[str, Any]:
                     raise UnreadableRecordError(
                         f"{path} is finished but has no finite {part}.{name}"
                     )
+                if "error" in name and figures[name] < 0:
+                    raise UnreadableRecordError(f"{path} has a negative {part}.{name}")
     return record
 
 
 def _is_figure(value: Any) -> bool:
-    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
+    return type(value) in (int, float) and -LARGEST < value < LARGEST
+
+
+def _check_values(value: Any, depth: int = 0) -> None:
+    """Raise ValueError where values are nested too deep, or cannot be written anywhere."""
+    if depth > DEPTH:
+        raise ValueError(f"values nested more than {DEPTH} deep")
+    if isinstance(value, str):
+        value.encode()
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError("a number of more than 38 digits")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for entry in value:
+            _check_values(entry, depth + 1)
 
 
 def title(found: dict[str, Any]) -> str:

@@ -160,15 +160,15 @@ def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) 
     name = node.get("_target_")
     room = ROOMS[group]
     if not isinstance(name, str) or not name.startswith((room, *allow)):
-        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r}")
+        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{group}._target_: there is no {name!r}") from error
+        raise UsageError(f"{group}._target_: there is no {name!r:.200}") from error
     # What a module of ours has only imported is not ours to offer.
     if not getattr(found, "__module__", "").startswith((room, *allow)) or not callable(found):
-        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r}")
+        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
     return found
 
 

@@ -1,6 +1,7 @@
 """What became of the jobs of a sweep, wherever they ran: a file of each, and the closing list."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -38,9 +39,22 @@ class Job:
 
 
 def read(sweep: Path) -> list[Job]:
-    """The jobs of the sweep in this folder."""
-    jobs = [Job(**json.loads(p.read_text("utf-8"))) for p in (sweep / "jobs").glob("*.json")]
+    """The jobs of the sweep in this folder; one whose file is damaged counts as unfinished."""
+    jobs = [_read(path) for path in (sweep / "jobs").glob("*.json")]
     return sorted(jobs, key=lambda job: job.number)
+
+
+def _read(path: Path) -> Job:
+    try:
+        job = Job(**json.loads(path.read_text("utf-8")))
+        texts = [*job.overrides, job.outcome, job.text, job.folder]
+        "".join(texts).encode()
+        if not isinstance(job.number, int) or job.outcome not in OUTCOMES:
+            raise ValueError("it is not what a job leaves")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        number = int(path.stem) if path.stem.isdecimal() else sys.maxsize
+        return Job(number, [], text=f"{path} cannot be read ({error})")
+    return job
 
 
 def closing_list(jobs: Sequence[Job]) -> str:

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from maf_runner import record
-from maf_runner.errors import DataError, UsageError
+from maf_runner.errors import DataError
 from maf_runner.flows.base import Density
 from maf_runner.folder import RunFolder
 from maf_runner.settings import build
-from maf_runner.training import DamagedCheckpointError
 from maf_runner.training.checkpoint import load
 
 
@@ -44,19 +43,29 @@ def load_with_record(
     if found["status"] != "finished":
         raise DataError(f"{folder}: the run has no trained model, its status is {found['status']}")
     try:
-        settings = found["settings"]["model"]
-        model: Density = build(
-            "model", settings, allow=allow, features=found["features"], context=found["context"]
+        best = load(files.best, {"run_id": found["run_id"]})["model"]
+        settings, given = (
+            found["settings"]["model"],
+            {k: found[k] for k in ("features", "context")},
         )
-        best = load(files.best, {"run_id": found["run_id"]})
-        model.load_state_dict(best["model"])
-    except (
-        DamagedCheckpointError,
-        UsageError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise DataError(f"{folder} cannot be loaded: {error}") from error
+        held = sum(tensor.untyped_storage().nbytes() for tensor in best.values())
+        if (largest := max(_numbers([settings, given]))) > held:
+            raise ValueError(f"{files.best} holds no model of size {largest:,}")
+        model: Density = build("model", settings, allow=allow, **given)
+        if not isinstance(model, Density) or model.title != found["model"]:
+            raise ValueError(f"{files.record} has the settings of another model than it names")
+        model.load_state_dict(best)
+        if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+            raise ValueError(f"{files.best} holds parameters that are not finite")
+    except Exception as error:  # whatever a strange record and checkpoint may lead to
+        raise DataError(f"{folder} cannot be loaded: {error!s:.500}") from error
     return model.eval(), found
+
+
+def _numbers(value: Any) -> list[int]:
+    """The whole numbers among nested values, and 0."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for entry in value for number in _numbers(entry)]
+    return [value] if isinstance(value, int) else [0]

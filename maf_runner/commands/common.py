@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maf_runner import record
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, UsageError, suggestion
@@ -41,6 +43,39 @@ def guarded(program: str, work: Callable[[], None]) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return 3
     return 0
+
+
+def loaded(run: Path) -> tuple["Density", dict[str, Any]]:
+    """The trained model of a run, and its record, which describes its data as it should.
+
+    Raises:
+        DataError: not a run folder, not finished, or damaged.
+    """
+    from maf_runner.trained import load_with_record
+
+    model, found = load_with_record(run)
+    try:
+        image, table, prior = image_space(found), table_space(found), class_prior(found)
+        if image is not None and math.prod(image.shape) != model.features:
+            raise ValueError(f"no pictures of {model.features} values have shape {image.shape}")
+        if table is not None and len(table.columns) != model.features:
+            raise ValueError(f"there are {model.features} features and other columns")
+        if len(classes(found)) != model.context and model.context:
+            raise ValueError(f"there are {model.context} classes and other names of them")
+        if prior is not None and not _is_prior(prior, model.context):
+            raise ValueError(f"the prior is no share for each of {model.context} classes")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{run}: its record does not describe its data as it should ({error!s:.500})"
+        ) from error
+    return model, found
+
+
+def _is_prior(prior: Any, classes: int) -> bool:
+    ok = isinstance(prior, list) and (not classes or len(prior) == classes)
+    return (
+        ok and all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in prior) and sum(prior) > 0
+    )
 
 
 def table_space(found: dict[str, Any]) -> TableSpace | None:
@@ -145,6 +180,7 @@ def data_of(
     Raises:
         DataError: they, or the run's settings, are missing or damaged.
     """
+    import yaml  # type: ignore[import-untyped]
     from omegaconf import OmegaConf
 
     from maf_runner.folder import RunFolder
@@ -152,7 +188,14 @@ def data_of(
 
     path = RunFolder(run).config
     try:
-        settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+        text = path.read_text(encoding="utf-8")
+        deep = 0
+        for token in yaml.scan(text):  # one after another: what is nested deep takes forever
+            deep += token.id in ("[", "{", "<block mapping start>", "<block sequence start>")
+            deep -= token.id in ("]", "}", "<block end>")
+            if isinstance(token, yaml.AliasToken) or deep > record.DEPTH:
+                raise ValueError("it has aliases, or is nested deep, as no settings are")
+        settings: Any = OmegaConf.to_container(OmegaConf.create(text))
         given = {"raw_dir": raw, "prepared_dir": prepared}
         settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
         settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
@@ -160,7 +203,9 @@ def data_of(
     except (UsageError, DataError):
         raise
     except Exception as error:  # missing, no YAML, or not the settings of a run
-        raise DataError(f"{path} does not say where the data of this run are ({error})") from error
+        raise DataError(
+            f"{path} does not say where the data of this run are ({error!s:.500})"
+        ) from error
     if splits.fingerprint != found["data"].get("fingerprint"):
         print(f"{run}: the data here are not those it was trained on", file=sys.stderr)
     return splits

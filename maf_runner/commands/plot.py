@@ -159,16 +159,16 @@ def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
 def _loaded(options: argparse.Namespace) -> list[tuple[Path, Any, dict[str, Any], str]]:
     """Folder, model, record and a title of its own for each run."""
     from maf_runner import record
+    from maf_runner.commands.common import loaded
     from maf_runner.reporting.cells import size
-    from maf_runner.trained import load_with_record
 
-    loaded = [(run, *load_with_record(run)) for run in dict.fromkeys(options.runs)]
-    founds = [found for _, _, found in loaded]
+    runs = [(run, *loaded(run)) for run in dict.fromkeys(options.runs)]
+    founds = [found for _, _, found in runs]
     titles = [record.title(found) for found in founds]
     for told in (lambda f: f"{size(f)} seed {f['seed']}".strip(), lambda f: f["run_id"]):
         if len(set(titles)) < len(titles):
             titles = [f"{record.title(found)},\n{told(found)}" for found in founds]
-    return [(*one, title) for one, title in zip(loaded, titles, strict=True)]
+    return [(*one, title) for one, title in zip(runs, titles, strict=True)]
 
 
 def _noise(options: argparse.Namespace) -> Callable[[Path], None]:

@@ -66,7 +66,7 @@ def _work(options: argparse.Namespace) -> None:
 
 def _samples(entry: "Entry") -> bytes | None:
     """A PNG of pictures that a run's model draws; None for other data, or without a model."""
-    from maf_runner.commands.common import draw_samples, grid_columns, image_space
+    from maf_runner.commands.common import draw_samples, grid_columns, image_space, loaded
     from maf_runner.folder import RunFolder
 
     folder = RunFolder(entry["file"].parent)
@@ -77,9 +77,8 @@ def _samples(entry: "Entry") -> bytes | None:
     if space is None or not folder.best.is_file() or entry["file"] != folder.record:
         return None
     from maf_runner.reporting.pictures import sample_png
-    from maf_runner.trained import load_with_record
 
-    model, found = load_with_record(folder.path)
+    model, found = loaded(folder.path)
     rows, _ = draw_samples(model, found, SAMPLES, seed=0)
     return sample_png(space.to_pictures(rows), grid_columns(SAMPLES, found), pixels=1)
 

@@ -19,6 +19,7 @@ from maf_runner.commands.common import (
     guarded,
     image_space,
     label_code,
+    loaded,
     parser,
     table_space,
 )
@@ -54,9 +55,7 @@ def _work(options: argparse.Namespace) -> None:
     for path in options.out or ():
         if path.suffix not in (".npy", ".csv", ".png"):
             raise UsageError(f"--out must end in .npy, .csv or .png, got {path}")
-    from maf_runner.trained import load_with_record
-
-    model, found = load_with_record(options.run)
+    model, found = loaded(options.run)
     label = label_code(options.label, found)
     image = image_space(found)
     if options.pixels and image is None:

@@ -16,6 +16,7 @@ from maf_runner.commands.common import (
     classes,
     guarded,
     label_code,
+    loaded,
     parser,
     table_space,
 )
@@ -43,9 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from maf_runner.trained import load_with_record
-
-    model, found = load_with_record(options.run)
+    model, found = loaded(options.run)
     label = label_code(options.label, found)
     table = table_space(found)
     rows = _read(options.file) if table is None else _read_table(options.file, table)
@@ -83,6 +82,13 @@ def _work(options: argparse.Namespace) -> None:
             "likeliest_class": values[class_joint(by_class, prior).argmax(1).numpy()],
         }
         columns |= {f"log_prob_nats_class_{v}": by_class[:, y] for y, v in enumerate(values)}
+    figures: list[Any] = [c for name, c in columns.items() if name.startswith("log_prob")]
+    lost = torch.stack(figures).isnan().any(dim=0).nonzero()
+    if len(lost):
+        raise DataError(
+            f"{options.file}: the density of {len(lost)} of {len(rows)} rows cannot be computed, "
+            f"their values are too large; first in row {int(lost[0])} (from 0)"
+        )
     if table is not None:
         standardised = columns["log_prob_nats"]
         columns |= {k: v + table.log_det for k, v in columns.items() if k.startswith("log_prob")}

@@ -48,7 +48,7 @@ def from_hdf5(files: Files) -> Splits:
             train, validation, test = (
                 Rows(np.asarray(found[split], dtype=np.float32)) for split in SPLITS
             )
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{name} is not BSDS300's file: {error}") from error
     return Splits(train, validation, test, recipe="")
 

@@ -19,6 +19,7 @@ noise. `readers` reads the file, and executes nothing in it.
 
 import hashlib
 import logging
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -29,11 +30,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
-from maf_runner.datasets.readers import first_word, is_numeric, need, numbers, read_table
+from maf_runner.datasets.readers import (
+    as_text,
+    first_word,
+    is_numeric,
+    need,
+    numbers,
+    read_table,
+    some,
+)
 from maf_runner.datasets.tables import TableSpace
 from maf_runner.errors import DataError, suggestion
 
 log = logging.getLogger("maf_runner")
+NAMELESS = re.compile(r"Unnamed: \d+")  # the name pandas gives
 
 
 def load(
@@ -98,9 +108,16 @@ def load(
     prior = _prior(codes["train"], values, class_prior, file)
     mean, deviation = _scale(arrays["train"], standardise=standardise)
     named = None if label is None else str(label)
+    scale = dict(zip(chosen, zip(mean, deviation, strict=True), strict=True))
+    for name, (centre, width) in scale.items():
+        if not (math.isfinite(centre) and math.isfinite(width) and width > 0):
+            raise DataError(
+                f"{file}: column {name!r} has mean {centre:g} and deviation {width:g}: its values "
+                "are too large, or differ by too little, to be standardised; scale it"
+            )
     space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values))
-    arrays = {name: space.to_model(array) for name, array in arrays.items()}
-    train, validation, test = (Rows(arrays[n].astype(np.float32), codes[n]) for n in SPLITS)
+    scaled = {name: _scaled(arrays[name], space, file) for name in SPLITS}
+    train, validation, test = (Rows(scaled[name], codes[name]) for name in SPLITS)
     with file.open("rb") as raw:
         sources = {file.name: hashlib.file_digest(raw, "sha256").hexdigest()}
     return Splits(
@@ -162,15 +179,16 @@ def _columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list
         for column in columns:
             need(str(column), table, "dataset.columns", file)
         return [str(c) for c in columns]
-    left_out = [c for c in table if not is_numeric(table[c])]
+    plain = {c for c, dtype in table.dtypes.items() if dtype.kind in "biuf"}
+    left_out = dict.fromkeys(c for c in table if c not in plain and not is_numeric(table[c]))
     for column in left_out:
         _refuse_nearly_numeric(table[column], file)
     if left_out:
-        words = ", ".join(f"{c}{first_word(table[c])}" for c in left_out)
+        words = some(f"{c}{first_word(table[c])}" for c in left_out)
         log.info("%s: columns that are no numbers are left out: %s", file, words)
-    saved = [c for c in table if c not in left_out and _is_saved_index(table[c])]
+    saved = [c for c in table if NAMELESS.fullmatch(c) and _is_saved_index(table[c])]
     if saved:
-        log.info("%s: left out as it looks like a saved index: %s", file, ", ".join(saved))
+        log.info("%s: left out as it looks like a saved index: %s", file, some(saved))
     chosen = [c for c in table if c not in left_out and c not in saved]
     if not chosen:
         raise DataError(f"{file} has no column of numbers")
@@ -192,9 +210,8 @@ def _refuse_nearly_numeric(column: pd.Series, file: Path) -> None:
 
 
 def _is_saved_index(column: pd.Series) -> bool:
-    """Whether it numbers the rows and has no name but the one pandas gives."""
-    nameless = re.fullmatch(r"Unnamed: \d+", str(column.name))
-    return bool(nameless) and column.dtype.kind in "iu" and column.is_unique
+    """Whether it numbers the rows."""
+    return column.dtype.kind in "iu" and column.is_unique
 
 
 def _finite(
@@ -251,10 +268,29 @@ def _scale(
     """Mean and deviation of each column; 0 and 1 without ``standardise``."""
     mean, deviation = np.zeros(train.shape[1]), np.ones(train.shape[1])
     if standardise:
-        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # of which `_scaled` tells
+            mean, deviation = train.mean(axis=0), train.std(axis=0)
         # Not deviation == 0: rounding gives a constant column of 0.1 one of 1e-16.
         deviation[np.ptp(train, axis=0) == 0] = 1.0
     return tuple(mean.tolist()), tuple(deviation.tolist())
+
+
+def _scaled(array: NDArray[np.float64], space: TableSpace, file: Path) -> NDArray[np.float32]:
+    """Rows as models see them.
+
+    Raises:
+        DataError: they are too large for that, or differ by too little.
+    """
+    with np.errstate(all="ignore"):
+        rows = space.to_model(array).astype(np.float32)
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"{file}: the values of column {space.columns[column]!r} are too large, or differ by "
+            f"too little, for numbers of 32 bits (such as {array[row, column]:.6g}): scale it"
+        )
+    return rows
 
 
 def _report(
@@ -262,9 +298,10 @@ def _report(
 ) -> None:
     """Say what makes a density infinite or flatters a likelihood."""
     train = arrays["train"]
-    constant = [c for c, flat in zip(columns, np.ptp(train, axis=0) == 0, strict=True) if flat]
+    flat = np.ptp(train, axis=0) == 0
+    constant = dict.fromkeys(c for c, always in zip(columns, flat, strict=True) if always)
     if constant:
-        log.warning("%s: constant in the training rows: %s", file, ", ".join(constant))
+        log.warning("%s: constant in the training rows: %s", file, some(constant))
     noisy = {str(c) for c in dequantise}
     whole = [
         c
@@ -306,7 +343,7 @@ def _codes(
         # Whole numbers again, where pandas made them 1.0, 2.0 beside a missing one.
         every = pd.to_numeric(every, downcast="integer")
     elif kind not in ("boolean", "string"):
-        every = every.infer_objects().astype(str)
+        every = as_text(every.infer_objects())
     codes, values = pd.factorize(every, sort=True)
     ends = np.cumsum([len(own) for own in parts])[:-1]
     split = np.split(codes.astype(np.int64), ends)

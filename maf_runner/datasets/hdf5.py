@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import h5py
 
+from maf_runner.datasets import bombs
+
 
 def datasets(file: h5py.File, names: Iterable[str] | None = None) -> dict[str, h5py.Dataset]:
     """The datasets of numbers or strings at the top of ``file``, by name; none is read yet.
@@ -14,7 +16,8 @@ def datasets(file: h5py.File, names: Iterable[str] | None = None) -> dict[str, h
 
     Raises:
         ValueError: a name that is not there, or an entry that is a link, a dataset whose values
-            lie in other files or elsewhere in this one, or one of neither numbers nor strings.
+            lie in other files or elsewhere in this one, one of neither numbers nor strings, or
+            one that would fill the memory.
     """
     found, there = {}, set(file)
     for name in file if names is None else names:
@@ -31,5 +34,6 @@ def datasets(file: h5py.File, names: Iterable[str] | None = None) -> dict[str, h
             raise ValueError(f"the values of {name!r} lie elsewhere; expected them in the dataset")
         if entry.dtype.kind not in "biuf" and h5py.check_string_dtype(entry.dtype) is None:
             raise ValueError(f"{name!r} holds {entry.dtype}; expected numbers or strings")
+        bombs.check(entry.nbytes, entry.id.get_storage_size(), repr(name))
         found[name] = entry
     return found

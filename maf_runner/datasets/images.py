@@ -30,7 +30,12 @@ class LogitSpace:
 
     def __post_init__(self) -> None:
         if not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < 0.5:
-            raise ValueError(f"alpha must be a number between 0 and 0.5, got {self.alpha!r}")
+            raise ValueError(f"alpha must be a number between 0 and 0.5, got {self.alpha!r:.200}")
+        sizes = [*self.shape, self.levels]
+        if len(sizes) not in (3, 4) or not all(isinstance(n, int) and n > 0 for n in sizes):
+            raise ValueError(
+                f"no picture has shape {self.shape!r:.200} and {self.levels!r:.200} levels"
+            )
 
     def to_logits(self, unit: Array) -> Array:
         """Map values in [0, 1) to logits, in the dtype given."""

@@ -64,11 +64,9 @@ def from_pickle(files: Files, *, alpha: float) -> Splits:
     name = files.names(PICKLE)[0]
     content = pickles.load(files.read(PICKLE), name)
     try:
-        parts = [
-            (np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.int64)) for x, y in content
-        ]
+        parts = [(x.astype(np.float32), y.astype(np.int64)) for x, y in content]
         counts = list(zip((50000, 10000, 10000), parts, strict=True))
-    except (TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, TypeError, ValueError) as error:  # no pairs, or not of arrays
         raise DataError(f"{name} should hold three pairs of pictures and labels") from error
     for count, (x, y) in counts:
         right = x.shape == (count, 784) and y.shape == (count,)

@@ -7,6 +7,8 @@ A file holds one table, or three that are named as its splits. Columns without n
 import csv
 import warnings
 from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maf_runner.datasets import hdf5
+from maf_runner.datasets import bombs, hdf5
 from maf_runner.datasets.base import SPLITS
 from maf_runner.errors import DataError, suggestion
 
@@ -40,16 +42,17 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
         raise DataError(f"{file.absolute()} not found ({setting})")
     try:
         tables = _read(file, with_labels=with_labels)
+        for table in tables.values():
+            table.columns = table.columns.map(str)
+            _distinct(list(table.columns))
     except ImportError as error:
         raise DataError(
             f"{file}: reading Parquet needs pyarrow: pip install 'maf-runner[parquet]'"
         ) from error
     except Exception as error:  # each library has its own for a damaged file
-        raise DataError(f"{file} cannot be read as a table: {error}") from error
+        raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
     if not tables:
         raise DataError(f"{file}: expected {FORMATS} ({setting})")
-    for table in tables.values():
-        table.columns = table.columns.map(str)
     return tables
 
 
@@ -60,12 +63,16 @@ def _read(file: Path, *, with_labels: bool) -> Tables:
     if suffix == ".parquet":
         from pyarrow import parquet
 
-        _distinct(parquet.read_schema(file).names)
+        about = parquet.read_metadata(file)
+        bombs.check(8 * about.num_rows * about.num_columns, file.stat().st_size, "its table")
+        _distinct(about.schema.to_arrow_schema().names)
         return {"all": pd.read_parquet(file, engine="pyarrow")}
     if suffix == ".npy":
         return {"all": _frame(np.load(file, allow_pickle=False))}
     if suffix == ".npz":
         with np.load(file, allow_pickle=False) as archive:
+            for entry in archive.zip.infolist():
+                bombs.check(entry.file_size, entry.compress_size, repr(entry.filename))
             return _named({name: archive[name] for name in archive.files}, with_labels=with_labels)
     if suffix in (".h5", ".hdf5"):
         with h5py.File(file, "r") as store:
@@ -127,10 +134,14 @@ def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFr
         raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
     if array.dtype.kind == "c":
         raise ValueError("its values are complex: give real and imaginary parts columns each")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"its values are {array.dtype}, expected numbers")
+    if array.size == 0:
+        raise ValueError(f"it holds no values, its shape is {list(array.shape)}")
     frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
     if labels is not None:
-        # Bytes are words too.
-        frame["label"] = np.char.decode(labels) if labels.dtype.kind == "S" else labels
+        words = np.char.decode(labels) if labels.dtype.kind == "S" else labels  # bytes are too
+        frame["label"] = words.tolist() if words.dtype.kind == "U" else words
     return frame
 
 
@@ -181,13 +192,13 @@ def numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
         DataError: a column is not made of numbers.
     """
     try:
-        if any(table[name].dtype.kind in "cmM" for name in table):
+        if any(dtype.kind in "cmM" for dtype in table.dtypes):
             raise TypeError("complex numbers, dates or times")  # numpy would find numbers for them
         return table.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        bad = [f"{name}{word}" for name in table if (word := first_word(table[name]))]
+    except (TypeError, ValueError, OverflowError) as error:
+        bad = (f"{name}{word}" for name in table if (word := first_word(table[name])))
         raise DataError(
-            f"{file}: columns that are not made of numbers: {', '.join(bad) or error}"
+            f"{file}: columns that are not made of numbers: {some(bad) or error}"
         ) from error
 
 
@@ -197,6 +208,24 @@ def first_word(column: pd.Series) -> str:
     >>> first_word(pd.Series(["1.5", None, "abc"]))
     " ('abc' in row 2)"
     """
-    values = column.astype(str)
+    values = as_text(column)
     words = np.flatnonzero(column.notna() & pd.to_numeric(values, errors="coerce").isna())
-    return f" ({str(values.iloc[words[0]])!r} in row {words[0]})" if len(words) else ""
+    return f" ({str(values.iloc[words[0]])[:50]!r} in row {words[0]})" if len(words) else ""
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """The values as text; bytes that are none as Python writes them."""
+    try:
+        return column.astype(str)
+    except UnicodeDecodeError:
+        return column.map(repr)
+
+
+def some(words: Iterable[str]) -> str:
+    """The first of many words, in a line that can be read.
+
+    >>> some("abc"), some(str(i) for i in range(10**6))
+    ('a, b, c', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...')
+    """
+    *first, end = [*islice(words, 11), ""][:11]
+    return ", ".join([*filter(None, first), *(["..."] if end else [])])

@@ -6,13 +6,15 @@ any picture in a folder ``train``; the letter case does not matter, and packed f
 with all their folders, then the archives there, then the authors' archive ``<raw>/data.tar.gz``.
 
 Archives are not trusted: only plain files are taken, no links; their paths are compared and never
-used as paths; nothing larger than the recipe allows is unpacked.
+used as paths; nothing larger than the recipe allows is unpacked, nor what is far larger than
+its archive.
 """
 
 import bz2
 import gzip
 import hashlib
 import lzma
+import math
 import tarfile
 import tempfile
 import zipfile
@@ -22,16 +24,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
 from typing import IO, Any, BinaryIO
 
+from maf_runner.datasets import bombs
 from maf_runner.errors import DataError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 AUTHORS_ARCHIVE = "data.tar.gz"
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 DAMAGE = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error)
-AT_ONCE = 1 << 26  # bytes read from a tar archive in one go: more would be a header to fill memory
+HEADERS = 1 << 20  # bytes that the headers of a file in a tar archive may have
 
 
 class MissingError(DataError):
@@ -244,23 +246,43 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
         return
     packing = archive.suffix.lower().replace(".tgz", ".gz")
     opener = OPENERS.get(packing, open)
-    with opener(archive, "rb") as file, tarfile.open(fileobj=_careful(file), mode="r:") as tar:
-        for member in tar:
-            if member.isreg():
-                yield member.name, member.size, lambda member=member: tar.extractfile(member)
+    with opener(archive, "rb") as unpacked:
+        file: Any = _Careful(unpacked, archive)
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            kept: Any = tar
+            while member := tar.next():
+                file.left = math.inf
+                if member.isreg():
+                    yield member.name, member.size, lambda member=member: tar.extractfile(member)
+                kept.members.clear()  # they would fill the memory
+                kept.pax_headers.clear()
+                file.left = HEADERS
+        file.left = math.inf
         while file.read(1 << 20):
             pass  # to the end, where the checksum of the packing is
 
 
-def _careful(file: IO[bytes]) -> Any:
-    """A file of which nobody can read much at once."""
+class _Careful:
+    """An unpacked tar archive, of which ``left`` bytes may be read."""
 
-    def read(size: int = -1) -> bytes:
-        if not 0 <= size <= AT_ONCE:
-            raise ValueError(f"a header of {size:,} bytes")
-        return file.read(size)
+    def __init__(self, file: IO[bytes], archive: Path) -> None:
+        self.file = file
+        self.size = archive.stat().st_size
+        self.left: float = HEADERS
+        self.tell = file.tell
 
-    return SimpleNamespace(read=read, seek=file.seek, tell=file.tell)
+    def read(self, size: int = -1) -> bytes:
+        """Read ``size`` bytes."""
+        self.left -= size
+        if size < 0 or self.left < 0:
+            raise ValueError(f"a header of more than {HEADERS:,} bytes")
+        bombs.check(self.tell(), self.size, "what is in it")
+        return self.file.read(size)
+
+    def seek(self, place: int) -> int:
+        """Go to a place; to get there, all before it is unpacked."""
+        bombs.check(place, self.size, "what is in it")
+        return self.file.seek(place)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], name: str, limit: int) -> None:

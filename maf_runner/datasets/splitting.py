@@ -58,7 +58,7 @@ def load_array(file: object, name: str, shape: tuple[int | None, int]) -> Array:
     """
     try:
         array = np.load(file, allow_pickle=False)  # type: ignore[arg-type]
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # numpy has many for a damaged header
         raise DataError(f"{name} is not an npy file of numbers ({error})") from error
     right = ", ".join("any" if n is None else str(n) for n in shape)
     fits = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu"

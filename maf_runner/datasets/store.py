@@ -127,6 +127,11 @@ def make(
                 raise DataError(
                     f"{recipe.name}: {error}. Replace or remove it. {how(recipe, raw)}"
                 ) from error
+            except Exception as error:  # files come from strangers, and hold almost anything
+                raise DataError(
+                    f"{recipe.name}: {', '.join(origin)} cannot be read ({error!s:.500}). Replace "
+                    f"or remove it. {how(recipe, raw)}"
+                ) from error
             check(recipe, splits, ", ".join(origin), raw)
             kind = _recipe(recipe, variant.recipe, splits, options, ", ".join(origin))
             return replace(splits, recipe=kind, sources=hashes)
@@ -268,7 +273,9 @@ def about(path: Path) -> dict[str, Any]:
         with h5py.File(path, "r") as file:
             found = json.loads(file.attrs["maf_runner"])
         if found["format"] != FORMAT:
-            raise UnpreparedError(f"{path} has format {found['format']}, this version {FORMAT}")
+            raise UnpreparedError(
+                f"{path} has format {found['format']!r:.50}, this version {FORMAT}"
+            )
         for key in ABOUT:
             found[key]
     except DAMAGE as error:
@@ -296,25 +303,25 @@ def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
         raise UnpreparedError(f"{path} was made by another version of the recipe")
     if found["options"] != options:
         raise UnpreparedError(
-            f"{path} was made with {found['options']}, not {options}, and is left as it is"
+            f"{path} was made with {found['options']!r:.200}, not {options}, and is left as it is"
         )
     try:
-        with h5py.File(path, "r") as file:
-            arrays = {name: found_in[()] for name, found_in in hdf5.datasets(file).items()}
-        image = found["image"]
+        image, classes = found["image"], found["classes"]
         if image is not None:
             image = LogitSpace(**{**image, "shape": tuple(image["shape"])})
-        train, validation, test = (
-            Rows(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS
-        )
+        with h5py.File(path, "r") as file:
+            train, validation, test = (
+                _rows(file, name, (n, recipe.features), classes)
+                for name, n in zip(SPLITS, recipe.rows, strict=True)
+            )
         splits = Splits(
             train,
             validation,
             test,
-            recipe=found["recipe"],
-            classes=found["classes"],
+            recipe=str(found["recipe"]),
+            classes=classes,
             image=image,
-            sources=found["sources"],
+            sources={str(name): str(digest) for name, digest in found["sources"].items()},
         )
         whole = splits.fingerprint == found["fingerprint"]
     except DAMAGE as error:
@@ -322,6 +329,23 @@ def read(recipe: Recipe, paths: Paths, options: dict[str, Any]) -> Splits:
     if not whole:
         raise UnpreparedError(f"{path} is damaged (its fingerprint is wrong)")
     return splits
+
+
+def _rows(file: h5py.File, name: str, shape: tuple[int, int], classes: int) -> Rows:
+    """The rows of one split, and their labels where there are classes."""
+    labelled = [f"{name}_labels"] if classes else []
+    found = hdf5.datasets(file, [name, *labelled])
+    x = found[name]
+    if x.shape != shape or x.dtype != np.float32:
+        raise ValueError(f"{name!r} holds {x.dtype} of shape {list(x.shape)}")
+    labels = None
+    for key in labelled:
+        if found[key].shape != shape[:1] or found[key].dtype != np.int64:
+            raise ValueError(f"{key!r} holds {found[key].dtype} of {list(found[key].shape)}")
+        labels = found[key][()]
+        if not ((labels >= 0) & (labels < classes)).all():
+            raise ValueError(f"{key!r} holds other classes than {classes}")
+    return Rows(x[()], labels)
 
 
 @contextmanager

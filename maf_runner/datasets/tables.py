@@ -1,5 +1,6 @@
 """From a table in its own units to standardised rows and back."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,16 @@ class TableSpace:
     deviation: tuple[float, ...]
     label: str | None = None
     classes: tuple[str | int | float | bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = (*self.columns, *(() if self.label is None else (self.label,)))
+        scale = (*self.mean, *self.deviation)
+        right = all(isinstance(name, str) for name in names)
+        right &= len(self.mean) == len(self.deviation) == len(self.columns)
+        right &= all(isinstance(value, (int, float)) and math.isfinite(value) for value in scale)
+        right &= all(isinstance(value, (str, int, float)) for value in self.classes)
+        if not right or min(self.deviation, default=1) <= 0:
+            raise ValueError("a table needs a name, a mean and a deviation above 0 of each column")
 
     def to_model(self, rows: Array) -> Exact:
         """Rows [N, D] in the table's units to standardised ones, in float64."""

@@ -90,12 +90,14 @@ def load(path: Path, owner: dict[str, str]) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedCheckpointError(f"{path} cannot be read ({reason[:200]})") from error
-    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+    # As text, for a tensor in its place can be compared with nothing.
+    if not isinstance(state, dict) or str(state.get("schema")) != str(SCHEMA):
         raise DamagedCheckpointError(f"{path} is not a checkpoint of schema {SCHEMA}")
     for key, value in owner.items():
-        if state.get(key) != value:
+        found = str(state.get(key))
+        if found != value:
             raise DamagedCheckpointError(
-                f"{path} is of another run: its {key} is {state.get(key)!r}, expected {value!r}"
+                f"{path} is of another run: its {key} is {found[:100]!r}, expected {value!r}"
             )
     return state
 
