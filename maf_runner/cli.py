@@ -67,11 +67,11 @@ def job(config: DictConfig) -> float:
         _code = CODES.get(outcome, DONE)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
         if in_sweep:
-            print(f"maf-run {' '.join(hydra_config.overrides.task)}:", file=sys.stderr)
+            print(f"maf-run {' '.join(overrides.words(hydra_config))}:", file=sys.stderr)
         _code = _report(error)
         text = f"{error or type(error).__name__}"
     if in_sweep:
-        words = list(hydra_config.overrides.task)
+        words = overrides.words(hydra_config)
         place = Path(hydra_config.sweep.dir)
         sweep.Job(hydra_config.job.num, words, outcome, text, folder).write(place)
     elif folder:
