@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def main() -> int:
         print(f"maf-run {__version__} (Hydra {hydra.__version__})")
         return DONE
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to Hydra's report
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder of any name can be printed
     code = DONE
     try:
         overrides.check_options(sys.argv[1:])
