@@ -108,7 +108,11 @@ def main() -> int:
     except USER_ERRORS as error:
         return _report(error)
     except OSError as error:  # the folder of a sweep cannot be made
-        print(f"maf-run: {error}", file=sys.stderr)
+        print(
+            f"maf-run: {error.filename} cannot be written ({error.strerror}): choose another "
+            "folder with paths.results_dir=DIR",
+            file=sys.stderr,
+        )
         return USAGE
     except Exception as error:  # a launcher that lost its processes
         traceback.print_exception(error)

@@ -66,19 +66,16 @@ def check_options(words: Sequence[str]) -> None:
             raise UsageError(f"{word} names no setting: KEY=VALUE")
         if not (CONF / group).is_dir():
             continue
-        if not override.is_sweep_override() and not _options(override.value()):
-            raise UsageError(f"{word} names no option{suggestion('', options(group))}")
+        if not override.is_sweep_override() and word != f"~{group}":
+            value = override.value()
+            named = value if isinstance(value, list) else [value]
+            if not all(isinstance(name, str) for name in named):
+                raise UsageError(f"{word} names no option{suggestion('', options(group))}")
         if not override.is_choice_sweep():
             continue
         for name in override.sweep_string_iterator():
             if name not in options(group):
                 raise UsageError(f"there is no {group}={name}{suggestion(name, options(group))}")
-
-
-def _options(value: Any) -> bool:
-    """Whether this can be an option of a group, several of them, or all where one is deleted."""
-    listed = value if isinstance(value, list) else [value or ""]
-    return all(isinstance(option, str) for option in listed)
 
 
 def explained(message: str) -> str:
