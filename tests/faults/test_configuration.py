@@ -3,7 +3,9 @@
 import math
 import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,7 +151,7 @@ def key_of(word):
 def names(message, word):
     """Whether a message names the setting of an override, or what it is called in use."""
     key = key_of(word).strip()
-    called = {"model.paper_rate": "learning_rate", "model.size": "sizes", "": word}
+    called = {"model.paper_rate": "learning_rate", "model.size": "hidden", "": word}
     end = key.rpartition(".")[2] if key in KEYS else key.partition(".")[0]
     return any(name in message for name in (end, key, called.get(key, key)))
 
@@ -196,17 +198,22 @@ def judged(base, words, code, message, found):
     return f"ignored: {ignored}" if ignored else ""
 
 
-def test_overrides_end_in_settings_or_in_a_message(maf_run, amount, survived):
-    wrong = []
-
-    @settings(
-        max_examples=amount(40, 2000),
+def tries(cases):
+    """The same cases in every run of the tests."""
+    return settings(
+        max_examples=cases,
         derandomize=True,
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+
+
+def test_overrides_end_in_settings_or_in_a_message(maf_run, amount, survived):
+    wrong = []
+
+    @tries(amount(40, 2000))
     @given(commands())
     def tried(command):
         base, words = command
@@ -217,3 +224,118 @@ def test_overrides_end_in_settings_or_in_a_message(maf_run, amount, survived):
     tried()
     assert not wrong, "\n".join(wrong)
     survived("commands with random overrides", amount(40, 2000))
+
+
+LIMITS = ("++trainer.max_updates=2", "++trainer.compile=false", "++dataset.held_out=50")
+
+
+def test_overrides_carried_out(start, table, amount, survived):
+    """What is accepted is trained for two updates, too: finished, or diverged."""
+    wrong, folders = [], iter(range(10**6))
+
+    @tries(amount(5, 50))
+    @given(commands())
+    def tried(command):
+        base, words = command
+        folder = table / str(next(folders))
+        folder.mkdir()
+        (folder / "table.csv").write_text((table / "table.csv").read_text())
+        toy = any(word.startswith("dataset=toy") for word in base)
+        small = ("model.hidden=[8]",) if "model=gaussian" not in base else ()
+        limits = LIMITS if toy else LIMITS[:2]
+        done = start("maf-run", *base, *small, *words, *limits, cwd=folder)
+        codes = (cli.DONE, cli.USAGE, cli.DATA, cli.DIVERGED)
+        told = done.code != cli.USAGE or any(names(done.err, word) for word in words)
+        if done.code not in codes or "Traceback" in done.err or not told:
+            wrong.append(f"{' '.join((*base, *words))[:300]}\n    {done.code} {done.err[-600:]}")
+
+    tried()
+    assert not wrong, "\n".join(wrong)
+    survived("random overrides carried out", amount(5, 50))
+
+
+ODD = (
+    "a b", "ü ß 漢字", "it's", 'say "so"', "a=b", "a,b", "$HOME", "${seed}", "%s %d %%", "~me",
+    "[ab]*?{c}", "x" * 200, "two\nlines", "back\\slash", "-m", "#", "a:b", ".hidden.", " ",
+    "é" * 100,
+)  # fmt: skip
+
+
+def quoted(text):
+    """Text as the value of an override, whatever is in it."""
+    escaped = re.sub(r"(\\*)(\"|$)", lambda m: m[1] * 2 + "\\" * bool(m[2]) + m[2], text)
+    return '"' + escaped.replace("${", "\\${") + '"'
+
+
+@pytest.mark.parametrize("kind", ["here", "results", "raw", "prepared", "file"])
+def test_odd_names(start, raw, table, amount, chance, survived, kind):
+    tried = amount(chance.sample(ODD, 2), ODD)
+    for name in tried:
+        folder = table / kind / name / "x"
+        folder.mkdir(parents=True)
+        odd = folder.parent
+        words, cwd = ["maf-run", "model=gaussian", "dataset=toy/moons", "dataset.rows=90"], table
+        if kind == "here":
+            cwd = folder
+        elif kind == "results":
+            words.append(f"paths.results_dir={quoted(str(odd))}")
+        elif kind == "file":
+            (odd / f"{name}.csv").write_text((table / "table.csv").read_text())
+            words[2:] = ["dataset=file", f"dataset.path={quoted(str(odd / f'{name}.csv'))}"]
+        else:
+            words[2:] = ["dataset=miniboone", f"paths.raw_dir={quoted(str(raw))}"]
+            words.append(f"paths.{kind}_dir={quoted(str(odd))}")
+            if kind == "raw":
+                (odd / "miniboone").symlink_to(raw / "miniboone")
+        done = start(*words, "device=cpu", "force=true", cwd=cwd)
+        assert done.code == 0, (name, done.err)
+        (found,) = (cwd if kind == "here" else table).rglob("record.json")
+        if kind in ("here", "results"):
+            assert found.is_relative_to(odd)
+        if kind == "prepared":
+            assert (odd / "miniboone.h5").is_file()
+        assert done.out == f"{found.parent}\n"
+        assert start("maf-table", "--results", found.parents[4], cwd=cwd).code == 0
+        for path in (found.parents[4] / "runs").rglob("record.json"):
+            path.unlink()
+    survived(f"odd names: {kind}", len(tried))
+
+
+# All is read-only but one folder: package, cache, home, temporary and current directory.
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro / && shift && exec "$@"'
+SHUT = [
+    (("model=gaussian",), 2),
+    (("-m", "model=gaussian", "seed=1,2"), 2),
+    (("model=gaussian", "dataset=toy/moons", "paths.results_dir=$OPEN"), 0),
+    (("model=made", "model.hidden=[8]", "trainer.max_epochs=2", "paths.results_dir=$OPEN"), 0),
+    (("-m", "model=gaussian", "seed=1,2", "paths.results_dir=$OPEN"), 0),
+]
+
+
+def shut(folder, *words):
+    """Carry out a command where only ``folder`` can be written to."""
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", folder, *words],
+        cwd=folder.parent,
+        env={k: v for k, v in os.environ.items() if k != "HOME"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_where_only_results_can_be_written(tmp_path, amount, survived):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    try:
+        able = shut(folder, "sh", "-c", "! touch x && touch open/x").returncode == 0
+    except FileNotFoundError:
+        able = False
+    if not able:
+        pytest.skip("nothing can be mounted read-only here: a read-only install is not tested")
+    cases = amount(SHUT[1:3], SHUT)
+    for words, code in cases:
+        words = [word.replace("$OPEN", str(folder)) for word in words]
+        done = shut(folder, Path(sys.executable).with_name("maf-run"), *words)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+        assert code == 0 or "choose another folder with paths.results_dir=DIR" in done.stderr
+    survived("commands where only results can be written", len(cases))
