@@ -213,7 +213,7 @@ def tries(cases):
 def test_overrides_end_in_settings_or_in_a_message(maf_run, amount, survived):
     wrong = []
 
-    @tries(amount(40, 2000))
+    @tries(amount(25, 2000))
     @given(commands())
     def tried(command):
         base, words = command
@@ -223,7 +223,7 @@ def test_overrides_end_in_settings_or_in_a_message(maf_run, amount, survived):
 
     tried()
     assert not wrong, "\n".join(wrong)
-    survived("commands with random overrides", amount(40, 2000))
+    survived("commands with random overrides", amount(25, 2000))
 
 
 LIMITS = ("++trainer.max_updates=2", "++trainer.compile=false", "++dataset.held_out=50")
@@ -269,7 +269,7 @@ def quoted(text):
 
 @pytest.mark.parametrize("kind", ["here", "results", "raw", "prepared", "file"])
 def test_odd_names(start, raw, table, amount, chance, survived, kind):
-    tried = amount(chance.sample(ODD, 2), ODD)
+    tried = amount(chance.sample(ODD, 1), ODD)
     for name in tried:
         folder = table / kind / name / "x"
         folder.mkdir(parents=True)
@@ -332,7 +332,7 @@ def test_where_only_results_can_be_written(tmp_path, amount, survived):
         able = False
     if not able:
         pytest.skip("nothing can be mounted read-only here: a read-only install is not tested")
-    cases = amount(SHUT[1:3], SHUT)
+    cases = amount(SHUT[1:2], SHUT)
     for words, code in cases:
         words = [word.replace("$OPEN", str(folder)) for word in words]
         done = shut(folder, Path(sys.executable).with_name("maf-run"), *words)

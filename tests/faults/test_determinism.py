@@ -19,7 +19,6 @@ MODELS = ("maf_mog", "gaussian", "made", "made_mog", "maf", "conditional_maf", "
 TINY = ("dataset.sizes=[[8]]", "dataset.degrees=random", "trainer.max_epochs=2", "threads=1")
 POLLUTED = {
     "PYTHONHASHSEED": "12345",
-    "PYTHONOPTIMIZE": "1",
     "LC_ALL": "C",
     "TZ": "Asia/Kathmandu",
     "COLUMNS": "20",
@@ -82,10 +81,12 @@ def fifty(monkeypatch):
 
 
 def test_threads_and_paths_agree(fifty, amount, survived):
+    if not amount(False, True):
+        pytest.skip("threads wait for each other on a busy machine: MAF_RUNNER_ALL_FAULTS=1")
     plain = fifty(1, EAGER, 10_000)
     ways = [(2, EAGER, 10_000), (2, EAGER, 1)]
     compiled = [(1, COMPILED, 10_000), (2, COMPILED, 10_000), (2, COMPILED, 1)]
-    ways += amount([], compiled if has_compiler() else [])
+    ways += compiled if has_compiler() else []
     for way in ways:
         apart = float((fifty(*way) - plain).abs().max())
         print(way, apart)
@@ -103,10 +104,10 @@ def test_threads_and_paths_agree(fifty, amount, survived):
     ids=" ".join,
 )
 def test_whole_runs_differ_by_less_than_their_error(start, tmp_path, amount, survived, words):
-    if "trainer.compile=true" in words and not amount(False, True):
+    if not amount(False, True):
         pytest.skip("compiling takes a minute: MAF_RUNNER_ALL_FAULTS=1")
     run = ("maf-run", "model=maf", "model.layers=2", "trainer.learning_rate=1e-3")
-    run += (f"model.hidden=[{amount(64, 1024)}]", f"trainer.max_epochs={amount(3, 30)}")
+    run += ("model.hidden=[1024]", "trainer.max_epochs=10")
     tests = []
     for name, more in (("one", ("threads=1", "trainer.compile=false")), ("other", words)):
         (tmp_path / name).mkdir()
