@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test faults bench tables lint format clean
+.PHONY: help run test faults audit bench tables lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real 
 
 faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour
 	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup tests/faults
+
+audit: $(VENV)/.run ## look up known vulnerabilities of the pinned versions; 2: not all could be checked
+	$(PIP) pip-audit
+	$(BIN)/python scripts/audit.py
 
 bench: $(VENV)/.run ## time training, evaluation and sampling beside other libraries
 	$(PIP) -e '.[plot,bench]'

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,11 @@ def job(config: DictConfig) -> float:
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
         _interrupts.act()
         if in_sweep:
-            print(f"maf-run {' '.join(hydra_config.overrides.task)}:", file=sys.stderr)
+            print(f"maf-run {' '.join(overrides.words(hydra_config))}:", file=sys.stderr)
         _code = _report(error)
         text = f"{error or type(error).__name__}"
     if in_sweep:
-        words = list(hydra_config.overrides.task)
+        words = overrides.words(hydra_config)
         place = Path(hydra_config.sweep.dir)
         try:
             sweep.Job(hydra_config.job.num, words, outcome, text, folder).write(place)
@@ -93,6 +94,8 @@ def main() -> int:
         print(f"maf-run {__version__} (Hydra {hydra.__version__})")
         return DONE
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to Hydra's report
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder of any name can be printed
     code = DONE
     try:
         overrides.check_options(sys.argv[1:])
@@ -110,7 +113,11 @@ def main() -> int:
     except USER_ERRORS as error:
         return _report(error)
     except OSError as error:  # the folder of a sweep cannot be made
-        print(f"maf-run: {error}", file=sys.stderr)
+        print(
+            f"maf-run: {error.filename} cannot be written ({error.strerror}): choose another "
+            "folder with paths.results_dir=DIR",
+            file=sys.stderr,
+        )
         return USAGE
     except Exception as error:  # a launcher that lost its processes
         traceback.print_exception(error)

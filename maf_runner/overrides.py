@@ -6,38 +6,72 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.conf_path import CONF
 from maf_runner.errors import UsageError, suggestion
 
 
+def words(hydra_config: Any) -> list[str]:
+    """The overrides as they were given: Hydra would resolve what looks like an interpolation."""
+    return OmegaConf.to_container(hydra_config.overrides.task)  # type: ignore[return-value]
+
+
 def check(hydra_config: Any) -> None:
     """Refuse choices of a group that Hydra lets pass, and names that belong to another option.
 
     Raises:
-        UsageError: a group with several options at once or none, or a name that is not free.
+        UsageError: a group with several options at once or none, a name that is not free, or a
+            launcher without a sweep.
     """
-    for group in ("dataset", "model", "trainer"):
-        choice = hydra_config.runtime.choices.get(group)
-        named = [o for o in hydra_config.overrides.task if o.lstrip("+~").startswith(f"{group}=")]
-        if not isinstance(choice, str) or any(o.partition("=")[2][:1] in "[{" for o in named):
+    given = words(hydra_config)
+    choices = hydra_config.runtime.choices
+    for group in ("dataset", "model", "trainer", "tracker"):
+        choice = choices.get(group)
+        named = [word for word in given if word.lstrip("+~").startswith(f"{group}=")]
+        values = [word.partition("=")[2].lstrip() for word in named]
+        if not isinstance(choice, str) or any(value[:1] in "[{" for value in values):
             raise UsageError(f"{group} must name one option{suggestion('', options(group))}")
-        for override in hydra_config.overrides.task:
-            if override.lstrip("+").startswith(f"{group}.name=") and choice != "file":
+        for word in given:
+            if word.lstrip("+").startswith(f"{group}.name=") and choice != "file":
                 raise UsageError(f"{group}.name belongs to {group}={choice} and cannot be changed")
+    named = [word for word in given if word.startswith("launch=")]
+    if named and choices.get("launch") != "local" and hydra_config.mode != RunMode.MULTIRUN:
+        raise UsageError(f"{named[0]} is for the jobs of a sweep: maf-run -m {named[0]} ...")
 
 
 def check_options(words: Sequence[str]) -> None:
-    """Refuse options that are not there, of a search whose jobs are not known beforehand.
+    """Refuse what is no override, and options that are not there.
+
+    The latter of a search whose jobs are not known beforehand, too.
 
     Raises:
-        UsageError: such an option.
+        UsageError: such a word, or such an option.
     """
-    listed = [word for word in words if "," in word and not word.startswith("-")]
-    for override in OverridesParser.create().parse_overrides(listed):
+    parser = OverridesParser.create()
+    for word in words:
+        if "=" not in word or word.startswith("-"):
+            continue
+        try:
+            override = parser.parse_override(word)
+        except (HydraException, ValueError) as error:  # the latter: thousands of digits
+            raise UsageError(
+                f"{word} cannot be read as KEY=VALUE; quote a value with special characters "
+                "twice, as in 'dataset.path=\"a=b.csv\"'"
+            ) from error
         group = override.key_or_group
-        if not override.is_choice_sweep() or not (CONF / group).is_dir():
+        if not group:
+            raise UsageError(f"{word} names no setting: KEY=VALUE")
+        if not (CONF / group).is_dir():
+            continue
+        if not override.is_sweep_override() and word != f"~{group}":
+            value = override.value()
+            named = value if isinstance(value, list) else [value]
+            if not all(isinstance(name, str) for name in named):
+                raise UsageError(f"{word} names no option{suggestion('', options(group))}")
+        if not override.is_choice_sweep():
             continue
         for name in override.sweep_string_iterator():
             if name not in options(group):
@@ -57,8 +91,14 @@ def explained(message: str) -> str:
     if key:
         if key[1] == "sweep":
             return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
-        known = [name for name in _settings(key[1]) if name != key[1]]
+        known = _settings(key[1])
+        if key[1] in known and "={" in message:
+            return f"{key[1]} has no such entry; a new one is added: +{key[1]}.NAME=VALUE"
+        known = [name for name in known if name != key[1]]
         return f"there is no setting {key[1]} here{suggestion(key[1], known)}"
+    if message.startswith("Error merging override "):
+        override = message.removeprefix("Error merging override ").splitlines()[0]
+        return f"{override} does not fit: the setting there is of another kind"
     return message
 
 

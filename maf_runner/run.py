@@ -27,7 +27,7 @@ from maf_runner.folder import RunFolder, run_folder
 from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
-from maf_runner.settings import build, departures, from_config
+from maf_runner.settings import build, check, departures, from_config
 from maf_runner.tracking.history import History
 from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
@@ -95,6 +95,7 @@ def run(config: DictConfig) -> Result:
 def _run(config: DictConfig) -> Result:
     with logs.console(), Interrupts() as interrupts:
         settings = from_config(config)
+        check(settings)  # before data are loaded
         trainer: TrainerSettings = build("trainer", settings["trainer"])
         device = _device(settings["device"])
         width = _widest(settings["model"].get("hidden"))

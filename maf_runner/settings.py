@@ -29,7 +29,9 @@ GIVEN: dict[str, set[str]] = {
     "dataset": {"paths"},
     "model": {"features", "context"},
     "trainer": set(),
+    "tracker": {"folder"},
 }
+KINDS = {bool: "true or false", int: "a whole number"}
 GROUPS = {
     "dataset": {"name"},
     "model": {"name", "conditional"},
@@ -68,6 +70,10 @@ def from_config(config: DictConfig) -> dict[str, Any]:
             raise UsageError(f"{group} must name an option of the group, got {settings[group]!r}")
         for key in needed - set(settings[group]):
             raise UsageError(f"the setting {group}.{key} is missing")
+    for key in settings["paths"]:
+        if key not in GROUPS["paths"]:
+            near = suggestion(str(key), sorted(GROUPS["paths"]))
+            raise UsageError(f"there is no setting paths.{key}{near}")
     _require("seed", settings["seed"], 0, 2**63 - 1)
     if settings["threads"] is not None:
         _require("threads", settings["threads"], 1, 1024)
@@ -81,25 +87,33 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     conditional = settings["model"]["conditional"]
     if not isinstance(conditional, bool):
         raise UsageError(f"model.conditional must be true or false, got {conditional!r}")
-    for group in ("dataset", "model"):
+    for group in ("dataset", "model", "trainer", "tracker"):
         _name(f"{group}.name", settings[group]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
         settings["model"]["hidden"] = _widths(settings["dataset"], settings["model"]["size"])
     if "path" in settings["dataset"]:
-        path = settings["dataset"]["path"]
-        if not isinstance(path, str) or not path:
-            raise UsageError(f"dataset.path must be a file, got {path!r}")
-        settings["dataset"]["path"] = str(Path(path).expanduser().absolute())
+        settings["dataset"]["path"] = _place("dataset.path", "file", settings["dataset"]["path"])
     mirror = settings["paths"]["mirror"]
     if mirror is not None and not re.match("https?://", str(mirror)):
         raise UsageError(f"paths.mirror must be an address (http://...) or null, got {mirror!r}")
     for key, value in settings["paths"].items():
-        if key == "mirror":
-            continue
-        if not isinstance(value, str) or not value:
-            raise UsageError(f"paths.{key} must be a folder, got {value!r}")
-        settings["paths"][key] = str(Path(value).expanduser().absolute())
+        if key != "mirror":
+            settings["paths"][key] = _place(f"paths.{key}", "folder", value)
     return settings  # type: ignore[return-value]
+
+
+def _place(key: str, kind: str, value: Any) -> str:
+    """The absolute path of a file or folder, which need not be there."""
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{key} must be a {kind}, got {value!r}")
+    try:
+        path = Path(value).expanduser().absolute()
+        path.exists()
+    except PermissionError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:  # too long, another's home, a zero byte
+        raise UsageError(f"{key} cannot be the name of a {kind} ({error})") from error
+    return str(path)
 
 
 def _widths(dataset: dict[str, Any], size: Any) -> list[int]:
@@ -112,7 +126,10 @@ def _widths(dataset: dict[str, Any], size: Any) -> list[int]:
             f"model.size must be 0 to {len(sizes) - 1} (or from the end: -1), an index into "
             f"dataset.sizes {sizes}, got {size!r}"
         )
-    return sizes[size]
+    chosen = sizes[size]
+    if not (isinstance(chosen, list) and chosen and all(type(w) is int and w > 0 for w in chosen)):
+        raise UsageError(f"dataset.sizes must list widths, as in [[100],[100,100]], got {sizes}")
+    return chosen
 
 
 def _name(key: str, value: Any) -> None:
@@ -182,7 +199,7 @@ def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) 
         given: names of arguments that come from elsewhere.
 
     Raises:
-        UsageError: a setting it does not know, or one that is missing.
+        UsageError: a setting it does not know, one that is missing, or one of a wrong kind.
     """
     ours = RUNNER_KEYS.get(group, set()) | {"_target_"}
     wanted = inspect.signature(build).parameters
@@ -195,11 +212,17 @@ def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) 
     for name in settable:
         if name not in values and wanted[name].default is inspect.Parameter.empty:
             raise UsageError(f"{group}={node.get('name')} needs a setting {group}.{name}")
+    for key, value in values.items():
+        kind = wanted[key].annotation
+        if kind in KINDS and type(value) is not kind:
+            raise UsageError(f"{group}.{key} must be {KINDS[kind]}, got {value!r}")
     return values
 
 
 def check(settings: dict[str, Any]) -> None:
     """Refuse settings unknown to what is built from them, or impossible ones of the trainer.
+
+    What only the data can tell is not looked at.
 
     Raises:
         UsageError: such a setting, by name.

@@ -75,7 +75,7 @@ def test_seed_decides(kind):
 def test_impossible_arguments():
     with pytest.raises(ValueError, match="kind must be one of circles, moons"):
         load(paths=None, kind="spiral", rows=1, held_out=1, seed=0, options={})
-    with pytest.raises(TypeError, match="wobble"):
+    with pytest.raises(ValueError, match="wobble"):
         load(paths=None, kind="banana", rows=1, held_out=1, seed=0, options={"wobble": 1})
     with pytest.raises(ValueError, match=r"options\.noise must be a number"):
         load(paths=None, kind="moons", rows=1, held_out=1, seed=0, options={"noise": -3})

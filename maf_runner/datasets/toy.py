@@ -15,6 +15,7 @@ average.
 
 import math
 from collections.abc import Callable
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from maf_runner.datasets.base import Paths, Rows, Splits
 
 Points = NDArray[np.float64]
 Labels = NDArray[np.int64] | None
+MOST_ROWS = 10_000_000
 
 
 class Toy(NamedTuple):
@@ -48,13 +50,21 @@ def load(
         options: further arguments of the kind, such as ``noise``.
 
     Raises:
-        ValueError: an unknown kind or option, or no rows.
+        ValueError: an unknown kind or option, no rows or far too many, or a negative seed.
     """
-    if kind not in TOYS:
+    if kind not in tuple(TOYS):
         raise ValueError(f"kind must be one of {', '.join(TOYS)}, got {kind!r}")
     for name, count in (("rows", rows), ("held_out", held_out)):
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
+        if not 1 <= count <= MOST_ROWS:
+            raise ValueError(
+                f"{name} must be a whole number from 1 to {MOST_ROWS:,}, got {count!r}"
+            )
+    if seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    known = [*signature(TOYS[kind].draw).parameters][2:]
+    if not isinstance(options, dict) or set(options) != set(known):
+        wanted = f"{{{', '.join(f'{name}: NUMBER' for name in known)}}}"
+        raise ValueError(f"options of {kind} must be {wanted}, got {options!r}")
     for name, value in options.items():
         if (
             not isinstance(value, (int, float))

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+MOST_LAYERS = 1000  # of a flow or a network: far more than ever helped
 SAMPLED_AT_ONCE = 10_000  # rows; more are drawn in parts, to bound the memory
 
 
@@ -251,10 +252,12 @@ class Flow(Density):
         return context if self.base.context else None
 
 
-def positive(name: str, value: int) -> int:
-    """Return ``value`` if it is a whole number of at least 1, else raise ValueError."""
+def positive(name: str, value: int, highest: int = 10**12) -> int:
+    """Return ``value`` if it is a whole number from 1 to ``highest``, else raise ValueError."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if value > highest:
+        raise ValueError(f"{name} must be a whole number of at most {highest:,}, got {value}")
     return value
 
 
@@ -262,7 +265,9 @@ def widths(hidden: object) -> list[int]:
     """Return the widths of hidden layers as a list, or raise ValueError."""
     if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
         raise ValueError(f"hidden must list at least one width, as in [100,100], got {hidden!r}")
-    return [positive("each width of hidden", width) for width in hidden]
+    if len(hidden) > MOST_LAYERS:
+        raise ValueError(f"hidden must list at most {MOST_LAYERS:,} widths, got {len(hidden):,}")
+    return [positive("each width of hidden", width, 10**6) for width in hidden]
 
 
 def one_of(name: str, value: str, options: Iterable[str]) -> str:

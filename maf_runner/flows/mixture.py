@@ -44,7 +44,7 @@ class MADEMoG(Density):
         context: int = 0,
     ) -> None:
         super().__init__(features, context)
-        self.components = positive("components", components)
+        self.components = positive("components", components, 10**4)
         self.network = MaskedNetwork(
             features,
             outputs=3 * components,

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict, Unpack
 
 from maf_runner.flows.autoregressive import AffineAutoregressive
-from maf_runner.flows.base import Flow, Inverse, StandardNormal, Transform, positive
+from maf_runner.flows.base import (
+    MOST_LAYERS,
+    Flow,
+    Inverse,
+    StandardNormal,
+    Transform,
+    positive,
+)
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.coupling import Coupling
 from maf_runner.flows.mixture import MADEMoG
@@ -195,7 +202,7 @@ class RealNVP(Flow):
     ) -> None:
         couplings = [
             Coupling(features, hidden=hidden, copy_odd=number % 2 == 0, context=context)
-            for number in range(positive("layers", layers))
+            for number in range(positive("layers", layers, MOST_LAYERS))
         ]
         transforms = _with_batch_norm(couplings) if batch_norm else couplings
         super().__init__(transforms, StandardNormal(features), context)
@@ -204,7 +211,7 @@ class RealNVP(Flow):
 
 def _mades(features: int, layers: int, **network: Unpack[Network]) -> Iterator[Transform]:
     """MADEs as transforms, the first in natural order, each next one reversed."""
-    for number in range(positive("layers", layers)):
+    for number in range(positive("layers", layers, MOST_LAYERS)):
         yield AffineAutoregressive(features, reverse=number % 2 == 1, **network)
 
 

@@ -1,10 +1,13 @@
 """The settings of a trainer. Their values stand in ``conf/trainer/``; here they are checked."""
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 from maf_runner.flows.base import positive
+
+LARGEST = sys.float_info.max  # a whole number can be larger, and no float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class TrainerSettings:
             _number("betas", beta, at_least=0, below=1)
         _number("epsilon", self.epsilon, above=0)
         _number("l2", self.l2, at_least=0)
-        positive("batch_size", self.batch_size)
+        positive("batch_size", self.batch_size, 10**6)
         if self.compile != "auto" and not isinstance(self.compile, bool):
             raise ValueError(f"compile must be auto, true or false, got {self.compile!r}")
         positive("patience", self.patience)
@@ -64,14 +67,14 @@ def _number(
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
-    below: float = math.inf,
+    below: float = LARGEST,
 ) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (above < value < below and value >= at_least):
         limits = [
             f"above {above:g}" if above > -math.inf else "",
             f"at least {at_least:g}" if at_least > -math.inf else "",
-            f"below {below:g}" if below < math.inf else "",
+            f"below {below:g}" if below < LARGEST else "",
         ]
         raise ValueError(
             f"{name} must be a number {' and '.join(filter(None, limits))}, got {value!r}"

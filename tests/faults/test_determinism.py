@@ -1,0 +1,121 @@
+"""The same seed gives the same record bit for bit; other paths and threads, the same figures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from runs import record_of
+from test_training import SETTINGS
+
+from maf_runner.flows import MAF, blocks
+from maf_runner.training import TrainerSettings
+from maf_runner.training.step import COMPILED, EAGER, Step, has_compiler
+
+MODELS = ("maf_mog", "gaussian", "made", "made_mog", "maf", "conditional_maf", "iaf", "realnvp")
+TINY = ("dataset.sizes=[[8]]", "dataset.degrees=random", "trainer.max_epochs=2", "threads=1")
+POLLUTED = {
+    "PYTHONHASHSEED": "12345",
+    "LC_ALL": "C",
+    "TZ": "Asia/Kathmandu",
+    "COLUMNS": "20",
+    "TMPDIR": ".",
+}
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler here")
+
+
+def left_by(folder):
+    """All that a run leaves that may not differ: record, test rows, curve, trained model."""
+    (path,) = folder.rglob("record.json")
+    lines = (path.parent / "history.csv").read_text() if "gaussian" not in path.parts else ""
+    curve = [line.rpartition(",")[0] for line in lines.splitlines()]  # the seconds are last
+    best = torch.load(path.parent / "best.pt", weights_only=True)
+    tensors = {key: value.numpy().tobytes() for key, value in best["model"].items()}
+    return record_of(folder), curve, (path.parent / "test_nats.npy").read_bytes(), tensors
+
+
+def test_same_seed_same_record(start, tmp_path, amount, survived):
+    for model in MODELS[: amount(1, None)]:
+        words = ("maf-run", f"model={model}", *TINY)
+        one, other = tmp_path / model, tmp_path / f"{model} elsewhere" / "x"
+        one.mkdir()
+        other.mkdir(parents=True)
+        done = start(*words, cwd=one)
+        assert done.code == 0, done.err
+        process = subprocess.run(
+            [Path(sys.executable).parent / words[0], *words[1:]],
+            cwd=other,
+            env={**os.environ, **POLLUTED},
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+        assert left_by(one) == left_by(other)
+    survived("models with the same record elsewhere", len(MODELS[: amount(1, None)]))
+
+
+@pytest.fixture
+def fifty(monkeypatch):
+    """The parameters after 50 updates in float64: threads, path, and whether in blocks."""
+    before = torch.get_num_threads()
+
+    def updates(threads, path, wide):
+        torch.set_num_threads(threads)
+        monkeypatch.setattr(blocks, "WIDE", wide)
+        torch.manual_seed(0)
+        network = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
+        model = MAF(32, layers=2, hidden=[256], **network).double().train()
+        step = Step(model, TrainerSettings(**{**SETTINGS, "learning_rate": 1e-3}), path)
+        x = torch.randn(50, 50, 32, dtype=torch.float64)
+        for batch in x:
+            step(batch, None)
+        step.finish()
+        assert step.path == path
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    yield updates
+    torch.set_num_threads(before)
+
+
+def test_threads_and_paths_agree(fifty, amount, survived):
+    if not amount(False, True):
+        pytest.skip("threads wait for each other on a busy machine: MAF_RUNNER_ALL_FAULTS=1")
+    plain = fifty(1, EAGER, 10_000)
+    ways = [(2, EAGER, 10_000), (2, EAGER, 1)]
+    compiled = [(1, COMPILED, 10_000), (2, COMPILED, 10_000), (2, COMPILED, 1)]
+    ways += compiled if has_compiler() else []
+    for way in ways:
+        apart = float((fifty(*way) - plain).abs().max())
+        print(way, apart)
+        assert apart < 1e-9, way
+    survived("ways to make the same 50 updates", len(ways))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("threads=2",),
+        pytest.param(("trainer.compile=true", "threads=1"), marks=needs_compiler),
+        pytest.param(("trainer.compile=true", "threads=2"), marks=needs_compiler),
+    ],
+    ids=" ".join,
+)
+def test_whole_runs_differ_by_less_than_their_error(start, tmp_path, amount, survived, words):
+    if not amount(False, True):
+        pytest.skip("compiling takes a minute: MAF_RUNNER_ALL_FAULTS=1")
+    run = ("maf-run", "model=maf", "model.layers=2", "trainer.learning_rate=1e-3")
+    run += ("model.hidden=[1024]", "trainer.max_epochs=10")
+    tests = []
+    for name, more in (("one", ("threads=1", "trainer.compile=false")), ("other", words)):
+        (tmp_path / name).mkdir()
+        done = start(*run, *more, cwd=tmp_path / name)
+        assert done.code == 0, done.err
+        (path,) = (tmp_path / name).rglob("record.json")
+        tests.append(json.loads(path.read_text())["test"])
+    apart = abs(tests[0]["log_likelihood"] - tests[1]["log_likelihood"])
+    print(words, apart, tests[0]["error"])
+    assert apart < tests[0]["error"]
+    survived("whole runs another way", 1)
