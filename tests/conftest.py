@@ -1,13 +1,9 @@
 """Fixtures shared by the tests."""
 
-import functools
-import http.server
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +12,6 @@ import torch
 # Two threads on a busy machine wait for each other far longer than one works alone.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -43,21 +37,6 @@ def raw_dir():
     if not folder:
         pytest.skip("MAF_RUNNER_RAW_DIR is not set: real data not tested")
     return Path(folder).absolute()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@contextmanager
-def serving(folder):
-    """Serve a folder on this machine; gives the address."""
-    handler = functools.partial(_Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.fixture

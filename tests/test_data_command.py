@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import serving
+from helpers import serving
 
 from maf_runner.catalogue import datasets
 

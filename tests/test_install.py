@@ -6,7 +6,7 @@ import sys
 from fnmatch import fnmatch
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 
 @pytest.fixture(scope="module")

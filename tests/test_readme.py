@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, serving
+from helpers import ROOT, serving
 
 pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
 README = (ROOT / "README.md").read_text()

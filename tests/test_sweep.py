@@ -12,7 +12,7 @@ from pathlib import Path
 import joblib
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maf_runner import memory
 from maf_runner.datasets import bombs, hdf5
 from maf_runner.datasets.base import SPLITS
 from maf_runner.errors import DataError, suggestion
@@ -35,11 +36,13 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
 
     Raises:
         DataError: the file is missing, damaged or no table.
+        UsageError: it is larger than the memory.
     """
     if file.is_dir():
         raise DataError(f"{file.absolute()} is a folder; expected a file, {FORMATS} ({setting})")
     if not file.is_file():
         raise DataError(f"{file.absolute()} not found ({setting})")
+    memory.require(file.stat().st_size, str(file), "take some of its rows")
     try:
         tables = _read(file, with_labels=with_labels)
         for table in tables.values():

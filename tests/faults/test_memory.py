@@ -39,6 +39,15 @@ def test_a_dataset_that_does_not_fit_says_what_it_needs(tmp_path, monkeypatch):
         store.load(cifar10.RECIPE, Paths(tmp_path, tmp_path), download=False, seed=0)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "npy", "h5", "parquet"])
+def test_a_table_that_does_not_fit_says_what_it_needs(start, tmp_path, suffix):
+    with (tmp_path / f"large.{suffix}").open("wb") as file:
+        file.truncate(10**13)  # takes no room on the disk
+    words = ("maf-run", "model=gaussian", "dataset=file", f"dataset.path=large.{suffix}")
+    done = start(*words, cwd=tmp_path)
+    assert done.code == 2 and "needs at least 10 TB of memory" in done.err, done.err
+
+
 def test_the_limit_of_the_process_counts():
     code = (
         "import resource; from maf_runner import memory\n"

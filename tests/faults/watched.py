@@ -38,16 +38,22 @@ def note(name, code):
     asked.clear()
 
 
-sys.addaudithook(watch)
-mains = {name: importlib.import_module(module).main for name, module in COMMANDS.items()}
-importlib.import_module("maf_runner.run")
-importlib.import_module("maf_runner.tracking.tensorboard")
-note("import", 0)
-for words in json.loads(sys.argv[1]):
-    sys.argv = [str(min(Path().glob(word))) if "*" in word else word for word in words]
-    try:
-        code = mains[words[0]]() or 0
-    except SystemExit as leaving:
-        code = leaving.code
-    note(words[0], code)
-print(json.dumps(told))
+def main():
+    """Be the commands."""
+    sys.addaudithook(watch)
+    mains = {name: importlib.import_module(module).main for name, module in COMMANDS.items()}
+    importlib.import_module("maf_runner.run")
+    importlib.import_module("maf_runner.tracking.tensorboard")
+    note("import", 0)
+    for words in json.loads(sys.argv[1]):
+        sys.argv = [str(min(Path().glob(word))) if "*" in word else word for word in words]
+        try:
+            code = mains[words[0]]() or 0
+        except SystemExit as leaving:
+            code = leaving.code
+        note(words[0], code)
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
