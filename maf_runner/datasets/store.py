@@ -230,7 +230,8 @@ def write(path: Path, recipe: Recipe, options: dict[str, Any], splits: Splits) -
             with temporary.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size + (1 << 16))
         with h5py.File(temporary, "w") as file:
-            file.attrs["maf_runner"] = json.dumps(about)
+            # In the header itself: libhdf5 can search a damaged heap of strings forever.
+            file.attrs["maf_runner"] = np.bytes_(json.dumps(about))
             for name in SPLITS:
                 rows: Rows = getattr(splits, name)
                 file.create_dataset(name, data=rows.x, **_compression(rows.x))
