@@ -15,7 +15,7 @@ SAID = "the same command goes on from there"
 def test_any_operation_on_a_file_may_fail(start, raw, tmp_path, whole, amount, chance, survived):
     words = (*RUN, f"paths.raw_dir={raw}")
     faults = [(at + 1, code) for at in range(len(whole.operations)) for code in ERRORS]
-    faults = amount(chance.sample(faults, 6), faults)
+    faults = amount(chance.sample(faults, 4), faults)
     for at, code in faults:
         folder = tmp_path / f"{at}-{code}"
         folder.mkdir()

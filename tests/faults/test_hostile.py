@@ -60,7 +60,7 @@ TABLE = {
 def read_all(tmp_path, survived, amount, chance):
     """Read hostile files, all or a few, and look at what became of them."""
 
-    def of_kind(kind, cases, read, refusals, *, few=25):
+    def of_kind(kind, cases, read, refusals, *, few=12):
         cases = list(cases)
         tried = amount(chance.sample(cases, min(few, len(cases))), cases)
         wrong, refused = hostile.trials(tried, read, refusals, tmp_path)
@@ -88,7 +88,7 @@ def test_pickles(read_all, load, chance, amount):
         *finished(hostile.frames()),
         *hostile.fuzzed(good, 200, chance),
     ]
-    read_all("pickles", cases, lambda c: load(c, "x.pkl"), {DataError: lambda c: "x.pkl"}, few=60)
+    read_all("pickles", cases, lambda c: load(c, "x.pkl"), {DataError: lambda c: "x.pkl"}, few=20)
 
 
 def tables():
@@ -551,7 +551,7 @@ def test_prepared_files(read_all, tmp_path, chance, amount):
         assert [rows.x.shape for rows in (found.train, found.test)] == [(40, 4), (6, 4)]
 
     refusals = {store.UnpreparedError: lambda case: path, DataError: lambda case: path}
-    read_all("prepared files", cases, read, refusals, few=60)
+    read_all("prepared files", cases, read, refusals, few=20)
 
 
 @pytest.mark.parametrize("name", ["sample", "score", "plot", "table", "report"])

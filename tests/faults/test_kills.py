@@ -34,7 +34,7 @@ def taken_up(start, words, folder, whole):
 def test_at_random_moments(start, raw, tmp_path, whole, amount, chance, survived):
     words = (*RUN, f"paths.raw_dir={raw}")
     struck_so_far = 0
-    for case in range(amount(6, 200)):
+    for case in range(amount(4, 200)):
         folder = tmp_path / str(case)
         folder.mkdir()
         for _ in range(chance.choice((1, 1, 2, 3))):
@@ -51,12 +51,12 @@ def test_at_every_operation_on_a_file(
 ):
     words = (*RUN, f"paths.raw_dir={raw}")
     places = range(1, len(whole.operations) + 1)
-    for at in amount(chance.sample(places, 4), places):
+    for at in amount(chance.sample(places, 2), places):
         folder = tmp_path / str(at)
         folder.mkdir()
         assert struck(start, words, folder, signal=number, at=at) or at > places[-3]
         taken_up(start, words, folder, whole)
-    survived(f"kills at an operation on a file, {number.name}", len(amount(range(4), places)))
+    survived(f"kills at an operation on a file, {number.name}", len(amount(range(2), places)))
 
 
 def test_an_error_that_a_library_makes_of_a_signal_is_a_signal():

@@ -52,7 +52,7 @@ def test_power_lost_at_any_operation(start, raw, tmp_path, whole, amount, chance
     start(*words, cwd=tmp_path / "run", states=str(tmp_path / "states"))
     states = sorted((tmp_path / "states").iterdir())
     assert len(states) == len(whole.operations)
-    for state in amount(chance.sample(states, 5), states):
+    for state in amount(chance.sample(states, 3), states):
         unsynced = json.loads((state / "unsynced.json").read_text())
         left = tmp_path / f"left-{state.name}"
         crashed(state / "files", left, unsynced, chance)
@@ -60,7 +60,7 @@ def test_power_lost_at_any_operation(start, raw, tmp_path, whole, amount, chance
         assert again.code == 0, again.err
         assert record_of(left) == whole.record
         assert leftovers(left) == []
-    survived("power lost at an operation on a file", amount(5, len(states)))
+    survived("power lost at an operation on a file", amount(3, len(states)))
 
 
 @pytest.fixture(scope="module")
