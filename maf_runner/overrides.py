@@ -68,7 +68,7 @@ def check_options(words: Sequence[str]) -> None:
             continue
         if not override.is_sweep_override() and word != f"~{group}":
             value = override.value()
-            named = value if isinstance(value, list) else [value]
+            named = value if isinstance(value, list) and not override.is_delete() else [value]
             if not all(isinstance(name, str) for name in named):
                 raise UsageError(f"{word} names no option{suggestion('', options(group))}")
         if not override.is_choice_sweep():

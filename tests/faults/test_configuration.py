@@ -152,8 +152,9 @@ def names(message, word):
     """Whether a message names the setting of an override, or what it is called in use."""
     key = key_of(word).strip()
     called = {"model.paper_rate": "learning_rate", "model.size": "hidden", "": word}
-    end = key.rpartition(".")[2] if key in KEYS else key.partition(".")[0]
-    return any(name in message for name in (end, key, called.get(key, key)))
+    group, _, end = key.rpartition(".") if key in KEYS else ("", "", key.partition(".")[0])
+    found = [end, called.get(key, key), *([group] if "." in group else [])]
+    return any(name in message for name in found)
 
 
 def arrived(word, found):
