@@ -42,8 +42,9 @@ GROUPS = {
 FREE = {
     "dataset": {"sizes", "activation", "degrees", "download"},
     "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
-    "trainer": {"max_epochs", "max_updates", "compile"},
+    "trainer": {"compile"},
 }
+LIMITS = ("max_epochs", "max_updates")  # where the preset has none, a run is cut short by them
 TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry", "wait"}
 
 
@@ -161,7 +162,8 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
             if isinstance(usual, str) and usual.startswith("${"):
                 other, _, name = usual[2:-1].partition(".")
                 usual = settings[other][name]
-            if key not in free and node.get(key) != usual:
+            counts = key not in free and not (key in LIMITS and usual is None)
+            if counts and node.get(key) != usual:
                 found.append(f"{group}.{key!s}={node.get(key)}")
     return found
 

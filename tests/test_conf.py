@@ -109,6 +109,10 @@ def test_departures_from_a_preset_are_known():
         "trainer.l2=0",
     ]
     assert departures(from_config(composed("model=made", "dataset=mnist")), CONF) == []
+    # A limit cuts the paper's training short; that of a schedule is a setting as any other.
+    assert departures(from_config(composed("trainer.max_epochs=3")), CONF) == []
+    tuned = from_config(composed("trainer=tuned", "trainer.max_epochs=3"))
+    assert departures(tuned, CONF) == ["trainer.max_epochs=3"]
 
 
 def test_help_is_quick(tmp_path):

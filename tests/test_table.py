@@ -47,6 +47,9 @@ def test_choice_is_by_validation_never_by_test():
 def test_marks():
     cut = cell(comparison([made_up(stop_reason="max_epochs")]), "MADE")
     assert cut.marks == "†" and cut.deviation is None
+    settings = {"trainer": {"name": "tuned", "schedule": "cosine"}, "model": {}, "dataset": {}}
+    ended = made_up(stop_reason="max_epochs", settings={**settings, "seed": 0})
+    assert cell(comparison([ended]), "MADE, tuned").marks == ""
     redrawn = cell(comparison([made_up(data={"recipe": "redrawn"})]), "MADE")
     assert redrawn.marks == "*"
     assert "not the authors' data" in render([redrawn], "text")

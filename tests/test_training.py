@@ -1,6 +1,7 @@
 """The optimiser by hand, the order of the batches, early stopping, and the way back."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from maf_runner.training import (
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.batches import Batches
-from maf_runner.training.loop import TensorRows, rate_now
+from maf_runner.training.loop import TensorRows, rate_at
 from maf_runner.training.step import Step
 
 SETTINGS = {
@@ -136,7 +137,7 @@ def test_limits(tmp_path):
     assert (outcome.state.update, outcome.state.epoch) == (7, 2)
 
 
-TUNED = {"averaging": 0.9, "rate_patience": 1}
+TUNED = {"averaging": 0.9, "schedule": "cosine", "warmup": 0.1, "max_epochs": 12}
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
@@ -155,11 +156,17 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at, changes):
         assert torch.equal(one, other), key
 
 
-def test_the_rate_falls_when_validations_stop_to_improve():
-    settings = TrainerSettings(**{**SETTINGS, "rate_patience": 2, "rate_factor": 0.1})
-    rates = [rate_now(settings, [1.0, 2.0, 1.5, 1.5, 1.9, 1.5, 3.0, 2.0][:n]) for n in range(9)]
-    assert rates == pytest.approx([1e-2] * 4 + [1e-3] * 2 + [1e-4] * 3)
-    assert rate_now(TrainerSettings(**SETTINGS), [2.0] + [1.0] * 50) == 1e-2
+def test_the_rate_rises_then_falls_along_a_cosine():
+    settings = TrainerSettings(
+        **{**SETTINGS, "max_epochs": 10, "schedule": "cosine", "warmup": 0.1, "learning_rate": 2.0}
+    )
+    rates = [rate_at(settings, update, 4) for update in range(40)]
+    cosine = [1 + math.cos(math.pi * update / 40) for update in range(40)]
+    warm = [0.25, 0.5, 0.75] + [1.0] * 37
+    assert rates == pytest.approx([c * w for c, w in zip(cosine, warm, strict=True)])
+    assert max(rates) < 2.0 and 0 < rates[-1] < 0.01
+    assert rate_at(replace(settings, max_updates=20), 10, 4) == pytest.approx(1.0)
+    assert {rate_at(TrainerSettings(**SETTINGS), update, 4) for update in (0, 10**6)} == {1e-2}
 
 
 def test_a_prior_is_a_penalty_that_falls_with_the_rows():

@@ -217,7 +217,7 @@ def _cell(
     marks = ""
     if column.name in COMPARED and _recipe(best) != "authors":
         marks += NOT_AUTHORS
-    if best.get("stop_reason") in ("max_epochs", "max_updates"):
+    if _cut_short(best):
         marks += CUT_SHORT
     if len(finished) > 1:
         marks += CHOSEN
@@ -235,6 +235,12 @@ def _cell(
         seeds=seeds,
         entry=best,
     )
+
+
+def _cut_short(entry: Entry) -> bool:
+    """Whether a limit ended the run, and not a schedule that leads there."""
+    limited = entry.get("stop_reason") in ("max_epochs", "max_updates")
+    return limited and entry["settings"]["trainer"].get("schedule", "constant") == "constant"
 
 
 def _validation(entry: Entry) -> float:

@@ -105,7 +105,8 @@ def fit(
         return Outcome("closed_form", State(seconds=time.monotonic() - started))
 
     rows = len(train.x)
-    settings = settings.for_rows(rows)
+    widest = max(p.shape[1] for p in model.parameters() if p.ndim == 2)
+    settings = settings.for_rows(rows).for_width(widest)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     per_epoch = math.ceil(rows / settings.batch_size)
     path = choose(model, settings.compile, _at_least(settings, per_epoch))
@@ -132,12 +133,12 @@ def fit(
     with interrupts.deferred(), fast_products(working, settings.batch_size):
         while (reason := _stop_reason(state, settings)) is None:
             working.train()
-            step.adam.rate.fill_(rate_now(settings, [h["validation_nats"] for h in state.history]))
             first = state.epoch * per_epoch
             last = min(first + per_epoch, settings.max_updates or math.inf)
             while state.update < last:
                 batch = batches.at(state.update)
                 context = None if train.context is None else train.context.index_select(0, batch)
+                step.adam.rate.fill_(rate_at(settings, state.update, per_epoch))
                 loss = step(train.x.index_select(0, batch), context)
                 state.losses[state.update - first] = loss
                 state.update += 1
@@ -179,19 +180,18 @@ def fit(
     return Outcome(reason, state)
 
 
-def rate_now(settings: TrainerSettings, validations: list[float]) -> float:
-    """The learning rate after these validations, in nats.
+def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
+    """The learning rate of an update, counted from 0.
 
-    It falls by ``rate_factor`` when ``rate_patience`` validations have passed without a new best,
-    counted from the best or from the last fall.
+    It rises linearly over the first ``warmup`` of all updates, and falls to 0 along half a cosine
+    where the schedule is ``cosine``.
     """
+    epochs, updates = settings.max_epochs or math.inf, settings.max_updates or math.inf
+    total = min(epochs * per_epoch, updates)
     rate: float = settings.learning_rate  # type: ignore[assignment]
-    best, waited = -math.inf, 0
-    for nats in validations if settings.rate_patience else []:
-        best, waited = (nats, 0) if nats > best else (best, waited + 1)
-        if waited == settings.rate_patience:
-            rate, waited = rate * settings.rate_factor, 0
-    return rate
+    if settings.schedule == "cosine":
+        rate *= (1 + math.cos(math.pi * update / total)) / 2
+    return rate * min(1.0, (update + 1) / max(1.0, settings.warmup * total))
 
 
 def _stop_reason(state: State, settings: TrainerSettings) -> str | None:

@@ -5,7 +5,9 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
-from maf_runner.flows.base import positive
+from maf_runner.flows.base import one_of, positive
+
+SCHEDULES = ("constant", "cosine")
 
 LARGEST = sys.float_info.max  # a whole number can be larger, and no float
 
@@ -29,8 +31,9 @@ class TrainerSettings:
     compile: bool | str
     prior_precision: float = 0.0
     averaging: float = 0.0
-    rate_patience: int | None = None
-    rate_factor: float = 0.5
+    schedule: str = "constant"
+    warmup: float = 0.0
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
@@ -47,10 +50,13 @@ class TrainerSettings:
         positive("patience", self.patience)
         _number("prior_precision", self.prior_precision, at_least=0)
         _number("averaging", self.averaging, at_least=0, below=1)
-        _number("rate_factor", self.rate_factor, above=0, below=1)
-        for name in ("max_epochs", "max_updates", "rate_patience"):
+        _number("warmup", self.warmup, at_least=0, below=1)
+        one_of("schedule", self.schedule, SCHEDULES)
+        for name in ("max_epochs", "max_updates", "width"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
+        if self.schedule == "cosine" and self.max_epochs is None and self.max_updates is None:
+            raise ValueError("schedule=cosine needs an end: max_epochs or max_updates")
 
     def for_rows(self, rows: int) -> "TrainerSettings":
         """The same with the penalty of a prior over the parameters, by the mean loss of N rows.
@@ -59,6 +65,16 @@ class TrainerSettings:
         squares; divided by N, it is the mean and ``precision / N`` more of ``l2``.
         """
         return replace(self, l2=self.l2 + self.prior_precision / rows, prior_precision=0.0)
+
+    def for_width(self, widest: int) -> "TrainerSettings":
+        """The same with the learning rate for layers of so many inputs.
+
+        An update moves what a layer gives by about rate times its inputs: wider ones need less.
+        """
+        if self.width is None or self.learning_rate is None:
+            return self
+        rate = self.learning_rate * math.sqrt(self.width / widest)
+        return replace(self, learning_rate=rate, width=None)
 
 
 def _number(
