@@ -69,8 +69,8 @@ class TrainerSettings:
     def for_width(self, widest: int) -> "TrainerSettings":
         """The same with the learning rate for layers of so many inputs.
 
-        An update changes what a layer gives by the more the more inputs it has, so wide ones need a
-        lower rate; that it falls with the root of them was chosen on digits and MNIST's validation.
+        An update moves the outputs of a layer the more, the more inputs it has: wide ones need a
+        lower rate. That it falls with the root was chosen by validation, on digits and MNIST.
         """
         if self.width is None or self.learning_rate is None:
             return self
