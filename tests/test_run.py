@@ -90,8 +90,8 @@ def test_the_same_command_again_trains_nothing(tmp_path, command):
     assert same(one[0], records(tmp_path)[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, command, number):
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, command):
+    """At one moment, by the installed command; see `faults` for every other and other signals."""
     words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100")
     command(*words, "paths.results_dir=whole", check=0)
     process = subprocess.Popen(
@@ -104,11 +104,8 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, command, number):
     while not list((tmp_path / "results").rglob("last.pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.1)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    if number != signal.SIGKILL:
-        assert "the same command goes on from here" in stderr and "Traceback" not in stderr
+    process.kill()
+    process.communicate(timeout=60)
     assert records(tmp_path / "results") == []
     result = command(*words, check=0)
     assert "goes on after" in result.stderr
