@@ -87,7 +87,7 @@ def run(config: DictConfig) -> Result:
     try:
         return _run(config)
     except Exception as error:
-        if not isinstance(error, OSError) and not is_short(error):
+        if not _is_shortage(error):
             raise
         raise ShortageError(_shortage(error)) from error
 
@@ -224,10 +224,8 @@ def _carry_out(
     except (DataError, UsageError):
         folder.discard()
         raise
-    except (torch.OutOfMemoryError, OSError):
-        raise
     except Exception as error:
-        if is_short(error):
+        if _is_shortage(error):
             raise
         interrupts.act()  # a library may have made something else of it
         log.exception("%s failed", title)
@@ -382,6 +380,11 @@ def _widest(hidden: Any) -> int:
     """The widest hidden layer, 0 where there is none or the setting is not as it should be."""
     widths = hidden if isinstance(hidden, list) else []
     return max((w for w in widths if isinstance(w, int)), default=0)
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether the disk or the memory, of the CPU or a GPU, did not suffice."""
+    return isinstance(error, OSError) or is_short(error)
 
 
 def _shortage(error: Exception) -> str:

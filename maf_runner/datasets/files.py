@@ -268,7 +268,7 @@ def _scale(
     """Mean and deviation of each column; 0 and 1 without ``standardise``."""
     mean, deviation = np.zeros(train.shape[1]), np.ones(train.shape[1])
     if standardise:
-        with np.errstate(over="ignore", invalid="ignore"):  # of which `_scaled` tells
+        with np.errstate(over="ignore", invalid="ignore"):  # of which `load` tells
             mean, deviation = train.mean(axis=0), train.std(axis=0)
         # Not deviation == 0: rounding gives a constant column of 0.1 one of 1e-16.
         deviation[np.ptp(train, axis=0) == 0] = 1.0

@@ -36,7 +36,7 @@ def is_short(error: BaseException) -> bool:
     """Whether an error says that there was no memory left, on the CPU or a GPU."""
     words = ("out of memory", "allocate memory", "failed to map segment", "create a primitive")
     told = isinstance(error, (RuntimeError, ImportError)) and any(w in str(error) for w in words)
-    return told or isinstance(error, MemoryError)
+    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def _of_rows(

@@ -186,8 +186,7 @@ def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
     It rises linearly over the first ``warmup`` of all updates, and falls to 0 along half a cosine
     where the schedule is ``cosine``.
     """
-    epochs, updates = settings.max_epochs or math.inf, settings.max_updates or math.inf
-    total = min(epochs * per_epoch, updates)
+    total = _at_most(settings, per_epoch)
     rate: float = settings.learning_rate  # type: ignore[assignment]
     if settings.schedule == "cosine":
         rate *= (1 + math.cos(math.pi * update / total)) / 2
@@ -218,8 +217,13 @@ def _divergence(
 
 def _at_least(settings: TrainerSettings, per_epoch: int) -> int:
     """How many updates a run makes at least."""
-    epochs = min(settings.patience + 1, settings.max_epochs or math.inf)
-    return int(min(epochs * per_epoch, settings.max_updates or math.inf))
+    return int(min((settings.patience + 1) * per_epoch, _at_most(settings, per_epoch)))
+
+
+def _at_most(settings: TrainerSettings, per_epoch: int) -> float:
+    """How many updates the limits allow."""
+    epochs, updates = settings.max_epochs or math.inf, settings.max_updates or math.inf
+    return min(epochs * per_epoch, updates)
 
 
 def _resume(

@@ -8,7 +8,6 @@ from typing import Any
 from maf_runner.flows.base import one_of, positive
 
 SCHEDULES = ("constant", "cosine")
-
 LARGEST = sys.float_info.max  # a whole number can be larger, and no float
 
 

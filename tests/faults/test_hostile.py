@@ -15,6 +15,7 @@ import test_store
 import torch
 import yaml
 from synthetic import made_up
+from test_files import DEFAULTS as TABLE
 
 from maf_runner import load_run, record, sweep
 from maf_runner.commands import sample, score
@@ -43,17 +44,6 @@ from maf_runner.reporting.dots import panels
 from maf_runner.reporting.grid import FORMATS
 from maf_runner.reporting.table import build
 from maf_runner.training import checkpoint
-
-TABLE = {
-    "columns": None,
-    "label": None,
-    "class_prior": "uniform",
-    "fractions": [0.8, 0.1, 0.1],
-    "seed": 0,
-    "standardise": True,
-    "missing": "refuse",
-    "dequantise": [],
-}
 
 
 @pytest.fixture
