@@ -36,14 +36,14 @@ fetch(Download("mnist/train.gz", (url,), checksum, int(size)), Path(raw))
 
 
 class Server(ThreadingHTTPServer):
-    """Sends ``content``, and notes what it was asked and how much it sent.
+    """Sends ``content``, and notes what it was asked and how much it sends.
 
     Attributes:
         ranges: ``yes``, ``no`` (everything whatever was asked) or ``wrong`` (another part).
         cuts: for each request in turn, after how many bytes the connection is cut.
         status: the answer to every request, if not the content.
         hold: the second half of the content is sent once this is set.
-        seen: for each request the range asked, and the bytes of content sent.
+        seen: for each request the range asked, and the bytes of content it sends.
     """
 
     daemon_threads = True
@@ -91,8 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             body = body[: server.cuts.pop(0)]
         half = len(body) // 2 if server.hold else len(body)
         for piece in (body[:half], body[half:]):
+            entry[1] += len(piece)  # first: who has the last byte looks at once
             self.wfile.write(piece)
-            entry[1] += len(piece)
             if server.hold:
                 server.hold.wait(5)
         self.close_connection = True
