@@ -198,6 +198,7 @@ def _carry_out(
                 train,
                 validation,
                 trainer,
+                image=splits.image,
                 seed=settings["seed"],
                 checkpoint=checkpoint,
                 interrupts=interrupts,

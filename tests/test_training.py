@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import Interrupted
 from maf_runner.flows import MADE, MAF, routing
 from maf_runner.flows.routing import fast_products
@@ -21,6 +23,7 @@ from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.batches import Batches
 from maf_runner.training.loop import TensorRows, rate_at
+from maf_runner.training.noise import FreshNoise
 from maf_runner.training.step import Step
 
 SETTINGS = {
@@ -60,7 +63,12 @@ def data(n=90, features=3):
     return TensorRows(x, None)
 
 
-def train(tmp_path, *, stop_at=None, model="maf", name="last.pt", rows=None, **changes):
+IMAGE = LogitSpace((1, 3), levels=16, alpha=0.01)
+
+
+def train(
+    tmp_path, *, image=IMAGE, stop_at=None, model="maf", name="last.pt", rows=None, **changes
+):
     torch.manual_seed(0)
     network = {"hidden": [8], "activation": "relu", "degrees": "sequential", "mask": "paper"}
     model = MAF(3, layers=2, **network) if model == "maf" else MADE(3, **network)
@@ -70,6 +78,7 @@ def train(tmp_path, *, stop_at=None, model="maf", name="last.pt", rows=None, **c
         rows or data(),
         data(30),
         TrainerSettings(**{**SETTINGS, **changes}),
+        image=image,
         seed=7,
         checkpoint=Checkpoint(tmp_path / name, {"run_id": "x"}),
         interrupts=interrupts,
@@ -137,7 +146,13 @@ def test_limits(tmp_path):
     assert (outcome.state.update, outcome.state.epoch) == (7, 2)
 
 
-TUNED = {"averaging": 0.9, "schedule": "cosine", "warmup": 0.1, "max_epochs": 12}
+TUNED = {
+    "averaging": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "fresh_noise": True,
+    "max_epochs": 12,
+}
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
@@ -161,12 +176,45 @@ def test_the_rate_rises_then_falls_along_a_cosine():
         **{**SETTINGS, "max_epochs": 10, "schedule": "cosine", "warmup": 0.1, "learning_rate": 2.0}
     )
     rates = [rate_at(settings, update, 4) for update in range(40)]
-    cosine = [1 + math.cos(math.pi * update / 40) for update in range(40)]
-    warm = [0.25, 0.5, 0.75] + [1.0] * 37
-    assert rates == pytest.approx([c * w for c, w in zip(cosine, warm, strict=True)])
-    assert max(rates) < 2.0 and 0 < rates[-1] < 0.01
-    assert rate_at(replace(settings, max_updates=20), 10, 4) == pytest.approx(1.0)
+    cosine = [1 + math.cos(math.pi * update / 36) for update in range(36)]
+    assert rates == pytest.approx([0.4, 0.8, 1.2, 1.6, *cosine])
+    assert max(rates) == 2.0 and 0 < rates[-1] < 0.01
+    assert rate_at(replace(settings, max_updates=20), 11, 4) == pytest.approx(1.0)
+    assert rate_at(replace(settings, schedule="constant"), 1, 4) == pytest.approx(0.8)
+    assert rate_at(replace(settings, schedule="constant"), 39, 4) == 2.0
     assert {rate_at(TrainerSettings(**SETTINGS), update, 4) for update in (0, 10**6)} == {1e-2}
+
+
+def test_the_rate_is_for_the_width():
+    settings = TrainerSettings(**SETTINGS, width=100)
+    assert settings.for_width(1000).learning_rate == pytest.approx(1e-3)
+    assert TrainerSettings(**SETTINGS).for_width(1000).learning_rate == 1e-2
+
+
+def test_pictures_with_new_noise_keep_their_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 784))
+    space = LogitSpace((28, 28), levels=256, alpha=1e-6)
+    noise = np.random.default_rng(1).random(pixels.shape)
+    x = torch.from_numpy(space.to_logits((pixels + noise) / 256).astype(np.float32))
+    fresh, rows = FreshNoise(x, space, seed=3), torch.tensor([4, 0, 9])
+    first, second = fresh.batch(rows, 0), fresh.batch(rows, 1)
+    assert first.dtype == x.dtype and torch.equal(first, FreshNoise(x, space, 3).batch(rows, 0))
+    assert not torch.equal(first, FreshNoise(x, space, 4).batch(rows, 0))
+    drawn = [space.to_unit(batch.numpy()) * 256 - pixels[rows] for batch in (first, second)]
+    for u in drawn:
+        assert (u > -1e-3).all() and (u < 1 + 1e-3).all()  # to float32
+        assert abs(u.mean() - 0.5) < 0.03 and abs(u.var() - 1 / 12) < 0.01
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.1
+
+
+def test_only_pictures_get_new_noise(tmp_path):
+    def weights(name, **options):
+        return train(tmp_path, name=name, max_epochs=2, **options)[0].state_dict()
+
+    plain, fresh = weights("a"), weights("b", fresh_noise=True)
+    table = weights("c", fresh_noise=True, image=None)
+    assert all(torch.equal(plain[key], table[key]) for key in plain)
+    assert not all(torch.equal(plain[key], fresh[key]) for key in plain)
 
 
 def test_a_prior_is_a_penalty_that_falls_with_the_rows():

@@ -6,6 +6,7 @@ logit(alpha + (1 - 2 alpha) x). Models see logits; bits per pixel are counted fo
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,13 @@ class LogitSpace:
                 f"no picture has shape {self.shape!r:.200} and {self.levels!r:.200} levels"
             )
 
+    def squeezed(self, unit: Any) -> Any:
+        """Map values in [0, 1), of numpy or torch, away from 0 and 1."""
+        return self.alpha + (1 - 2 * self.alpha) * unit
+
     def to_logits(self, unit: Array) -> Array:
         """Map values in [0, 1) to logits, in the dtype given."""
-        squeezed = self.alpha + (1 - 2 * self.alpha) * unit
+        squeezed = self.squeezed(unit)
         return np.log(squeezed) - np.log1p(-squeezed)
 
     def to_unit(self, logits: Array) -> Array:

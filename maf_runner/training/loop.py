@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from maf_runner.datasets.images import LogitSpace
 from maf_runner.flows.base import Density
 from maf_runner.flows.routing import fast_products
 from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.interrupts import Interrupts
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
+from maf_runner.training.noise import FreshNoise
 from maf_runner.training.settings import TrainerSettings
 from maf_runner.training.step import Step, choose
 
@@ -86,6 +88,7 @@ def fit(
     validation: TensorRows,
     settings: TrainerSettings,
     *,
+    image: LogitSpace | None = None,
     seed: int,
     checkpoint: Checkpoint,
     interrupts: Interrupts,
@@ -94,7 +97,8 @@ def fit(
 ) -> Outcome:
     """Train ``model`` until validation stops to improve; leave the best parameters in it.
 
-    Goes on from the checkpoint where there is one.
+    Goes on from the checkpoint where there is one. ``image`` is how the rows were made, if they
+    are pictures.
 
     Raises:
         Interrupted: a signal came; the checkpoint was written.
@@ -108,6 +112,7 @@ def fit(
     widest = max(p.shape[1] for p in model.parameters() if p.ndim == 2)
     settings = settings.for_rows(rows).for_width(widest)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
+    noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
     per_epoch = math.ceil(rows / settings.batch_size)
     path = choose(model, settings.compile, _at_least(settings, per_epoch))
     state, step = _resume(checkpoint, model, settings) or (State(), Step(model, settings, path))
@@ -138,8 +143,9 @@ def fit(
             while state.update < last:
                 batch = batches.at(state.update)
                 context = None if train.context is None else train.context.index_select(0, batch)
+                x = noise.batch(batch, state.update) if noise else train.x.index_select(0, batch)
                 step.adam.rate.fill_(rate_at(settings, state.update, per_epoch))
-                loss = step(train.x.index_select(0, batch), context)
+                loss = step(x, context)
                 state.losses[state.update - first] = loss
                 state.update += 1
                 progress.update()
@@ -183,14 +189,17 @@ def fit(
 def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
     """The learning rate of an update, counted from 0.
 
-    It rises linearly over the first ``warmup`` of all updates, and falls to 0 along half a cosine
-    where the schedule is ``cosine``.
+    It rises linearly over the first ``warmup`` of all updates, and where the schedule is
+    ``cosine`` it falls over the others, along half a cosine, to 0.
     """
-    total = _at_most(settings, per_epoch)
     rate: float = settings.learning_rate  # type: ignore[assignment]
-    if settings.schedule == "cosine":
-        rate *= (1 + math.cos(math.pi * update / total)) / 2
-    return rate * min(1.0, (update + 1) / max(1.0, settings.warmup * total))
+    total = _at_most(settings, per_epoch)
+    warm = settings.warmup * total if settings.warmup else 0.0
+    if update < warm:
+        return rate * (update + 1) / (warm + 1)
+    if settings.schedule == "constant":
+        return rate
+    return rate * (1 + math.cos(math.pi * (update - warm) / (total - warm))) / 2
 
 
 def _stop_reason(state: State, settings: TrainerSettings) -> str | None:

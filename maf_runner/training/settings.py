@@ -33,6 +33,7 @@ class TrainerSettings:
     schedule: str = "constant"
     warmup: float = 0.0
     width: int | None = None
+    fresh_noise: bool = False
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
@@ -54,8 +55,9 @@ class TrainerSettings:
         for name in ("max_epochs", "max_updates", "width"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
-        if self.schedule == "cosine" and self.max_epochs is None and self.max_updates is None:
-            raise ValueError("schedule=cosine needs an end: max_epochs or max_updates")
+        endless = self.max_epochs is None and self.max_updates is None
+        if endless and (self.warmup or self.schedule == "cosine"):
+            raise ValueError("a schedule or warmup needs an end: max_epochs or max_updates")
 
     def for_rows(self, rows: int) -> "TrainerSettings":
         """The same with the penalty of a prior over the parameters, by the mean loss of N rows.
@@ -68,12 +70,12 @@ class TrainerSettings:
     def for_width(self, widest: int) -> "TrainerSettings":
         """The same with the learning rate for layers of so many inputs.
 
-        An update moves the outputs of a layer the more, the more inputs it has: wide ones need a
-        lower rate. That it falls with the root was chosen by validation, on digits and MNIST.
+        An update by Adam moves every weight by about the rate, and so the outputs of a layer by
+        that times its inputs: the rate is divided by how many there are at most.
         """
         if self.width is None or self.learning_rate is None:
             return self
-        rate = self.learning_rate * math.sqrt(self.width / widest)
+        rate = self.learning_rate * self.width / widest
         return replace(self, learning_rate=rate, width=None)
 
 

@@ -1,0 +1,41 @@
+"""New dequantisation noise for the pictures of every batch."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maf_runner.datasets.images import CHUNK, LogitSpace
+
+
+class FreshNoise:
+    """Gives training pictures noise that is drawn anew whenever they are seen.
+
+    The expected log density over the noise is a lower bound of the log probability of the pixels
+    (Theis et al. 2016, section 3.1). With noise drawn once, a model learns one draw by heart; with
+    new noise in every batch it is that expectation which is maximised.
+
+    The noise is a function of (seed, update), so a run that goes on sees what it would have seen.
+
+    Args:
+        x: logits [N, D]; the noise in them is left out.
+        image: how they were made from pixels.
+        seed: of the run.
+    """
+
+    def __init__(self, x: Tensor, image: LogitSpace, seed: int) -> None:
+        self.image = image
+        self.seed = seed
+        self.dtype = x.dtype
+        levels = np.empty(x.shape, dtype=np.min_scalar_type(image.levels - 1))
+        for start in range(0, len(x), CHUNK):
+            part = slice(start, start + CHUNK)
+            level = np.floor(image.to_unit(x[part].cpu().numpy()) * image.levels)
+            levels[part] = level.clip(0, image.levels - 1)
+        self.levels = torch.from_numpy(levels).to(x.device)
+
+    def batch(self, rows: Tensor, update: int) -> Tensor:
+        """Logits [B, D] of the pictures ``rows`` [B] in the batch of an update."""
+        level = self.levels.index_select(0, rows)
+        noise = np.random.default_rng([self.seed, update]).random(level.shape)
+        unit = (level + torch.from_numpy(noise).to(level.device)) / self.image.levels
+        return torch.logit(self.image.squeezed(unit)).to(self.dtype)
