@@ -272,7 +272,8 @@ def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> Non
 
     log_prob = log_prob_function(model, splits.prior)
     try:
-        pictures.density(path, splits.train.x, {title: log_prob}, name="training data")
+        learned = pictures.Learned("training data", splits.train.x, {title: log_prob})
+        pictures.densities(path, [learned])
     except Exception as error:  # no extra installed, no disk left: the run is as good without
         log.warning("no picture of the density: %s", error)
 

@@ -30,6 +30,7 @@ def results(tmp_path_factory):
         ["dataset=digits", "model=made_mog", "model.conditional=true"],
         ["dataset=toy/moons", "model=made_mog"],
         ["dataset=toy/moons", "model=gaussian"],
+        ["dataset=toy/circles", "model=gaussian"],
     ):
         short = [] if words[-1] == "model=gaussian" else ["trainer.max_epochs=2"]
         subprocess.run([script, *words, *short], cwd=folder, check=True)
@@ -59,6 +60,7 @@ def is_picture(path):
         ("samples", "digits"),
         ("samples", "toy-moons"),
         ("density", "toy-moons"),
+        ("density", "toy-*"),  # two and one
     ],
 )
 def test_pictures(results, tmp_path, command, what, dataset):

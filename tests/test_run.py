@@ -301,7 +301,7 @@ def test_a_picture_that_fails_costs_nothing(tmp_path, command):
     code = (
         "import sys, maf_runner.reporting.pictures as pictures\n"
         "def broken(*a, **k): raise RuntimeError('no ink')\n"
-        "pictures.density = broken\n"
+        "pictures.densities = broken\n"
         "from maf_runner.cli import main\n"
         "sys.argv = ['maf-run', 'model=gaussian', 'dataset=toy/moons']\n"
         "sys.exit(main())\n"

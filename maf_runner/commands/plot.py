@@ -19,7 +19,7 @@ WHAT = {
     "comparison": "their figures as dots with error bars, beside the paper's",
     "noise": "does u look Gaussian? histogram and Q-Q plot of dimensions of u on the test rows",
     "samples": "what models draw: images beside real ones, or points in the plane",
-    "density": "densities of points in the plane",
+    "density": "densities of points in the plane, a row for each dataset",
 }
 OUTSIDE = 1e9  # stands for noise that is not finite: out of every picture
 
@@ -250,15 +250,14 @@ def _density(options: argparse.Namespace) -> Callable[[Path], None]:
     loaded = _loaded(options)
     if any(found["features"] != 2 for _, _, found, _ in loaded):
         raise UsageError("maf-plot density: only data with two features have a picture")
-    run, _, one, _ = loaded[0]
-    if any(found["data"].get("fingerprint") != one["data"].get("fingerprint")
-           for _, _, found, _ in loaded):  # fmt: skip
-        raise UsageError("maf-plot density: the runs must be of the same data")
-    points = data_of(run, one, options.raw_dir, options.prepared_dir).train.x
-    densities = {
-        title: log_prob_function(model, class_prior(found)) for _, model, found, title in loaded
-    }
-    return lambda path: pictures.density(path, points, densities, name="training data")
+    rows: dict[str, pictures.Learned] = {}
+    for run, model, found, title in loaded:
+        data = found["data"].get("fingerprint") or str(run)
+        if data not in rows:
+            points = data_of(run, found, options.raw_dir, options.prepared_dir).train.x
+            rows[data] = pictures.Learned(found["dataset"], points, {})
+        rows[data].densities[title] = log_prob_function(model, class_prior(found))
+    return lambda path: pictures.densities(path, list(rows.values()))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Pictures of what a model draws, and of the density it has learned."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from maf_runner.reporting.drawing import drawing, pyplot, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 Array = NDArray[np.floating]
 LogProb = Callable[[Array], Array]  # log densities [m] in nats of rows [m, 2]
@@ -64,36 +65,43 @@ def sample_grids(path: Path, grids: Mapping[str, Array], columns: int) -> None:
         save(figure, path)
 
 
-def density(path: Path, points: Array, densities: Mapping[str, LogProb], *, name: str) -> None:
-    """Write points [n, 2] beside the densities that models have learned of them.
+class Learned(NamedTuple):
+    """Points [n, 2] under their ``name``, and the densities models learned of them, by title."""
 
-    Args:
-        path: the file.
-        points: data.
-        densities: title to log densities.
-        name: over the points.
-    """
+    name: str
+    points: Array
+    densities: dict[str, LogProb]
+
+
+def densities(path: Path, learned: Sequence[Learned]) -> None:
+    """Write points beside the densities that models have learned of them, a row for each data."""
+    across = 1 + max(len(one.densities) for one in learned)
+    with drawing(0.4 + 2.9 * across, 3.1 * len(learned)) as figure:
+        rows = figure.subfigures(len(learned), 1, squeeze=False)[:, 0]
+        for row, one in zip(rows, learned, strict=True):
+            _densities(row, one, across)
+        save(figure, path)
+
+
+def _densities(figure: "SubFigure", learned: Learned, across: int) -> None:
+    points = learned.points
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.1 * (high - low).max()
     sides = [np.linspace(a - margin, b + margin, CELLS) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
-    learned = {title: np.exp(log_prob(grid)) for title, log_prob in densities.items()}
     # A spike away from the data, as flows have them, must not darken all the rest.
-    top = max(np.quantile(np.exp(f(points)), 0.99) for f in densities.values())
-    across = 1 + len(densities)
-    with drawing(0.4 + 2.9 * across, 3.1) as figure:
-        left, *others = figure.subplots(1, across, sharex=True, sharey=True)
-        left.scatter(
-            points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0
-        )
-        left.set(title=name, xlabel="x₁", ylabel="x₂", aspect="equal")
-        for axes, (title, values) in zip(others, learned.items(), strict=True):
-            shown = values.reshape(CELLS, CELLS).T
-            image = axes.imshow(shown, origin="lower", extent=extent, vmin=0, vmax=top)
-            axes.set(title=title, xlabel="x₁", aspect="equal")
-        figure.colorbar(image, ax=others, label="density", extend="max")
-        save(figure, path)
+    top = max(np.quantile(np.exp(f(points)), 0.99) for f in learned.densities.values())
+    left, *others = figure.subplots(1, across, sharex=True, sharey=True)
+    left.scatter(points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0)
+    left.set(title=learned.name, xlabel="x₁", ylabel="x₂", aspect="equal")
+    for axes, (title, log_prob) in zip(others, learned.densities.items(), strict=False):
+        values = np.exp(log_prob(grid)).reshape(CELLS, CELLS).T
+        image = axes.imshow(values, origin="lower", extent=extent, vmin=0, vmax=top)
+        axes.set(title=title, xlabel="x₁", aspect="equal")
+    for axes in others[len(learned.densities) :]:
+        axes.set_axis_off()
+    figure.colorbar(image, ax=others, label="density", extend="max")
 
 
 def scatter(path: Path, samples: Array, log_prob: LogProb, *, title: str) -> None:
