@@ -29,6 +29,9 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "stop_reason": str,
     "seconds": (int, float),
     "divergence": dict,
+    "updates": int,
+    "resumed": int,
+    "environment": dict,
 }
 DEPTH = 20  # of nested values
 LARGEST = 1e38  # of a figure: models compute in 32 bits
@@ -105,6 +108,8 @@ def _check_values(value: Any, depth: int = 0) -> None:
         value.encode()
     if isinstance(value, int) and abs(value) > LARGEST:
         raise ValueError("a number of more than 38 digits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number that is not finite")
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):

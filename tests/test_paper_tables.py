@@ -99,7 +99,7 @@ def test_forms_are_written_where_they_belong(search, command):
     assert rows[0]["dataset"] == "mnist" and float(rows[0]["published_nats"]) == -1366.9
 
 
-@pytest.mark.parametrize("name", ["table1", "table2", "comparison", "leaderboard"])
+@pytest.mark.parametrize("name", ["table1", "table2", "comparison", "leaderboard", "runs"])
 def test_latex_compiles(search, command, tmp_path, name):
     if not shutil.which("pdflatex"):
         pytest.skip("no pdflatex: LaTeX not compiled")

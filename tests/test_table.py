@@ -7,7 +7,7 @@ from synthetic import keep, made_up
 
 from maf_runner.reporting.cells import comparison
 from maf_runner.reporting.published import MODELS, figures
-from maf_runner.reporting.table import COMPARISON, grid
+from maf_runner.reporting.table import COMPARISON, build, grid
 
 
 def render(cells, form):
@@ -195,3 +195,26 @@ def test_tables_of_ones_own_have_short_names_and_no_rows_of_the_paper():
         "file (b.csv bbbbbbbb columns=['x'])",
     }
     assert [c.model for c in cells] == ["MADE", "MADE"]
+
+
+def test_every_run_has_a_line():
+    """With its own distance from the paper, though the table shows only the chosen one."""
+    took = {"epochs": 1143, "best_epoch": 113, "seconds": 8068.8, "updates": 71500, "resumed": 1}
+    runs = [
+        made_up(**took, environment={"device": "cpu", "threads": 1}),
+        made_up(run_id="b", seed=1, validation={"log_likelihood": -1300.0}),
+        made_up(run_id="c", seed=2, status="diverged", seconds=2),
+        made_up(run_id="d", dataset="mine", conditional=True, stop_reason=None, epochs=None),
+    ]
+    table, complaints = build("runs", runs)
+    lines = {line["run_id"]: line for line in table.data}
+    assert not complaints and len(table.rows) == len(lines) == 4
+    first = lines["0123456789ab"]
+    assert {**took, "device": "cpu", "threads": 1}.items() <= first.items()
+    assert first["deviation_in_standard_errors"] == lines["b"]["deviation_in_standard_errors"]
+    assert first["published_nats"] == -1380.8 and lines["d"]["published_nats"] is None
+    text = table.render("text")
+    assert "1,143" in text and "2 h 14 min" in text and "+0.3" in text and "mine, class" in text
+    assert ["2", "–", "-1380.8", "±", "4.8", "–", "–", "–", "2", "s", "diverged"] in [
+        line.split()[-11:] for line in text.splitlines()
+    ]

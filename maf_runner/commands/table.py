@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         choices=TABLES,
         default=TABLES[0],
         help="comparison: all runs (default); table1, table2, bits: the paper's own; "
-        "leaderboard: among the published results since",
+        "leaderboard: among the published results since; runs: a line for each",
     )
     parser.add_argument(
         "--results",

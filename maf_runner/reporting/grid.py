@@ -15,6 +15,7 @@ from typing import Any
 from tabulate import tabulate
 
 from maf_runner.reporting.cells import BEST
+from maf_runner.reporting.published import Figure
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
@@ -38,6 +39,15 @@ class Item:
     marks: str = ""
     best: bool = False
     run: str = ""  # key of the record behind it
+
+    @classmethod
+    def of(cls, figure: Figure | None, places: int | None = None, **others: Any) -> "Item":
+        """A figure, if there is one; in as many places as it is worth where none are given."""
+        if figure is None:
+            return cls()
+        if places is None:
+            places = 1 if abs(figure.value) >= 1000 or figure.error >= 10 else 2
+        return cls(value=figure.value, error=figure.error, places=places, **others)
 
     def __str__(self) -> str:
         if self.value is None:

@@ -92,7 +92,7 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
 
 def _item(figure: Figure, *, marks: str = "", run: str = "") -> Item:
     kept = "".join(mark for mark in marks if mark in NOT_AUTHORS + CUT_SHORT)
-    return Item(value=figure.value, error=figure.error, marks=kept, run=run)
+    return Item.of(figure, places=2, marks=kept, run=run)
 
 
 def _ranked(rows: list[_Row]) -> list[_Row]:

@@ -19,6 +19,7 @@ from maf_runner.reporting.grid import NOTHING, Grid, Item
 from maf_runner.reporting.leaderboard import leaderboard
 from maf_runner.reporting.published import BITS, NATS
 from maf_runner.reporting.records import Entry, key_of
+from maf_runner.reporting.runs import runs
 from maf_runner.reporting.significance import mark_best
 
 TABULAR = ("power", "gas", "hepmass", "miniboone", "bsds300")
@@ -80,7 +81,7 @@ LAYOUTS = {
         ),
     )
 }
-TABLES = (*LAYOUTS, "leaderboard")
+TABLES = (*LAYOUTS, "leaderboard", "runs")
 
 
 def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
@@ -92,6 +93,8 @@ def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
     if name == "leaderboard":
         kept, complaints = of_one_recipe(records, [*TABULAR, "mnist", "cifar10"])
         return leaderboard(comparison(kept), comparison(kept, BITS)), complaints
+    if name == "runs":
+        return runs(records), []
     layout = LAYOUTS[name]
     complaints = []
     if layout.columns:
@@ -123,7 +126,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
             places = layout.places.get(dataset, 2) if layout.columns else None
             row.append(_ours(cell, places))
             if compared or layout.columns:
-                row.append(_published(cell, places))
+                row.append(Item.of(cell.published, places))
             if compared and not layout.columns:
                 deviation = cell.deviation
                 row.append(Item() if deviation is None else Item(f"{deviation:+.1f}"))
@@ -141,28 +144,14 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
 def _ours(cell: Cell, places: int | None) -> Item:
     if cell.ours is None or cell.entry is None:
         return Item(cell.status or NOTHING, run=key_of(cell.runs[0]) if cell.runs else "")
-    return Item(
-        value=cell.ours.value,
-        error=cell.ours.error,
-        places=_places(cell.ours.value, cell.ours.error) if places is None else places,
+    return Item.of(
+        cell.ours,
+        places,
         spread=cell.seeds.deviation if cell.seeds else None,
         marks=cell.marks.replace(BEST, ""),
         best=BEST in cell.marks,
         run=key_of(cell.entry),
     )
-
-
-def _published(cell: Cell, places: int | None) -> Item:
-    if cell.published is None:
-        return Item()
-    value, error = cell.published.value, cell.published.error
-    return Item(
-        value=value, error=error, places=_places(value, error) if places is None else places
-    )
-
-
-def _places(value: float, error: float) -> int:
-    return 1 if abs(value) >= 1000 or error >= 10 else 2
 
 
 def _notes(cells: Sequence[Cell]) -> list[str]:
