@@ -256,6 +256,7 @@ def _density(options: argparse.Namespace) -> Callable[[Path], None]:
         if data not in rows:
             points = data_of(run, found, options.raw_dir, options.prepared_dir).train.x
             rows[data] = pictures.Learned(found["dataset"], points, {})
+        title = title.replace(f" on {found['dataset']}", "")  # which stands over the points
         rows[data].densities[title] = log_prob_function(model, class_prior(found))
     return lambda path: pictures.densities(path, list(rows.values()))
 

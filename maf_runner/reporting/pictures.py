@@ -96,7 +96,8 @@ def _densities(figure: "SubFigure", learned: Learned, across: int) -> None:
     left.scatter(points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0)
     left.set(title=learned.name, xlabel="x₁", ylabel="x₂", aspect="equal")
     for axes, (title, log_prob) in zip(others, learned.densities.items(), strict=False):
-        values = np.exp(log_prob(grid)).reshape(CELLS, CELLS).T
+        values = np.exp(np.nan_to_num(log_prob(grid), nan=-np.inf))  # NaN: the noise overflows
+        values = values.reshape(CELLS, CELLS).T
         image = axes.imshow(values, origin="lower", extent=extent, vmin=0, vmax=top)
         axes.set(title=title, xlabel="x₁", aspect="equal")
     for axes in others[len(learned.densities) :]:
