@@ -29,8 +29,6 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "stop_reason": str,
     "seconds": (int, float),
     "divergence": dict,
-    "updates": int,
-    "resumed": int,
     "environment": dict,
 }
 DEPTH = 20  # of nested values

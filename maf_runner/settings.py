@@ -44,7 +44,7 @@ FREE = {
     "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
     "trainer": {"compile"},
 }
-LIMITS = ("max_epochs", "max_updates")  # where the preset has none, a run is cut short by them
+LIMITS = ("max_epochs", "max_updates")  # of a preset that knows no end, they cut a run short
 TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry", "wait"}
 
 
@@ -158,11 +158,13 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
             continue
         presets = OmegaConf.to_container(OmegaConf.load(preset))
         assert isinstance(presets, dict)
-        for key, usual in presets.items():
+        cuts = LIMITS if presets.get("schedule", "constant") == "constant" else ()
+        for key in {**presets, **node}:
+            usual = presets.get(key)
             if isinstance(usual, str) and usual.startswith("${"):
                 other, _, name = usual[2:-1].partition(".")
                 usual = settings[other][name]
-            counts = key not in free and not (key in LIMITS and usual is None)
+            counts = key not in free and not (key in cuts and usual is None)
             if counts and node.get(key) != usual:
                 found.append(f"{group}.{key!s}={node.get(key)}")
     return found

@@ -111,8 +111,11 @@ def test_departures_from_a_preset_are_known():
     assert departures(from_config(composed("model=made", "dataset=mnist")), CONF) == []
     # A limit cuts the paper's training short; that of a schedule is a setting as any other.
     assert departures(from_config(composed("trainer.max_epochs=3")), CONF) == []
-    tuned = from_config(composed("trainer=tuned", "trainer.max_epochs=3"))
-    assert departures(tuned, CONF) == ["trainer.max_epochs=3"]
+    for limit in ("trainer.max_epochs=3", "trainer.max_updates=3"):
+        assert departures(from_config(composed("trainer=tuned", limit)), CONF) == [limit]
+    # What the preset does not name is at its default there.
+    noise = from_config(composed("+trainer.fresh_noise=true"))
+    assert departures(noise, CONF) == ["trainer.fresh_noise=True"]
 
 
 def test_help_is_quick(tmp_path):

@@ -204,17 +204,19 @@ def test_every_run_has_a_line():
         made_up(**took, environment={"device": "cpu", "threads": 1}),
         made_up(run_id="b", seed=1, validation={"log_likelihood": -1300.0}),
         made_up(run_id="c", seed=2, status="diverged", seconds=2),
+        made_up(run_id="e", seed=3, stop_reason="max_updates"),
         made_up(run_id="d", dataset="mine", conditional=True, stop_reason=None, epochs=None),
     ]
     table, complaints = build("runs", runs)
     lines = {line["run_id"]: line for line in table.data}
-    assert not complaints and len(table.rows) == len(lines) == 4
+    assert not complaints and len(table.rows) == len(lines) == 5
     first = lines["0123456789ab"]
     assert {**took, "device": "cpu", "threads": 1}.items() <= first.items()
     assert first["deviation_in_standard_errors"] == lines["b"]["deviation_in_standard_errors"]
     assert first["published_nats"] == -1380.8 and lines["d"]["published_nats"] is None
     text = table.render("text")
-    assert "1,143" in text and "2 h 14 min" in text and "+0.3" in text and "mine, class" in text
-    assert ["2", "–", "-1380.8", "±", "4.8", "–", "–", "–", "2", "s", "diverged"] in [
-        line.split()[-11:] for line in text.splitlines()
+    assert "1143" in text and "134.48" in text and "+0.3" in text and "mine, class" in text
+    assert ["2", "diverged", "-1380.8", "±", "4.8", "–", "–", "–", "0.03", "diverged"] in [
+        line.split()[-10:] for line in text.splitlines()
     ]
+    assert "† cut short" in text and "† cut short" not in build("runs", runs[:1])[0].render("text")

@@ -188,6 +188,7 @@ def test_the_rate_rises_then_falls_along_a_cosine():
 def test_the_rate_is_for_the_width():
     settings = TrainerSettings(**SETTINGS, width=100)
     assert settings.for_width(1000).learning_rate == pytest.approx(1e-3)
+    assert settings.for_width(10).learning_rate == 1e-2
     assert TrainerSettings(**SETTINGS).for_width(1000).learning_rate == 1e-2
 
 

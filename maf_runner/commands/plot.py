@@ -250,9 +250,9 @@ def _density(options: argparse.Namespace) -> Callable[[Path], None]:
     loaded = _loaded(options)
     if any(found["features"] != 2 for _, _, found, _ in loaded):
         raise UsageError("maf-plot density: only data with two features have a picture")
-    rows: dict[str, pictures.Learned] = {}
+    rows: dict[tuple[str, str], pictures.Learned] = {}
     for run, model, found, title in loaded:
-        data = found["data"].get("fingerprint") or str(run)
+        data = found["dataset"], str(found["data"].get("fingerprint", run))
         if data not in rows:
             points = data_of(run, found, options.raw_dir, options.prepared_dir).train.x
             rows[data] = pictures.Learned(found["dataset"], points, {})

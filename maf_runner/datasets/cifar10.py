@@ -9,9 +9,10 @@ validate; the 10,000 test pictures test; 3072 features, the red plane before gre
 (Pixel + noise) / 256 in float32, then the logit with alpha = 0.05, in float32 too. Then mirrored
 copies of the training pictures are appended: 90,000 rows train.
 
-Oddities kept: the noise is drawn once, not every epoch, from one RandomState(42) in the order
-train, validation, test, and cast to float32; pictures are mirrored after the noise, so a picture
-and its mirror share it; the logit has float32 precision only.
+Oddities kept: the noise is drawn once, not every epoch (unless the trainer draws fresh noise),
+from one RandomState(42) in the order train, validation, test, and cast to float32; pictures are
+mirrored after the noise, so a picture and its mirror share it; the logit has float32 precision
+only.
 
 These are the very pictures and the very noise of the authors, so the recipe is called ``authors``.
 """

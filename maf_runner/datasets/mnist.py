@@ -9,7 +9,8 @@ Recipe of the authors: the first 50,000 training pictures train, the last 10,000
 with alpha = 1e-6; no centring or scaling.
 
 Oddities kept: pixels are divided by 256 although their largest value is 255; the noise is drawn
-once, not every epoch, from one RandomState(42) in the order train, validation, test.
+once, not every epoch (unless the trainer draws fresh noise), from one RandomState(42) in the
+order train, validation, test.
 
 The idx files hold the pictures in the order of the authors' ``mnist.pkl.gz``, so these are the
 very arrays they trained on, and the recipe is called ``authors``.

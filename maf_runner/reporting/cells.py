@@ -102,6 +102,15 @@ def comparison(
     ]
 
 
+def meanings(cells: Sequence[Cell]) -> list[str]:
+    """What the marks in these cells mean."""
+    return [
+        f"bold: {text}" if mark == BEST else f"{mark} {text}"
+        for mark, text in MARKS.items()
+        if any(mark in cell.marks for cell in cells)
+    ]
+
+
 def of_one_recipe(
     records: Sequence[Entry], datasets: Sequence[str]
 ) -> tuple[list[Entry], list[str]]:

@@ -42,12 +42,17 @@ class Item:
 
     @classmethod
     def of(cls, figure: Figure | None, places: int | None = None, **others: Any) -> "Item":
-        """A figure, if there is one; in as many places as it is worth where none are given."""
+        """A figure, or words where there is none; in the places it is worth, if none are given."""
         if figure is None:
-            return cls()
+            return cls(**others)
         if places is None:
             places = 1 if abs(figure.value) >= 1000 or figure.error >= 10 else 2
         return cls(value=figure.value, error=figure.error, places=places, **others)
+
+    @classmethod
+    def difference(cls, deviation: float | None) -> "Item":
+        """A difference in standard errors, if there is one."""
+        return cls() if deviation is None else cls(f"{round(deviation, 1) + 0.0:+.1f}")
 
     def __str__(self) -> str:
         if self.value is None:

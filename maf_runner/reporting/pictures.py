@@ -91,18 +91,22 @@ def _densities(figure: "SubFigure", learned: Learned, across: int) -> None:
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     # A spike away from the data, as flows have them, must not darken all the rest.
-    top = max(np.quantile(np.exp(f(points)), 0.99) for f in learned.densities.values())
+    top = max(np.quantile(_values(f, points), 0.99) for f in learned.densities.values())
     left, *others = figure.subplots(1, across, sharex=True, sharey=True)
     left.scatter(points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0)
     left.set(title=learned.name, xlabel="x₁", ylabel="x₂", aspect="equal")
     for axes, (title, log_prob) in zip(others, learned.densities.items(), strict=False):
-        values = np.exp(np.nan_to_num(log_prob(grid), nan=-np.inf))  # NaN: the noise overflows
-        values = values.reshape(CELLS, CELLS).T
+        values = _values(log_prob, grid).reshape(CELLS, CELLS).T
         image = axes.imshow(values, origin="lower", extent=extent, vmin=0, vmax=top)
         axes.set(title=title, xlabel="x₁", aspect="equal")
     for axes in others[len(learned.densities) :]:
         axes.set_axis_off()
     figure.colorbar(image, ax=others, label="density", extend="max")
+
+
+def _values(log_prob: LogProb, points: Array) -> Array:
+    """The density at points; 0 where the noise of a flow overflows, which makes it NaN."""
+    return np.exp(np.nan_to_num(log_prob(points), nan=-np.inf))
 
 
 def scatter(path: Path, samples: Array, log_prob: LogProb, *, title: str) -> None:

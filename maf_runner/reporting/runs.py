@@ -1,10 +1,11 @@
 """The list of runs: what each took, how it ended, and how far it is from the paper."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maf_runner.reporting.cells import Cell, comparison, size
+from maf_runner.reporting.cells import Cell, comparison, meanings, size
 from maf_runner.reporting.grid import NOTHING, Grid, Item
 from maf_runner.reporting.records import Entry, key_of
 
@@ -12,9 +13,10 @@ CAPTION = (
     "Every run: mean test log-likelihood in nats ± 2 standard errors, the paper's, ours minus the "
     "paper's in standard errors of the difference; epochs, and which was the best on validation."
 )
-HEADINGS = ("data", "size", "seed", "test", "paper", "Δ/σ", "epochs", "best", "time", "ended")
+HEADINGS = ("data", "size", "seed", "test", "paper", "Δ/σ", "epochs", "best", "minutes", "ended")
 EPOCHS = ("epochs", "best_epoch")
 ENDING = ("updates", "stop_reason", "resumed", "seconds")
+WHERE = ("device", "threads")
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,13 @@ def runs(records: Sequence[Entry]) -> Grid:
         CAPTION,
         [(heading,) for heading in HEADINGS],
         [(run.place.model, _items(run)) for run in every],
-        ["time: training and evaluation, as the clock on the wall has it"],
+        [
+            *meanings([run.alone for run in every]),
+            "best: the epoch whose parameters were kept; minutes: training and evaluation, by the "
+            "clock on the wall, whatever else the machine did",
+        ],
         [_data(run) for run in every],
     )
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(8068.8), duration(59.7), duration(0.2)
-    ('2 h 14 min', '1 min', '1 s')
-    """
-    if seconds < 59.5:
-        return f"{max(1, round(seconds))} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _alone(entry: Entry) -> Cell:
@@ -61,16 +55,15 @@ def _alone(entry: Entry) -> Cell:
 def _items(run: _Run) -> list[Item]:
     entry, cell = run.entry, run.alone
     ended = entry["status"] if cell.ours is None else entry.get("stop_reason")
-    seconds = entry.get("seconds")
     return [
         Item(run.place.column),
         Item(size(entry) or NOTHING),
         Item(str(entry["seed"])),
-        Item.of(cell.ours, marks=cell.marks, run=key_of(entry)),
+        Item.of(cell.ours, text=entry["status"], marks=cell.marks, run=key_of(entry)),
         Item.of(cell.published),
-        Item() if cell.deviation is None else Item(f"{cell.deviation:+.1f}"),
-        *(Item(NOTHING if n is None else f"{n:,}") for n in map(entry.get, EPOCHS)),
-        Item(NOTHING if seconds is None else duration(seconds)),
+        Item.difference(cell.deviation),
+        *(Item(str(entry.get(key) or NOTHING)) for key in EPOCHS),
+        Item(f"{(entry.get('seconds') or math.nan) / 60:.2f}".replace("nan", NOTHING)),
         Item((ended or NOTHING).replace("_", " ")),
     ]
 
@@ -91,6 +84,6 @@ def _data(run: _Run) -> dict[str, Any]:
         "deviation_in_standard_errors": cell.deviation,
         "marks": cell.marks,
         **{key: entry.get(key) for key in (*EPOCHS, *ENDING)},
-        **{key: (entry.get("environment") or {}).get(key) for key in ("device", "threads")},
+        **{key: (entry.get("environment") or {}).get(key) for key in WHERE},
         "run_id": entry["run_id"],
     }

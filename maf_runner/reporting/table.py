@@ -7,11 +7,11 @@ from typing import Any
 from maf_runner.reporting.cells import (
     BEST,
     CHOSEN,
-    MARKS,
     NOT_AUTHORS,
     SEEDS,
     Cell,
     comparison,
+    meanings,
     of_one_recipe,
     size,
 )
@@ -128,8 +128,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
             if compared or layout.columns:
                 row.append(Item.of(cell.published, places))
             if compared and not layout.columns:
-                deviation = cell.deviation
-                row.append(Item() if deviation is None else Item(f"{deviation:+.1f}"))
+                row.append(Item.difference(cell.deviation))
     return Grid(
         layout.name,
         layout.title,
@@ -142,25 +141,21 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
 
 
 def _ours(cell: Cell, places: int | None) -> Item:
-    if cell.ours is None or cell.entry is None:
-        return Item(cell.status or NOTHING, run=key_of(cell.runs[0]) if cell.runs else "")
+    shown = cell.entry or next(iter(cell.runs), None)
     return Item.of(
         cell.ours,
         places,
+        text=cell.status or NOTHING,
         spread=cell.seeds.deviation if cell.seeds else None,
         marks=cell.marks.replace(BEST, ""),
         best=BEST in cell.marks,
-        run=key_of(cell.entry),
+        run=key_of(shown) if shown else "",
     )
 
 
 def _notes(cells: Sequence[Cell]) -> list[str]:
     """What the marks mean, and for each column what they say there."""
-    notes = [
-        f"bold: {text}" if mark == BEST else f"{mark} {text}"
-        for mark, text in MARKS.items()
-        if any(mark in c.marks for c in cells)
-    ]
+    notes = meanings(cells)
     notes += [
         f"{NOT_AUTHORS} {made}"
         for made in sorted({c.made for c in cells if NOT_AUTHORS in c.marks})

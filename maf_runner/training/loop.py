@@ -88,7 +88,7 @@ def fit(
     validation: TensorRows,
     settings: TrainerSettings,
     *,
-    image: LogitSpace | None = None,
+    image: LogitSpace | None,
     seed: int,
     checkpoint: Checkpoint,
     interrupts: Interrupts,

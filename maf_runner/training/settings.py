@@ -13,7 +13,7 @@ LARGEST = sys.float_info.max  # a whole number can be larger, and no float
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """How a model is trained; see ``conf/trainer/paper.yaml`` for the meaning of each.
+    """How a model is trained; see ``conf/trainer/`` for the meaning of each.
 
     Raises:
         ValueError: a value that cannot be, naming the setting.
@@ -71,11 +71,12 @@ class TrainerSettings:
         """The same with the learning rate for layers of so many inputs.
 
         An update by Adam moves every weight by about the rate, and so the outputs of a layer by
-        that times its inputs: the rate is divided by how many there are at most.
+        that times its inputs: the rate is divided by how many there are at most, where these are
+        more than ``width``.
         """
         if self.width is None or self.learning_rate is None:
             return self
-        rate = self.learning_rate * self.width / widest
+        rate = self.learning_rate * min(1.0, self.width / widest)
         return replace(self, learning_rate=rate, width=None)
 
 
