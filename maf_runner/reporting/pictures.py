@@ -55,7 +55,7 @@ def sample_grids(path: Path, grids: Mapping[str, Array], columns: int) -> None:
     """Write grids of pictures side by side, each under its title."""
     across = min(3, len(grids))
     down = -(-len(grids) // across)
-    with drawing(2.6 * across, 2.75 * down) as figure:
+    with drawing(2.6 * across, 2.9 * down) as figure:
         every = figure.subplots(down, across, squeeze=False)
         for axes, (title, pictures) in zip(every.flat, grids.items(), strict=False):
             axes.imshow(mosaic(pictures, columns), cmap="gray", vmin=0, vmax=1)
