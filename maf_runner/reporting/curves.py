@@ -14,7 +14,7 @@ from maf_runner.reporting.records import Entry, history
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANEL = (3.5, 2.5)  # inches
+PANEL = (4.4, 2.5)  # inches, the legend included
 WARM_UP = 0.04  # share of a run's epochs whose climb may leave the picture below
 
 
@@ -83,6 +83,6 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
         axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
-        axes.legend(loc="lower right")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside: curves end anywhere
     for axes in every.flat[len(panels) :]:
         axes.set_visible(False)
