@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets import pickles, store
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.datasets.fetch import Download
-from maf_runner.datasets.images import LogitSpace, float32_in_chunks
+from maf_runner.datasets.images import LogitSpace, in_chunks
 from maf_runner.datasets.recipe import MB, Recipe, Variant
 from maf_runner.datasets.sources import Files
 from maf_runner.errors import DataError
@@ -56,7 +56,7 @@ def from_batches(files: Files, *, alpha: float) -> Splits:
     end = len(pictures) - VALIDATION
 
     def rows(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Rows:
-        x = float32_in_chunks(pixels, lambda part: space.to_logits(dequantise(part, rng)))
+        x = in_chunks(pixels, lambda part: space.to_logits(dequantise(part, rng)))
         return Rows(x, labels)
 
     train = rows(pictures[:end], labels[:end])

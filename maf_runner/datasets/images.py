@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[np.floating]
 CHUNK = 5000  # pictures that are worked on at a time
@@ -52,6 +52,10 @@ class LogitSpace:
         squeezed = np.exp(-np.logaddexp(0, -np.asarray(logits, dtype=np.float64)))
         return (squeezed - self.alpha) / (1 - 2 * self.alpha)
 
+    def to_levels(self, logits: Array) -> Array:
+        """Map logits back to the grey levels, 0 to ``levels`` - 1: the noise is left out."""
+        return np.floor(self.to_unit(logits) * self.levels).clip(0, self.levels - 1)
+
     def to_pictures(self, logits: Array) -> Array:
         """Rows of logits [N, D] to pictures [N, height, width] or [N, height, width, colours]."""
         pictures = self.to_unit(logits).reshape(len(logits), *self.shape)
@@ -70,12 +74,12 @@ class LogitSpace:
         return -nats / (logits.shape[1] * np.log(2)) + np.log2(self.levels)
 
 
-def float32_in_chunks(
-    pictures: NDArray[np.generic], steps: Callable[..., Array]
-) -> NDArray[np.float32]:
+def in_chunks(
+    pictures: Any, steps: Callable[..., Array], dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
     """``steps`` applied to pictures [N, D], some at a time: what lies between takes no memory."""
-    x = np.empty(pictures.shape, dtype=np.float32)
-    for start in range(0, len(x), CHUNK):
+    made = np.empty(pictures.shape, dtype=dtype)
+    for start in range(0, len(made), CHUNK):
         part = slice(start, start + CHUNK)
-        x[part] = steps(pictures[part])
-    return x
+        made[part] = steps(pictures[part])
+    return made

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets import pickles, store
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.datasets.fetch import Download
-from maf_runner.datasets.images import LogitSpace, float32_in_chunks
+from maf_runner.datasets.images import LogitSpace, in_chunks
 from maf_runner.datasets.recipe import MB, Recipe, Variant
 from maf_runner.datasets.sources import Files
 from maf_runner.errors import DataError
@@ -85,7 +85,7 @@ def recipe(parts: list[tuple[Unit, NDArray[np.int64]]], alpha: float) -> Splits:
     rng = np.random.RandomState(42)
 
     def rows(unit: Unit, labels: NDArray[np.int64]) -> Rows:
-        x = float32_in_chunks(unit, lambda part: space.to_logits(dequantise(part, rng)))
+        x = in_chunks(unit, lambda part: space.to_logits(dequantise(part, rng)))
         return Rows(x, labels)
 
     train, validation, test = (rows(*part) for part in parts)

@@ -66,6 +66,21 @@ class Cell:
         combined = math.hypot(self.ours.error, self.published.error) / 2
         return (self.ours.value - self.published.value) / combined if combined else None
 
+    def data(self, unit: str) -> dict[str, Any]:
+        """Place and figures, in a ``unit`` that the keys name."""
+        return {
+            "dataset": self.dataset,
+            "conditioning": "class" if self.conditional else "none",
+            "model": self.model,
+            "status": self.status,
+            f"test_{unit}": self.ours and self.ours.value,
+            "test_error": self.ours and self.ours.error,
+            f"published_{unit}": self.published and self.published.value,
+            "published_error": self.published and self.published.error,
+            "deviation_in_standard_errors": self.deviation,
+            "marks": self.marks,
+        }
+
 
 def comparison(
     records: Sequence[Entry], metric: str = NATS, wanted: Sequence[tuple[str, bool]] = ()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from maf_runner.reporting.cells import Cell, comparison, meanings, size
@@ -19,47 +19,37 @@ ENDING = ("updates", "stop_reason", "resumed", "seconds")
 WHERE = ("device", "threads")
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A run, its place in the comparison, and the cell it would be if it were alone there."""
-
-    entry: Entry
-    place: Cell
-    alone: Cell
-
-
 def runs(records: Sequence[Entry]) -> Grid:
     """A line for each record, in the order of the comparison."""
-    every = [
-        _Run(entry, cell, _alone(entry)) for cell in comparison(records) for entry in cell.runs
-    ]
+    every = [(_alone(entry, cell), entry) for cell in comparison(records) for entry in cell.runs]
     return Grid(
         "runs",
         "Runs",
         CAPTION,
         [(heading,) for heading in HEADINGS],
-        [(run.place.model, _items(run)) for run in every],
+        [(cell.model, _items(cell, entry)) for cell, entry in every],
         [
-            *meanings([run.alone for run in every]),
+            *meanings([cell for cell, _ in every]),
             "best: the epoch whose parameters were kept; minutes: training and evaluation, by the "
             "clock on the wall, whatever else the machine did",
         ],
-        [_data(run) for run in every],
+        [_data(cell, entry) for cell, entry in every],
     )
 
 
-def _alone(entry: Entry) -> Cell:
-    return next(cell for cell in comparison([entry]) if cell.runs)
+def _alone(entry: Entry, place: Cell) -> Cell:
+    """The cell as it would be with this run only, under the names it has among the others."""
+    cell = next(cell for cell in comparison([entry]) if cell.runs)
+    return replace(cell, dataset=place.dataset, model=place.model)
 
 
-def _items(run: _Run) -> list[Item]:
-    entry, cell = run.entry, run.alone
+def _items(cell: Cell, entry: Entry) -> list[Item]:
     ended = entry["status"] if cell.ours is None else entry.get("stop_reason")
     return [
-        Item(run.place.column),
+        Item(cell.column),
         Item(size(entry) or NOTHING),
         Item(str(entry["seed"])),
-        Item.of(cell.ours, text=entry["status"], marks=cell.marks, run=key_of(entry)),
+        Item.of(cell.ours, text=cell.status, marks=cell.marks, run=key_of(entry)),
         Item.of(cell.published),
         Item.difference(cell.deviation),
         *(Item(str(entry.get(key) or NOTHING)) for key in EPOCHS),
@@ -68,21 +58,11 @@ def _items(run: _Run) -> list[Item]:
     ]
 
 
-def _data(run: _Run) -> dict[str, Any]:
-    entry, cell = run.entry, run.alone
+def _data(cell: Cell, entry: Entry) -> dict[str, Any]:
     return {
-        "dataset": run.place.dataset,
-        "conditioning": "class" if cell.conditional else "none",
-        "model": run.place.model,
+        **cell.data("nats"),
         "size": size(entry),
         "seed": entry["seed"],
-        "status": entry["status"],
-        "test_nats": cell.ours and cell.ours.value,
-        "test_error": cell.ours and cell.ours.error,
-        "published_nats": cell.published and cell.published.value,
-        "published_error": cell.published and cell.published.error,
-        "deviation_in_standard_errors": cell.deviation,
-        "marks": cell.marks,
         **{key: entry.get(key) for key in (*EPOCHS, *ENDING)},
         **{key: (entry.get("environment") or {}).get(key) for key in WHERE},
         "run_id": entry["run_id"],

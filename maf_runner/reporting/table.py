@@ -174,18 +174,10 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
 
 
 def _data(cell: Cell, unit: str) -> dict[str, Any]:
-    ours, published, seeds, entry = cell.ours, cell.published, cell.seeds, cell.entry
+    seeds, entry = cell.seeds, cell.entry
     return {
-        "dataset": cell.dataset,
-        "conditioning": "class" if cell.conditional else "none",
-        "model": cell.model,
+        **cell.data(unit),
         "status": cell.status or NOTHING,
-        f"test_{unit}": ours and ours.value,
-        "test_error": ours and ours.error,
-        f"published_{unit}": published and published.value,
-        "published_error": published and published.error,
-        "deviation_in_standard_errors": cell.deviation,
-        "marks": cell.marks,
         "chosen": cell.chosen,
         "made": cell.made,
         "size": size(entry) if entry else "",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maf_runner.datasets.images import CHUNK, LogitSpace
+from maf_runner.datasets.images import LogitSpace, in_chunks
 
 
 class FreshNoise:
@@ -26,11 +26,8 @@ class FreshNoise:
         self.image = image
         self.seed = seed
         self.dtype = x.dtype
-        levels = np.empty(x.shape, dtype=np.min_scalar_type(image.levels - 1))
-        for start in range(0, len(x), CHUNK):
-            part = slice(start, start + CHUNK)
-            level = np.floor(image.to_unit(x[part].cpu().numpy()) * image.levels)
-            levels[part] = level.clip(0, image.levels - 1)
+        smallest = np.min_scalar_type(image.levels - 1)
+        levels = in_chunks(x, lambda part: image.to_levels(part.cpu().numpy()), smallest)
         self.levels = torch.from_numpy(levels).to(x.device)
 
     def batch(self, rows: Tensor, update: int) -> Tensor:
