@@ -15,9 +15,8 @@ QUIET_SECONDS = 30  # between two lines where there is no terminal
 class Reporter:
     """Shows epoch, nats, best so far, patience left and time."""
 
-    def __init__(self, title: str, patience: int) -> None:
+    def __init__(self, title: str) -> None:
         self.title = title
-        self.patience = patience
         self.bar: tqdm | None = None
         self.said = time.monotonic()
 
@@ -47,11 +46,10 @@ class Reporter:
         if self.bar is not None:
             self.bar.update()
 
-    def validated(self, state: State) -> None:
+    def validated(self, state: State, patience: int) -> None:
         """Start the bar of the next epoch, or print a line if there is no bar."""
         nats = state.history[-1]["validation_nats"]
-        left = self.patience - (state.epoch - state.best_epoch)
-        text = f"validation {nats:.3f} nats, best {state.best_validation:.3f}, patience {left}"
+        text = f"validation {nats:.3f} nats, best {state.best_validation:.3f}, patience {patience}"
         if self.bar is not None and not self.bar.disable:
             self.bar.reset()
             self.bar.set_description(f"epoch {state.epoch + 1}", refresh=False)

@@ -53,7 +53,7 @@ class Silent:
         if self.updates == self.stop_at:
             self.interrupts.stop = 15
 
-    def validated(self, state):
+    def validated(self, state, patience):
         pass
 
 
@@ -183,6 +183,16 @@ def test_the_rate_rises_then_falls_along_a_cosine():
     assert rate_at(replace(settings, schedule="constant"), 1, 4) == pytest.approx(0.8)
     assert rate_at(replace(settings, schedule="constant"), 39, 4) == 2.0
     assert {rate_at(TrainerSettings(**SETTINGS), update, 4) for update in (0, 10**6)} == {1e-2}
+
+
+def test_patience_is_not_lost_while_the_rate_rises(tmp_path):
+    """Of a rate far too high, which makes nothing better after the first updates."""
+    too_high = {"learning_rate": 0.3, "max_epochs": 20}
+    _, plain = train(tmp_path, name="plain", **too_high)
+    _, warm = train(tmp_path, name="warm", **too_high, warmup=0.5)
+    assert plain.reason == warm.reason == "patience"
+    assert plain.state.epoch == plain.state.best_epoch + 3 < 10
+    assert warm.state.best_epoch < 10 and warm.state.epoch == 13
 
 
 def test_the_rate_is_for_the_width():

@@ -37,8 +37,8 @@ class Progress(Protocol):
     def update(self) -> None:
         """One more update is done."""
 
-    def validated(self, state: "State") -> None:
-        """One more validation is done: the last entry of ``state.history``."""
+    def validated(self, state: "State", patience: int) -> None:
+        """One more validation is done, the last of ``state.history``; so much patience is left."""
 
 
 @dataclass
@@ -136,7 +136,7 @@ def fit(
 
     progress.start(state, per_epoch)
     with interrupts.deferred(), fast_products(working, settings.batch_size):
-        while (reason := _stop_reason(state, settings)) is None:
+        while (reason := _stop_reason(settings, state, per_epoch)) is None:
             working.train()
             first = state.epoch * per_epoch
             last = min(first + per_epoch, settings.max_updates or math.inf)
@@ -178,7 +178,7 @@ def fit(
             )
             on_validation(state)  # before the checkpoint, so that a kill between loses nothing
             save()
-            progress.validated(state)
+            progress.validated(state, _patience_left(settings, state, per_epoch))
             interrupts.act()
     # The batch-norm statistics in it were computed with these very parameters.
     model.load_state_dict(state.best)  # type: ignore[arg-type]
@@ -193,8 +193,7 @@ def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
     ``cosine`` it falls over the others, along half a cosine, to 0.
     """
     rate: float = settings.learning_rate  # type: ignore[assignment]
-    total = _at_most(settings, per_epoch)
-    warm = settings.warmup * total if settings.warmup else 0.0
+    total, warm = _at_most(settings, per_epoch), _warm(settings, per_epoch)
     if update < warm:
         return rate * (update + 1) / (warm + 1)
     if settings.schedule == "constant":
@@ -202,8 +201,8 @@ def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
     return rate * (1 + math.cos(math.pi * (update - warm) / (total - warm))) / 2
 
 
-def _stop_reason(state: State, settings: TrainerSettings) -> str | None:
-    if state.epoch - state.best_epoch >= settings.patience:
+def _stop_reason(settings: TrainerSettings, state: State, per_epoch: int) -> str | None:
+    if _patience_left(settings, state, per_epoch) <= 0:
         return "patience"
     if settings.max_epochs is not None and state.epoch >= settings.max_epochs:
         return "max_epochs"
@@ -211,6 +210,15 @@ def _stop_reason(state: State, settings: TrainerSettings) -> str | None:
     if settings.max_updates is not None and validated >= settings.max_updates:
         return "max_updates"
     return None
+
+
+def _patience_left(settings: TrainerSettings, state: State, per_epoch: int) -> int:
+    """How many more validations may bring nothing better.
+
+    Those of the warm-up are not counted: a rising rate can set a model back for a while.
+    """
+    start = max(state.best_epoch, math.ceil(_warm(settings, per_epoch) / per_epoch))
+    return settings.patience - max(0, state.epoch - start)
 
 
 def _divergence(
@@ -227,6 +235,11 @@ def _divergence(
 def _at_least(settings: TrainerSettings, per_epoch: int) -> int:
     """How many updates a run makes at least."""
     return int(min((settings.patience + 1) * per_epoch, _at_most(settings, per_epoch)))
+
+
+def _warm(settings: TrainerSettings, per_epoch: int) -> float:
+    """The updates over which the rate rises."""
+    return settings.warmup * _at_most(settings, per_epoch) if settings.warmup else 0.0
 
 
 def _at_most(settings: TrainerSettings, per_epoch: int) -> float:
