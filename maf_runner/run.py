@@ -1,9 +1,7 @@
 """One experiment, from settings to record."""
 
-import dataclasses
 import logging
 import math
-import platform
 import time
 import traceback
 from dataclasses import dataclass
@@ -14,9 +12,8 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-import maf_runner
-from maf_runner import atomic, logs, memory, record
-from maf_runner.conf_path import CONF
+from maf_runner import atomic, description, logs, memory, record
+from maf_runner import device as devices
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, ShortageError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
@@ -24,18 +21,16 @@ from maf_runner.flows.base import Density
 from maf_runner.flows.blocks import in_blocks
 from maf_runner.flows.rows import is_short, log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
-from maf_runner.identity import digest, scientific
 from maf_runner.interrupts import Interrupts
 from maf_runner.progress import Reporter
-from maf_runner.settings import build, check, departures, from_config
+from maf_runner.settings import build, check, from_config
 from maf_runner.tracking.history import History
-from maf_runner.training import Checkpoint, Outcome, TrainerSettings, fit
+from maf_runner.training import Checkpoint, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.loop import TensorRows
 
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
-CPU = torch.device("cpu")
 WIDE = 8192  # 256 MiB a layer
 NARROW = 512  # threads of a network less wide would only wait for each other
 
@@ -97,12 +92,12 @@ def _run(config: DictConfig) -> Result:
         settings = from_config(config)
         check(settings)  # before data are loaded
         trainer: TrainerSettings = build("trainer", settings["trainer"])
-        device = _device(settings["device"])
+        device = devices.choose(settings["device"])
         width = _widest(settings["model"].get("hidden"))
         torch.set_num_threads(settings["threads"] or (1 if 0 < width < NARROW else THREADS))
         splits = load_splits(settings)
         model = _build_model(settings, splits, trainer, device)
-        about = _description(settings, splits, model)
+        about = description.of_run(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
             with folder.held(wait=settings["wait"]), logs.to_file(folder.log):
@@ -113,15 +108,15 @@ def _run(config: DictConfig) -> Result:
                 try:
                     return _carry_out(model, settings, about, *job)
                 except torch.OutOfMemoryError as error:  # of a GPU
-                    short = _too_large(device, asked := settings["device"])
+                    short = devices.too_small(device, asked := settings["device"])
                     if not asked.startswith("auto"):
                         folder.discard()
                         raise UsageError(short) from error
                 # Out of the handler, so that nothing holds on to what is on the GPU.
                 log.warning("%s: the run goes on on the CPU", short)
-                model = _build_model(settings, splits, trainer, CPU)
+                model = _build_model(settings, splits, trainer, devices.CPU)
                 torch.cuda.empty_cache()
-                about = _description(settings, splits, model)
+                about = description.of_run(settings, splits, model)
                 return _carry_out(model, settings, about, *job)
         except UnwritableError:
             known = None if settings["force"] else _standing(folder, about)
@@ -221,7 +216,7 @@ def _carry_out(
             atomic.write_array(folder.path / "test_nats.npy", per_row.astype(np.float32))
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
             seconds = outcome.state.seconds + time.monotonic() - started
-        finished = {**about, **result, **_ending(outcome), "seconds": seconds}
+        finished = {**about, **result, **description.of_ending(outcome), "seconds": seconds}
     except (DataError, UsageError):
         folder.discard()
         raise
@@ -317,60 +312,6 @@ def _known(
     return found
 
 
-def _description(settings: dict[str, Any], splits: Splits, model: Density) -> dict[str, Any]:
-    """What is known of a run before it is trained: the first part of its record."""
-    science = scientific(settings)
-    return {
-        "run_id": digest(science),
-        "dataset": settings["dataset"]["name"],
-        "model": model.title,
-        "conditional": settings["model"]["conditional"],
-        "features": model.features,
-        "context": model.context,
-        "parameters": model.parameter_count(),
-        "seed": settings["seed"],
-        "settings": science,
-        "departures": departures(settings, CONF),
-        "train_rows": len(splits.train),
-        "validation_rows": len(splits.validation),
-        "test_rows": len(splits.test),
-        "data": {
-            "fingerprint": splits.fingerprint,
-            "recipe": splits.recipe,
-            "sources": splits.sources,
-            "image": None if splits.image is None else dataclasses.asdict(splits.image),
-            "class_prior": splits.prior,
-            "table": None if splits.table is None else dataclasses.asdict(splits.table),
-            "entropy": splits.entropy,
-        },
-        "environment": environment(model.reference.device),
-    }
-
-
-def _ending(outcome: Outcome) -> dict[str, Any]:
-    state = outcome.state
-    return {
-        "best_epoch": state.best_epoch,
-        "epochs": state.epoch,
-        "updates": state.update,
-        "stop_reason": outcome.reason,
-        "resumed": state.resumed,
-    }
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device and threads, for the record."""
-    return {
-        "maf_runner": maf_runner.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
-    }
-
-
 def _tensors(rows: Rows, model: Density, device: torch.device) -> TensorRows:
     x = torch.from_numpy(rows.x).to(device)
     if not model.context or rows.labels is None:
@@ -395,27 +336,3 @@ def _shortage(error: Exception) -> str:
     if isinstance(error, OSError):
         what = f"{error.filename or 'a file'}: {error.strerror or error}"
     return f"{what}; what was saved before is whole, and the same command goes on from there"
-
-
-def _too_large(device: torch.device, asked: str) -> str:
-    """What to say where a GPU has not the memory for a run."""
-    memory = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
-    free, of = (size / 2**30 for size in memory)
-    return (
-        f"the GPU has not enough memory for this run ({free:.1f} of {of:.1f} GiB are free; "
-        f"device={asked}); device=cpu, a smaller model or dataset, or a freer GPU would do"
-    )
-
-
-def _device(name: str) -> torch.device:
-    kind, _, number = name.partition(":")
-    gpus = torch.cuda.device_count()
-    if kind == "cpu" or (kind == "auto" and not gpus):
-        return CPU
-    if kind == "auto":
-        return torch.device("cuda", int(number) % gpus) if number else torch.device("cuda")
-    if int(number or 0) >= gpus:
-        raise UsageError(
-            f"device={name}: torch sees {gpus} CUDA GPUs here; device=auto takes what there is"
-        )
-    return torch.device(name)
