@@ -38,8 +38,8 @@ class Interrupted(BaseException):
         self.signum = signum
 
 
-def suggestion(word: str, options: list[str]) -> str:
-    """``; did you mean …?`` for a near miss, else the options there are.
+def suggestion(word: str, options: list[str], prefix: str = "") -> str:
+    """``; did you mean …?`` for a near miss, else the options there are, each with its prefix.
 
     >>> suggestion("mfa", ["maf", "made"])
     "; did you mean 'maf'?"
@@ -50,5 +50,5 @@ def suggestion(word: str, options: list[str]) -> str:
 
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(sorted(options))}" if options else ""
+        return f"; did you mean {prefix + near[0]!r}?"
+    return f"; there are: {', '.join(prefix + o for o in sorted(options))}" if options else ""

@@ -91,11 +91,14 @@ def explained(message: str) -> str:
     if key:
         if key[1] == "sweep":
             return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
-        known = _settings(key[1])
-        if key[1] in known and "={" in message:
+        group, dot, name = key[1].rpartition(".")
+        holders = _holders(group, name)
+        if holders and "={" in message:
             return f"{key[1]} has no such entry; a new one is added: +{key[1]}.NAME=VALUE"
-        known = [name for name in known if name != key[1]]
-        return f"there is no setting {key[1]} here{suggestion(key[1], known)}"
+        if holders:
+            return f"there is no setting {key[1]} here; these have it: {', '.join(holders)}"
+        near = suggestion(name, _settings(group), prefix=group + dot)
+        return f"there is no setting {key[1]} here{near}"
     if message.startswith("Error merging override "):
         override = message.removeprefix("Error merging override ").splitlines()[0]
         return f"{override} does not fit: the setting there is of another kind"
@@ -108,14 +111,23 @@ def options(group: str) -> list[str]:
     return [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
 
 
-def _settings(key: str) -> list[str]:
-    """The settings there are where ``key`` was looked for."""
-    group, dot, _ = key.rpartition(".")
-    if not dot:
+def _settings(group: str) -> list[str]:
+    """The settings in a group's options; for no group, what there is at the top."""
+    if not group:
         groups = [p.name for p in CONF.iterdir() if p.is_dir()]
         return [*groups, *_keys(CONF / "config.yaml")]
-    files = (CONF / group).glob("**/*.yaml") if "/" not in group else []
-    return sorted({f"{group}.{name}" for path in files for name in _keys(path)})
+    return sorted({name for option in options(group) for name in _keys(_file(group, option))})
+
+
+def _holders(group: str, name: str) -> list[str]:
+    """The options of a group that have a setting, as they are chosen."""
+    here = options(group) if group else []
+    found = [option for option in here if name in _keys(_file(group, option))]
+    return [f"{group}={option}" for option in sorted(found)]
+
+
+def _file(group: str, option: str) -> Path:
+    return CONF / group / f"{option}.yaml"
 
 
 def _keys(path: Path) -> list[str]:

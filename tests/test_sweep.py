@@ -90,6 +90,7 @@ def test_command_line_narrows_a_search_and_adds_to_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["seed=interval(0,3)"], "an interval is searched with launch=optuna"),
         (["model=made,mfa"], "there is no model=mfa; did you mean 'maf'?"),
         (["model=made,gaussian", "model.mask=paper"], "there is no setting model.mask here"),
         (["model=made", "+model.layer=3,4"], "model=made has no setting model.layer"),

@@ -92,7 +92,16 @@ class Search(BasicSweeper):
 
 
 def _values(override: Override) -> list[str]:
-    """The values an override goes through, as on the command line."""
+    """The values an override goes through, as on the command line.
+
+    Raises:
+        UsageError: it names no values, but an interval of them.
+    """
     if override.is_discrete_sweep():
         return list(override.sweep_string_iterator())
+    if override.is_sweep_override():
+        raise UsageError(
+            f"{override.input_line}: a grid goes through single values, as in a,b,c or "
+            "range(1,4); an interval is searched with launch=optuna"
+        )
     return [override.get_value_element_as_str()]
