@@ -15,8 +15,9 @@ QUIET_SECONDS = 30  # between two lines where there is no terminal
 class Reporter:
     """Shows epoch, nats, best so far, patience left and time."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, max_epochs: int | None) -> None:
         self.title = title
+        self.of_all = f"/{max_epochs}" if max_epochs else ""
         self.bar: tqdm | None = None
         self.said = time.monotonic()
 
@@ -34,7 +35,7 @@ class Reporter:
         self.bar = tqdm(
             total=updates_per_epoch,
             initial=state.update - state.epoch * updates_per_epoch,
-            desc=f"epoch {state.epoch + 1}",
+            desc=f"epoch {state.epoch + 1}{self.of_all}",
             unit="update",
             leave=False,
             disable=not sys.stderr.isatty(),
@@ -52,11 +53,11 @@ class Reporter:
         text = f"validation {nats:.3f} nats, best {state.best_validation:.3f}, patience {patience}"
         if self.bar is not None and not self.bar.disable:
             self.bar.reset()
-            self.bar.set_description(f"epoch {state.epoch + 1}", refresh=False)
+            self.bar.set_description(f"epoch {state.epoch + 1}{self.of_all}", refresh=False)
             self.bar.set_postfix_str(text)
         elif time.monotonic() - self.said > QUIET_SECONDS:
             self.said = time.monotonic()
-            log.info("epoch %d: %s, %.0f s", state.epoch, text, state.seconds)
+            log.info("epoch %d%s: %s, %.0f s", state.epoch, self.of_all, text, state.seconds)
 
     def close(self) -> None:
         """Remove the bar."""

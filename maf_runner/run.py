@@ -182,7 +182,7 @@ def _carry_out(
     folder.sweep()
     atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
     title = record.title(about)
-    reporter = Reporter(title)
+    reporter = Reporter(title, trainer.max_epochs)
     try:
         tracker: History = build("tracker", settings["tracker"], folder=folder.path)
         device = model.reference.device
