@@ -1,6 +1,7 @@
 """Where what the program says goes: to the screen, past the progress bar, and to the run's log."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,3 +55,11 @@ def _handler(handler: logging.Handler, form: str) -> Iterator[None]:
         log.removeHandler(handler)
         with suppress(OSError):  # no room for the last line
             handler.close()
+
+
+def has_terminal() -> bool:
+    """Whether a progress bar can be shown; in some containers a terminal has no size."""
+    try:
+        return sys.stderr.isatty() and 0 not in os.get_terminal_size(sys.stderr.fileno())
+    except OSError:
+        return False

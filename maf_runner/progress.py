@@ -1,11 +1,11 @@
 """What a person sees of a training run: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
-import sys
 import time
 
 from tqdm import tqdm
 
+from maf_runner import logs
 from maf_runner.training.loop import State
 
 log = logging.getLogger("maf_runner")
@@ -38,7 +38,7 @@ class Reporter:
             desc=f"epoch {state.epoch + 1}{self.of_all}",
             unit="update",
             leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not logs.has_terminal(),
             dynamic_ncols=True,
         )
 

@@ -1,11 +1,16 @@
-"""What follows a training run: history.csv always, TensorBoard on demand."""
+"""What follows a training run: what a person sees, history.csv always, TensorBoard on demand."""
 
 import csv
+import io
+import os
+import pty
 import sys
+import termios
 from types import SimpleNamespace
 
 import pytest
 
+from maf_runner import logs
 from maf_runner.tracking.tensorboard import TensorBoard
 
 SHORT = ("maf-run", "model=made", "trainer.max_epochs=3", "tracker=tensorboard")
@@ -62,3 +67,16 @@ def test_without_tensorboard_it_says_what_to_install(tmp_path, command):
     result = command(sys.executable, "-c", code, check=2)
     assert "pip install 'maf-runner[tensorboard]'" in result.stderr
     assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_a_terminal_without_size_gets_lines_and_no_bar(monkeypatch):
+    """As some containers have; the bar would be of width 0."""
+    outer, inner = pty.openpty()
+    with os.fdopen(outer), os.fdopen(inner, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        sizes = {(0, 0): False, (24, 80): True}
+        for size, expected in sizes.items():
+            termios.tcsetwinsize(inner, size)
+            assert logs.has_terminal() is expected
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not logs.has_terminal()

@@ -9,14 +9,13 @@ import errno
 import hashlib
 import logging
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from maf_runner import atomic
+from maf_runner import atomic, logs
 from maf_runner.errors import DataError
 from maf_runner.locks import alone
 
@@ -215,7 +214,7 @@ def _stream(url: str, part: Path, download: Download) -> bool:
                 unit="B",
                 unit_scale=True,
                 leave=False,
-                disable=not sys.stderr.isatty(),
+                disable=not logs.has_terminal(),
                 dynamic_ncols=True,
             ) as bar,
         ):
