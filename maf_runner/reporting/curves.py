@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PANEL = (4.4, 2.5)  # inches, the legend included
 WARM_UP = 0.04  # share of a run's epochs whose climb may leave the picture below
+FALL = 4  # what falls this many times as far as the worst quarter of its epochs leaves it too
 
 
 class Curve(NamedTuple):
@@ -70,7 +71,6 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
     across = min(2, len(panels))
     every = figure.subplots(-(-len(panels) // across), across, squeeze=False)
     for axes, (title, curves) in zip(every.flat, panels.items(), strict=False):
-        floor = []
         for curve in curves:
             i = labels.index(curve.label)
             colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
@@ -78,11 +78,25 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
             axes.plot(curve.epochs, curve.nats, color=colour, linestyle=dashes, label=name)
             best = int(curve.nats.argmax())
             axes.plot(curve.epochs[best], curve.nats[best], "o", color=colour, markersize=3.5)
-            floor.append(curve.nats[int(WARM_UP * len(curve.nats)) :].min())
-        top, bottom = max(c.nats.max() for c in curves), min(floor)
+        top, bottom = max(c.nats.max() for c in curves), min(_floor(c.nats) for c in curves)
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
         axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside: curves end anywhere
     for axes in every.flat[len(panels) :]:
         axes.set_visible(False)
+
+
+def _floor(nats: NDArray[np.float64]) -> float:
+    """The lowest that is worth showing.
+
+    A model that overfits can lose thousands of nats on a few rows; drawn to the full, such an
+    epoch would press all curves of its panel flat.
+
+    >>> _floor(np.array([-9.0, -5.0, -4.0, -4.5, -4.5, -9000.0])).item()
+    -20.0
+    """
+    shown = nats[int(WARM_UP * len(nats)) :]
+    best = nats.max()
+    fall = best - np.quantile(shown, 0.25)
+    return max(shown.min(), min(shown[0], best - FALL * fall))
