@@ -92,12 +92,13 @@ def explained(message: str) -> str:
         if key[1] == "sweep":
             return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
         group, dot, name = key[1].rpartition(".")
-        holders = _holders(group, name)
+        known = _settings(group)
+        holders = known.get(name)
         if holders and "={" in message:
             return f"{key[1]} has no such entry; a new one is added: +{key[1]}.NAME=VALUE"
         if holders:
             return f"there is no setting {key[1]} here; these have it: {', '.join(holders)}"
-        near = suggestion(name, _settings(group), prefix=group + dot)
+        near = suggestion(name, list(known), prefix=group + dot)
         return f"there is no setting {key[1]} here{near}"
     if message.startswith("Error merging override "):
         override = message.removeprefix("Error merging override ").splitlines()[0]
@@ -111,23 +112,16 @@ def options(group: str) -> list[str]:
     return [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
 
 
-def _settings(group: str) -> list[str]:
-    """The settings in a group's options; for no group, what there is at the top."""
+def _settings(group: str) -> dict[str, list[str]]:
+    """The settings in a group with the options that have each; for no group, those at the top."""
     if not group:
         groups = [p.name for p in CONF.iterdir() if p.is_dir()]
-        return [*groups, *_keys(CONF / "config.yaml")]
-    return sorted({name for option in options(group) for name in _keys(_file(group, option))})
-
-
-def _holders(group: str, name: str) -> list[str]:
-    """The options of a group that have a setting, as they are chosen."""
-    here = options(group) if group else []
-    found = [option for option in here if name in _keys(_file(group, option))]
-    return [f"{group}={option}" for option in sorted(found)]
-
-
-def _file(group: str, option: str) -> Path:
-    return CONF / group / f"{option}.yaml"
+        return {name: [] for name in [*groups, *_keys(CONF / "config.yaml")]}
+    holders: dict[str, list[str]] = {}
+    for option in sorted(options(group)):
+        for name in _keys(CONF / group / f"{option}.yaml"):
+            holders.setdefault(name, []).append(f"{group}={option}")
+    return holders
 
 
 def _keys(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ class Reporter:
 
     def __init__(self, title: str, max_epochs: int | None) -> None:
         self.title = title
-        self.of_all = f"/{max_epochs}" if max_epochs else ""
+        self.max_epochs = max_epochs
         self.bar: tqdm | None = None
         self.said = time.monotonic()
 
@@ -35,7 +35,7 @@ class Reporter:
         self.bar = tqdm(
             total=updates_per_epoch,
             initial=state.update - state.epoch * updates_per_epoch,
-            desc=f"epoch {state.epoch + 1}{self.of_all}",
+            desc=self._epoch(state.epoch + 1),
             unit="update",
             leave=False,
             disable=not logs.has_terminal(),
@@ -53,13 +53,16 @@ class Reporter:
         text = f"validation {nats:.3f} nats, best {state.best_validation:.3f}, patience {patience}"
         if self.bar is not None and not self.bar.disable:
             self.bar.reset()
-            self.bar.set_description(f"epoch {state.epoch + 1}{self.of_all}", refresh=False)
+            self.bar.set_description(self._epoch(state.epoch + 1), refresh=False)
             self.bar.set_postfix_str(text)
         elif time.monotonic() - self.said > QUIET_SECONDS:
             self.said = time.monotonic()
-            log.info("epoch %d%s: %s, %.0f s", state.epoch, self.of_all, text, state.seconds)
+            log.info("%s: %s, %.0f s", self._epoch(state.epoch), text, state.seconds)
 
     def close(self) -> None:
         """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
+
+    def _epoch(self, number: int) -> str:
+        return f"epoch {number}/{self.max_epochs}" if self.max_epochs else f"epoch {number}"

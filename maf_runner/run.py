@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from maf_runner import atomic, description, logs, memory, record
-from maf_runner import device as devices
+from maf_runner import atomic, description, devices, logs, memory, record
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, ShortageError, UnwritableError, UsageError
 from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot

@@ -146,7 +146,10 @@ def test_sigusr1_saves_and_goes_on(tmp_path):
         (["dataset=file", "dataset.path=x", "dataset.name=../up"], "must be a plain name"),
         (["model=[made,maf]"], "model must name one option; there are: conditional_maf"),
         (["sweep=quick"], "a sweep is added: +sweep=NAME; there are: models, quick"),
-        (["model=gaussian", "model.mask=paper"], "model.mask here; these have it: model="),
+        (
+            ["model=gaussian", "model.mask=paper"],
+            "there is no setting model.mask here; these have it: model=",
+        ),
         (["seed=99999999999999999999"], "seed must be a whole number from 0 to"),
         (["model.hidden=100"], "hidden must list at least one width, as in [100,100], got 100"),
         (["model=realnvp", "model.hidden=[0]"], "each width of hidden must be a whole number"),

@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, RunMode
 from test_run import SMALL, records, same
 
-from maf_runner import device, sweep
+from maf_runner import devices, sweep
 from maf_runner.cli import job as task  # its import registers what the configuration needs
 
 MAF_RUN = Path(sys.executable).parent / "maf-run"
@@ -176,9 +176,9 @@ def test_second_process_waits_if_told_to(tmp_path):
 
 def test_gpus_in_turn(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [str(device.choose(f"auto:{n}")) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [str(devices.choose(f"auto:{n}")) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert str(device.choose("auto:1")) == "cpu"
+    assert str(devices.choose("auto:1")) == "cpu"
 
 
 @pytest.mark.parametrize(
