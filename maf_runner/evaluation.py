@@ -1,11 +1,8 @@
 """The figures of a trained model on the test split (the paper, section 4 and appendix E).
 
-Every row counts once: sums over rows in float64, divided by N. An error is two standard errors
-of the mean over the test rows (standard deviation with ddof 0, as the authors): it says how far
-another test set would move the figure, not how far another seed would.
+Every row counts once: sums over rows in float64, divided by N (`mean.py`).
 """
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,21 +12,12 @@ from torch.nn import functional as F
 
 from maf_runner.flows.base import Density
 from maf_runner.flows.rows import log_prob_of_rows
+from maf_runner.mean import mean_and_error
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """The context [N, classes] of ``labels`` [N]."""
     return F.one_hot(labels, classes).to(dtype)
-
-
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean of ``values`` [N] and two standard errors of it.
-
-    >>> mean_and_error(torch.tensor([1.0, 3.0, 1.0, 3.0]))
-    (2.0, 1.0)
-    """
-    values = values.double()
-    return float(values.mean()), 2 * float(values.std(correction=0)) / math.sqrt(len(values))
 
 
 def class_log_probs(model: Density, x: Tensor, classes: int) -> Tensor:
@@ -97,7 +85,7 @@ def evaluate(
     figures: dict[str, float] = {}
 
     def note(name: str, error_name: str, values: Tensor) -> None:
-        figures[name], figures[error_name] = mean_and_error(values)
+        figures[name], figures[error_name] = mean_and_error(values.double().numpy())
 
     if model.context == 0:
         log_prob = log_prob_of_rows(model, x)

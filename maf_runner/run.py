@@ -15,12 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from maf_runner import atomic, description, devices, logs, memory, record
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.errors import DataError, ShortageError, UnwritableError, UsageError
-from maf_runner.evaluation import evaluate, log_prob_function, mean_and_error, one_hot
+from maf_runner.evaluation import evaluate, log_prob_function, one_hot
 from maf_runner.flows.base import Density
 from maf_runner.flows.blocks import in_blocks
 from maf_runner.flows.rows import is_short, log_prob_of_rows
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.interrupts import Interrupts
+from maf_runner.mean import mean_and_error, outlier
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, check, from_config
 from maf_runner.tracking.history import History
@@ -251,8 +252,10 @@ def _evaluate(
     rows = _tensors(test, model, model.reference.device)
     labels = None if test.labels is None else torch.from_numpy(test.labels)
     figures, per_row = evaluate(model, rows.x, labels, bits_per_pixel=bits, prior=splits.prior)
-    nats, error = mean_and_error(log_prob_of_rows(model, *validation))
+    nats, error = mean_and_error(log_prob_of_rows(model, *validation).numpy())
     finite = all(map(math.isfinite, (*figures.values(), nats, error)))
+    if finite and (found := outlier(per_row.numpy())):
+        log.warning("%s", found)
     result: dict[str, Any] = {
         "status": "finished" if finite else "diverged",
         "test": figures,

@@ -162,6 +162,19 @@ def test_rows_that_are_not_those_of_the_record_are_named(tmp_path, command):
     assert "no t-test with B, C on mnist" in text
 
 
+def test_a_row_that_alone_decides_a_mean_is_named(tmp_path, command):
+    nats = np.linspace(-1400, -1300, 100)
+    strange = nats.copy()
+    strange[7] = -200_000
+    columns_of_three(tmp_path, A=(nats, True), B=(strange, True), C=(strange, False))
+    for name in ("comparison", "table2", "bits"):
+        text = table(command, tmp_path, name).stdout
+        others = np.delete(nats, 7)
+        said = f"{others.mean():.2f} ± {2 * others.std() / 99**0.5:.2f}"
+        note = f"B on mnist: test row 7 alone has -200,000 nats; without it the mean is {said}"
+        assert note in text and text.count("alone has") == 1
+
+
 def test_several_seeds_have_their_spread_beside_the_test_error(tmp_path, command):
     rows = np.linspace(-1.0, 1.0, 100)
     for seed, (mean, validation) in enumerate([(-1300, 3.0), (-1302, 1.0), (-1304, 2.0)]):

@@ -301,6 +301,21 @@ def test_forced_run_resumes_too(tmp_path, command):
     assert same(records(tmp_path)[0], before)
 
 
+def test_a_test_row_that_alone_decides_the_mean_is_named(tmp_path, command):
+    rng = np.random.default_rng(0)
+    rows = {name: rng.normal(size=(100, 3)) for name in ("train", "validation", "test")}
+    rows["test"][41] = 500.0
+    np.savez(tmp_path / "table.npz", **rows)
+    words = ["model=gaussian", "dataset=file", f"dataset.path={tmp_path / 'table.npz'}"]
+    result = command("maf-run", *words, f"paths.results_dir={tmp_path}", check=0)
+    (entry,) = records(tmp_path)
+    rest = np.delete(np.load(only_folder(tmp_path) / "test_nats.npy"), 41).mean()
+    assert entry["test"]["log_likelihood"] < -1000 < rest
+    said = f"without it the mean is {rest:.2f} ± "
+    assert "test row 41 alone has -" in result.stderr and said in result.stderr
+    assert said in (only_folder(tmp_path) / "run.log").read_text()
+
+
 def test_a_picture_that_fails_costs_nothing(tmp_path, command):
     code = (
         "import sys, maf_runner.reporting.pictures as pictures\n"

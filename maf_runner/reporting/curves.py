@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PANEL = (4.4, 2.5)  # inches, the legend included
 WARM_UP = 0.04  # share of a run's epochs whose climb may leave the picture below
-FALL = 4  # what falls this many times as far as the worst quarter of its epochs leaves it too
+FALL = 2  # what falls this many times as far as the worst quarter of all epochs leaves it too
 
 
 class Curve(NamedTuple):
@@ -78,7 +78,7 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
             axes.plot(curve.epochs, curve.nats, color=colour, linestyle=dashes, label=name)
             best = int(curve.nats.argmax())
             axes.plot(curve.epochs[best], curve.nats[best], "o", color=colour, markersize=3.5)
-        top, bottom = max(c.nats.max() for c in curves), min(_floor(c.nats) for c in curves)
+        top, bottom = max(c.nats.max() for c in curves), _bottom([c.nats for c in curves])
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
         axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
@@ -87,16 +87,17 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
         axes.set_visible(False)
 
 
-def _floor(nats: NDArray[np.float64]) -> float:
-    """The lowest that is worth showing.
+def _bottom(curves: Sequence[NDArray[np.float64]]) -> float:
+    """The lowest of a panel that is worth showing.
 
-    A model that overfits can lose thousands of nats on a few rows; drawn to the full, such an
-    epoch would press all curves of its panel flat.
+    A model that overfits can lose thousands of nats on a few rows; drawn to the full, such epochs
+    would press all curves of the panel flat.
 
-    >>> _floor(np.array([-9.0, -5.0, -4.0, -4.5, -4.5, -9000.0])).item()
-    -20.0
+    >>> usual = np.array([-9.0, -5.0, -4.0, -4.5, -4.5])
+    >>> _bottom([usual, np.append(usual, -9000.0)]).item()
+    -10.0
     """
-    shown = nats[int(WARM_UP * len(nats)) :]
-    best = nats.max()
-    fall = best - np.quantile(shown, 0.25)
-    return max(shown.min(), min(shown[0], best - FALL * fall))
+    shown = [nats[int(WARM_UP * len(nats)) :] for nats in curves]
+    every = np.concatenate(shown)
+    lowest = every.max() - FALL * (every.max() - np.quantile(every, 0.25))
+    return max(every.min(), min(lowest, *(nats[0] for nats in shown)))

@@ -1,15 +1,13 @@
 """Which models are best: the paired t-test of the paper's tables, from the kept test rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.record import UnreadableRecordError
 from maf_runner.reporting.cells import BEST, CUT_SHORT, Cell
-from maf_runner.reporting.records import row_nats
 
 LEVEL = 0.05
 
@@ -29,11 +27,17 @@ def p_value(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(2 * stdtr(len(difference) - 1, -abs(mean / error)))
 
 
-def mark_best(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+def mark_best(
+    cells: Sequence[Cell], rows: Mapping[int, NDArray[np.float64]]
+) -> tuple[list[Cell], list[str]]:
     """Mark the best cell of each column, and those not significantly worse.
 
     Bits per pixel are the nats of a row times a constant, plus another for each row, so that the
     test of the nats decides for both. Runs cut short do not compete.
+
+    Args:
+        cells: the cells.
+        rows: the log densities of the test rows, by the place of the cell, where they were kept.
 
     Returns:
         The cells, and a note for each column in which rows are wanting.
@@ -49,14 +53,13 @@ def mark_best(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
         if len(places) < 2:
             continue
         best = max(places, key=lambda i: _mean(cells[i]))
-        rows = {i: _rows(cells[i], notes) for i in places}
-        winner = rows[best]
+        winner = rows.get(best)
         if winner is None:
             untested.append(column)
             continue
         wanting = []
         for i in places:
-            other = rows[i]
+            other = rows.get(i)
             if other is None or len(other) != len(winner):
                 wanting.append(cells[i].model)
             elif i == best or p_value(winner, other) >= LEVEL:
@@ -71,12 +74,3 @@ def mark_best(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
 def _mean(cell: Cell) -> float:
     assert cell.entry is not None
     return cell.entry["test"]["log_likelihood"]
-
-
-def _rows(cell: Cell, notes: list[str]) -> NDArray[np.float64] | None:
-    assert cell.entry is not None
-    try:
-        return row_nats(cell.entry)
-    except UnreadableRecordError as error:
-        notes.append(f"left out of the t-test: {error}")
-        return None

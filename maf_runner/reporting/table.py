@@ -4,6 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.mean import outlier
+from maf_runner.record import UnreadableRecordError
 from maf_runner.reporting.cells import (
     BEST,
     CHOSEN,
@@ -18,7 +23,7 @@ from maf_runner.reporting.cells import (
 from maf_runner.reporting.grid import NOTHING, Grid, Item
 from maf_runner.reporting.leaderboard import leaderboard
 from maf_runner.reporting.published import BITS, NATS
-from maf_runner.reporting.records import Entry, key_of
+from maf_runner.reporting.records import Entry, key_of, row_nats
 from maf_runner.reporting.runs import runs
 from maf_runner.reporting.significance import mark_best
 
@@ -100,8 +105,12 @@ def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
     if layout.columns:
         names = list(dict.fromkeys(name for name, _ in layout.columns))
         records, complaints = of_one_recipe(records, names)
-    cells, notes = mark_best(comparison(records, layout.metric, layout.columns))
-    return grid(layout, cells, notes), complaints
+    cells = comparison(records, layout.metric, layout.columns)
+    rows, damaged = _kept_rows(cells)
+    marked, untested = mark_best(cells, rows)
+    found = {i: outlier(nats) for i, nats in rows.items()}
+    alone = [f"{cells[i].model} on {cells[i].column}: {one}" for i, one in found.items() if one]
+    return grid(layout, marked, [*damaged, *untested, *alone]), complaints
 
 
 def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
@@ -138,6 +147,18 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
         [*_notes(cells), *notes],
         [_data(cell, layout.unit) for cell in cells],
     )
+
+
+def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], list[str]]:
+    """The log densities of test rows by the place of their cell; a note for each damaged file."""
+    rows, notes = {}, []
+    for i, cell in enumerate(cells):
+        try:
+            if cell.entry and (nats := row_nats(cell.entry)) is not None:
+                rows[i] = nats
+        except UnreadableRecordError as error:
+            notes.append(f"rows left out: {error}")
+    return rows, notes
 
 
 def _ours(cell: Cell, places: int | None) -> Item:

@@ -1,0 +1,64 @@
+"""The mean over test rows, its error, and whether one row alone makes it what it is.
+
+An error is two standard errors of the mean (standard deviation with ddof 0, as the authors): it
+says how far another test set would move the figure, not how far another seed would.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEW = 10  # of fewer rows each counts for much
+
+
+class Outlier(NamedTuple):
+    """A row without which a mean is another.
+
+    Attributes:
+        row: which, from 0.
+        nats: its log density.
+        mean: of all other rows.
+        error: of that mean.
+    """
+
+    row: int
+    nats: float
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        return (
+            f"test row {self.row} alone has {self.nats:,.0f} nats; without it the mean is "
+            f"{self.mean:.2f} ± {self.error:.2f}"
+        )
+
+
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean of ``values`` [N] and two standard errors of it.
+
+    >>> mean_and_error(np.array([1.0, 3.0, 1.0, 3.0]))
+    (2.0, 1.0)
+    """
+    return float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))
+
+
+def outlier(nats: NDArray[np.float64]) -> Outlier | None:
+    """The row that moves the mean of ``nats`` [N] by more than the error of the others' mean.
+
+    Of a likelihood that is no accident of the sample: a model that puts nearly no density on a
+    row in thousands pays for it without bound.
+
+    >>> print(outlier(np.array([-1.0, -3.0] * 50 + [-900.0])))
+    test row 100 alone has -900 nats; without it the mean is -2.00 ± 0.20
+    >>> outlier(np.array([-1.0, -3.0] * 50 + [-9.0])) is None
+    True
+    """
+    if len(nats) < FEW:
+        return None
+    row = int(np.abs(nats - np.median(nats)).argmax())
+    mean, error = mean_and_error(np.delete(nats, row))
+    if abs(nats.mean() - mean) <= error:
+        return None
+    return Outlier(row, float(nats[row]), mean, error)
