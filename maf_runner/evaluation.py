@@ -101,5 +101,5 @@ def evaluate(
         true_class = by_class.gather(1, labels[:, None]).squeeze(1)
         note("conditional_log_likelihood", "conditional_error", true_class)
         likeliest = class_joint(by_class, prior).argmax(dim=1)
-        note("accuracy", "accuracy_error", (likeliest == labels).double())
+        note("accuracy", "accuracy_error", likeliest == labels)
     return figures, log_prob

@@ -47,8 +47,8 @@ def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
 def outlier(nats: NDArray[np.float64]) -> Outlier | None:
     """The row that moves the mean of ``nats`` [N] by more than the error of the others' mean.
 
-    Of a likelihood that is no accident of the sample: a model that puts nearly no density on a
-    row in thousands pays for it without bound.
+    There is at most one such row worth naming: that farthest from the mean moves it most. None
+    is named of fewer than `FEW` rows.
 
     >>> print(outlier(np.array([-1.0, -3.0] * 50 + [-900.0])))
     test row 100 alone has -900 nats; without it the mean is -2.00 ± 0.20
@@ -57,8 +57,9 @@ def outlier(nats: NDArray[np.float64]) -> Outlier | None:
     """
     if len(nats) < FEW:
         return None
-    row = int(np.abs(nats - np.median(nats)).argmax())
+    every = nats.mean()
+    row = int(np.abs(nats - every).argmax())
     mean, error = mean_and_error(np.delete(nats, row))
-    if abs(nats.mean() - mean) <= error:
+    if abs(every - mean) <= error:
         return None
     return Outlier(row, float(nats[row]), mean, error)
