@@ -1,13 +1,13 @@
 """Masked layers without their zeros: the same densities, for about half of the work.
 
-Units are sorted by degree, so the zeros of every mask of MADE lie on one side of a staircase.
-`BlockLinear` cuts the rows of a weight into a few pieces and keeps of each piece only the columns
-up to its step of the stairs. `in_blocks` gives a model such layers where they pay; what is
+Units are sorted by degree, so the zeros of every mask of MADE lie on one side of a staircase; the
+mask of the outputs is that of one parameter, repeated for each. `BlockLinear` cuts the stairs into
+a few pieces and keeps of each piece only the columns up to its step; the same piece of all
+parameters is one product. `in_blocks` gives a model such layers where they pay; what is
 written with plain masked layers stays as it is, and is the oracle in the tests.
 """
 
 import copy
-from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -17,48 +17,56 @@ from maf_runner.flows.base import Conditioned
 from maf_runner.flows.made import MaskedLinear
 
 PIECES = 4  # of each staircase
-MOST = 256  # pieces of a mask; one that has more is no staircase
 WIDE = 1024  # inputs or outputs: products of narrower layers gain nothing from being cut
 
 M = TypeVar("M", bound=Conditioned)
 
 
 class Block(NamedTuple):
-    """Rows and columns of a weight; in the columns of ``edge`` only some rows are connected."""
+    """Rows, of every copy, and columns; in the columns of ``edge`` not every row is connected."""
 
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    edge: tuple[int, int]
+    rows: slice
+    columns: slice
+    edge: slice
 
 
-def cut(mask: Tensor, pieces: int = PIECES) -> list[Block]:
-    """The blocks that hold every connection of a mask [out, in], a staircase or several.
+def copies_of(mask: Tensor) -> int:
+    """Of how many equal parts, one below the other, a mask [out, in] is made.
+
+    >>> copies_of(torch.ones(4, 4).tril().repeat(3, 1))
+    3
+    """
+    lengths = mask.sum(dim=1)
+    for copies in (n for n in range(len(mask), 1, -1) if len(mask) % n == 0):
+        if (lengths == lengths.roll(len(mask) // copies)).all():  # compared first, being few
+            parts = mask.unflatten(0, (copies, -1))
+            if (parts == parts[0]).all():
+                return copies
+    return 1
+
+
+def cut(stairs: Tensor, pieces: int = PIECES) -> list[Block]:
+    """The blocks that hold every connection of a mask [out, in], of a staircase as a rule.
 
     >>> [(b.rows, b.columns) for b in cut(torch.ones(4, 4).tril(), 2)]
-    [((0, 2), (0, 2)), ((2, 4), (0, 4))]
+    [(slice(0, 2, None), slice(0, 2, None)), (slice(2, 4, None), slice(0, 4, None))]
     """
-    connected = mask.bool().cpu()
-    lengths = connected.sum(dim=1)
-    falls = (lengths.diff().abs() > connected.shape[1] // 2).nonzero().flatten() + 1
+    connected = stairs.bool().cpu()
+    height = -(-len(connected) // pieces)
     blocks = []
-    for start, end in pairwise([0, *falls.tolist(), len(connected)]):  # one staircase
-        height = -(-(end - start) // pieces)
-        for first in range(start, end, height):
-            rows = first, min(first + height, end)
-            piece = connected[slice(*rows)]
-            columns = _span(piece.any(dim=0))
-            if columns[1] > columns[0]:
-                low, high = _span(~piece[:, slice(*columns)].all(dim=0))
-                blocks.append(Block(rows, columns, (low, high)))
-    if len(blocks) > MOST:
-        return [Block((0, mask.shape[0]), (0, mask.shape[1]), (0, mask.shape[1]))]
+    for first in range(0, len(connected), height):
+        rows = slice(first, min(first + height, len(connected)))
+        columns = _span(connected[rows].any(dim=0))
+        if columns.stop > columns.start:
+            edge = _span(~connected[rows, columns].all(dim=0))
+            blocks.append(Block(rows, columns, edge))
     return blocks
 
 
-def _span(flags: Tensor) -> tuple[int, int]:
+def _span(flags: Tensor) -> slice:
     """From the first to behind the last place that is set."""
     places = flags.nonzero().flatten().tolist()
-    return (places[0], places[-1] + 1) if places else (0, 0)
+    return slice(places[0], places[-1] + 1) if places else slice(0, 0)
 
 
 class _Product(torch.autograd.Function):
@@ -66,32 +74,40 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, bias: Tensor, blocks: tuple[Block, ...], edges: list[Tensor], *weights: Tensor
+        x: Tensor,
+        bias: Tensor,
+        copies: int,
+        blocks: list[Block],
+        edges: list[Tensor],
+        *weights: Tensor,
     ) -> Tensor:
         y = bias.expand(len(x), -1).clone()
+        by_copy = y.unflatten(1, (copies, -1))
         for (rows, columns, _), weight in zip(blocks, weights, strict=True):
-            y[:, slice(*rows)].addmm_(x[:, slice(*columns)], weight.mT)
+            product = x[:, columns] @ weight.mT
+            by_copy[:, :, rows] += product.unflatten(1, (copies, -1))
         return y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, _, ctx.blocks, edges, *weights = inputs
+        x, _, ctx.copies, ctx.blocks, edges, *weights = inputs
         ctx.save_for_backward(x, *edges, *weights)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple:
         x, *rest = ctx.saved_tensors
         edges, weights = rest[: len(ctx.blocks)], rest[len(ctx.blocks) :]
+        by_copy = slope.unflatten(1, (ctx.copies, -1))
         back = torch.zeros_like(x)
         gradients = []
         for (rows, columns, edge), mask, weight in zip(ctx.blocks, edges, weights, strict=True):
-            part = slope[:, slice(*rows)]
-            gradient = part.mT @ x[:, slice(*columns)]
-            gradient[:, slice(*edge)].mul_(mask)
+            part = by_copy[:, :, rows].flatten(1)
+            gradient = part.mT @ x[:, columns]
+            gradient.unflatten(0, (ctx.copies, -1))[:, :, edge].mul_(mask)
             gradients.append(gradient)
             if ctx.needs_input_grad[0]:
-                back[:, slice(*columns)].addmm_(part, weight)
-        return back, slope.sum(dim=0), None, None, *gradients
+                back[:, columns].addmm_(part, weight)
+        return back, slope.sum(dim=0), None, None, None, *gradients
 
 
 class BlockLinear(nn.Module):
@@ -99,26 +115,26 @@ class BlockLinear(nn.Module):
 
     def __init__(self, linear: MaskedLinear) -> None:
         super().__init__()
-        self.blocks = tuple(cut(linear.mask))
+        self.copies = copies_of(linear.mask)
+        stairs = linear.mask[: len(linear.mask) // self.copies]
+        self.blocks = cut(stairs)
         self.bias = linear.bias
+        by_copy = linear.weight.detach().unflatten(0, (self.copies, -1))
         self.weights = nn.ParameterList(
-            linear.weight.detach()[slice(*rows), slice(*columns)].clone()
-            for rows, columns, _ in self.blocks
+            by_copy[:, rows, columns].flatten(0, 1).clone() for rows, columns, _ in self.blocks
         )
-        self.edges = [
-            linear.mask[slice(*rows), slice(*columns)][:, slice(*edge)].clone()
-            for rows, columns, edge in self.blocks
-        ]
+        self.edges = [stairs[rows, columns][:, edge] for rows, columns, edge in self.blocks]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` [B, in] to [B, out]."""
-        return _Product.apply(x, self.bias, self.blocks, self.edges, *self.weights)
+        return _Product.apply(x, self.bias, self.copies, self.blocks, self.edges, *self.weights)
 
     @torch.no_grad()
     def copy_to(self, linear: MaskedLinear) -> None:
         """Put the blocks into the weight they were cut from."""
+        by_copy = linear.weight.unflatten(0, (self.copies, -1))
         for (rows, columns, _), weight in zip(self.blocks, self.weights, strict=True):
-            linear.weight[slice(*rows), slice(*columns)] = weight
+            by_copy[:, rows, columns] = weight.unflatten(0, (self.copies, -1))
 
 
 def in_blocks(model: M) -> M:
