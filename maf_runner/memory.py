@@ -1,11 +1,45 @@
-"""How much memory there is, and who is told that it is not enough."""
+"""How much memory there is, who is told that it is not enough, and keeping what is used again."""
 
+import ctypes
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from maf_runner.errors import UsageError
 
 CGROUPS = Path("/sys/fs/cgroup")  # version 2: the limits of containers and of queueing systems
+
+
+# glibc's mallopt(3): below how much free memory at its end the heap is not shortened, and from
+# which size on a piece is mapped by itself; their defaults, and their highest values.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+DEFAULTS = {TRIM_THRESHOLD: 128 << 10, MMAP_THRESHOLD: 128 << 10}
+HIGHEST = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 32 << 20}
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Inside, memory that is freed stays with the process, which will want it again.
+
+    glibc gives large pieces back to the system, and each update of a wide model takes them anew: a
+    page fault for every 4 kB, an eighth of the time of MAF MoG on MNIST. Other allocators are left
+    alone. At the end what is free goes back.
+    """
+    try:
+        libc = ctypes.CDLL(None)
+        set_option, give_back = libc.mallopt, libc.malloc_trim
+    except (AttributeError, OSError, TypeError):  # not glibc
+        yield
+        return
+    for option, value in HIGHEST.items():
+        set_option(option, value)
+    try:
+        yield
+    finally:
+        for option, value in DEFAULTS.items():
+            set_option(option, value)
+        give_back(0)
 
 
 def require(needed: int, what: str, way_out: str) -> None:
