@@ -139,6 +139,33 @@ def test_fifty_updates_in_blocks_are_those_of_the_plain_model(name, monkeypatch)
         torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("widths", [(1, 10_000), (10_000, 1)], ids=["to-plain", "to-blocks"])
+@pytest.mark.parametrize("name", ["made-mog", "maf-mog", "realnvp"])
+def test_a_run_goes_on_without_blocks_or_with_them(name, widths, monkeypatch):
+    averaging = TrainerSettings(**{**SETTINGS, "averaging": 0.9})
+    generator = torch.Generator().manual_seed(1)
+    batches = torch.randn(30, 20, 5, dtype=torch.float64, generator=generator)
+
+    def updated(step, some):
+        for x in some:
+            step(x, None)
+        step.finish()
+        return step.model.state_dict(), step.state()
+
+    monkeypatch.setattr(blocks, "WIDE", widths[0])
+    torch.manual_seed(0)
+    half_way = build(name, 5).train()
+    model, rest = copy.deepcopy(updated(Step(half_way, averaging, EAGER), batches[:15]))
+    torch.manual_seed(0)
+    expected = updated(Step(build(name, 5).train(), averaging, EAGER), batches)
+    monkeypatch.setattr(blocks, "WIDE", widths[1])
+    other = build(name, 5).train()
+    other.load_state_dict(model)
+    step = Step(other, averaging, EAGER)
+    step.load(rest)
+    torch.testing.assert_close(updated(step, batches[15:]), expected, rtol=0, atol=1e-9)
+
+
 needs_compiler = pytest.mark.skipif(not steps.has_compiler(), reason="no C++ compiler here")
 
 

@@ -1,12 +1,14 @@
 """The optimiser by hand, the order of the batches, early stopping, and the way back."""
 
 import math
+import platform
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from maf_runner import memory
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import Interrupted
 from maf_runner.flows import MADE, MAF, routing
@@ -337,3 +339,22 @@ def test_routing_is_off_where_it_is_not_exact(monkeypatch):
     monkeypatch.setattr(routing, "_on_amd", lambda: False)
     with fast_products(torch.nn.Linear(1024, 1024), 100) as routed:
         assert not routed and len(said) == 1
+
+
+def page_faults(function):
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    function()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
+def test_freed_memory_is_kept_during_training_and_given_back_after():
+    def work():
+        for _ in range(20):
+            torch.ones(3, 1 << 20).exp()  # 12 MB twice: 6,144 pages
+
+    with memory.kept():
+        work()
+        assert page_faults(work) < 6144
+    assert page_faults(work) > 6144  # as before

@@ -8,7 +8,8 @@ written with plain masked layers stays as it is, and is the oracle in the tests.
 """
 
 import copy
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -121,8 +122,10 @@ class BlockLinear(nn.Module):
         self.bias = linear.bias
         by_copy = linear.weight.detach().unflatten(0, (self.copies, -1))
         self.weights = nn.ParameterList(
-            by_copy[:, rows, columns].flatten(0, 1).clone() for rows, columns, _ in self.blocks
+            torch.empty_like(by_copy[:, rows, columns].flatten(0, 1))
+            for rows, columns, _ in self.blocks
         )
+        self.copy_from(linear)
         self.edges = [stairs[rows, columns][:, edge] for rows, columns, edge in self.blocks]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,6 +138,13 @@ class BlockLinear(nn.Module):
         by_copy = linear.weight.unflatten(0, (self.copies, -1))
         for (rows, columns, _), weight in zip(self.blocks, self.weights, strict=True):
             by_copy[:, rows, columns] = weight.unflatten(0, (self.copies, -1))
+
+    @torch.no_grad()
+    def copy_from(self, linear: MaskedLinear) -> None:
+        """Take the blocks from such a weight."""
+        by_copy = linear.weight.unflatten(0, (self.copies, -1))
+        for (rows, columns, _), weight in zip(self.blocks, self.weights, strict=True):
+            weight.copy_(by_copy[:, rows, columns].flatten(0, 1))
 
 
 def in_blocks(model: M) -> M:
@@ -161,6 +171,17 @@ def in_blocks(model: M) -> M:
 
 def copy_back(twin: nn.Module, model: nn.Module) -> None:
     """Bring what the blocks of ``twin`` have learned into ``model``, from which it was made."""
+    for block, linear in _pairs(twin, model):
+        block.copy_to(linear)
+
+
+def copy_over(model: nn.Module, twin: nn.Module) -> None:
+    """Bring the weights of ``model`` into the blocks of ``twin``, which was made from it."""
+    for block, linear in _pairs(twin, model):
+        block.copy_from(linear)
+
+
+def _pairs(twin: nn.Module, model: nn.Module) -> Iterator[tuple[BlockLinear, MaskedLinear]]:
     for name, layer in twin.named_modules():
         if isinstance(layer, BlockLinear):
-            layer.copy_to(model.get_submodule(name))  # type: ignore[arg-type]
+            yield layer, cast(MaskedLinear, model.get_submodule(name))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from maf_runner import memory
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.flows.base import Density
 from maf_runner.flows.routing import fast_products
@@ -18,7 +19,7 @@ from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.settings import TrainerSettings
-from maf_runner.training.step import Step, choose
+from maf_runner.training.step import GRAPH, Step, choose
 
 
 class TensorRows(NamedTuple):
@@ -115,7 +116,10 @@ def fit(
     noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
     per_epoch = math.ceil(rows / settings.batch_size)
     path = choose(model, settings.compile, _at_least(settings, per_epoch))
-    state, step = _resume(checkpoint, model, settings) or (State(), Step(model, settings, path))
+    state, step = _resume(checkpoint, model, settings, path) or (
+        State(),
+        Step(model, settings, path),
+    )
     working = step.working
     if len(state.losses) != per_epoch:
         state.losses = train.x.new_zeros(per_epoch)
@@ -129,13 +133,13 @@ def fit(
                 **vars(state),
                 "path": step.path,
                 "model": model.state_dict(),
-                "optimiser": step.state(),
+                "step": step.state(),
                 "generator": torch.get_rng_state(),
             }
         )
 
     progress.start(state, per_epoch)
-    with interrupts.deferred(), fast_products(working, settings.batch_size):
+    with interrupts.deferred(), memory.kept(), fast_products(working, settings.batch_size):
         while (reason := _stop_reason(settings, state, per_epoch)) is None:
             working.train()
             first = state.epoch * per_epoch
@@ -249,16 +253,20 @@ def _at_most(settings: TrainerSettings, per_epoch: int) -> float:
 
 
 def _resume(
-    checkpoint: Checkpoint, model: Density, settings: TrainerSettings
+    checkpoint: Checkpoint, model: Density, settings: TrainerSettings, path: str
 ) -> tuple[State, Step] | None:
-    """Where a run was, and its steps by the path it took; None where there is no checkpoint."""
-    needed = (*vars(State()), "model", "optimiser", "generator", "path")
+    """Where a run was, and its steps; None where there is no checkpoint.
+
+    They take the path that the run took, unless it was on a GPU and is no more, or the reverse.
+    """
+    needed = (*vars(State()), "model", "step", "generator", "path")
     saved: dict[str, Any] | None = checkpoint.load(needed)
     if saved is None:
         return None
     model.load_state_dict(saved["model"])
-    step = Step(model, settings, saved["path"])
-    step.load(saved["optimiser"])
+    same_device = (saved["path"] == GRAPH) == (path == GRAPH)
+    step = Step(model, settings, saved["path"] if same_device else path)
+    step.load(saved["step"])
     torch.set_rng_state(saved["generator"])
     state = State(**{name: saved[name] for name in vars(State())})
     state.losses = state.losses.to(model.reference.device)

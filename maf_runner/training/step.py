@@ -23,10 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
+from torch.nn.utils import parameters_to_vector
 
 from maf_runner.errors import UsageError
 from maf_runner.flows.base import Density, Inverse
-from maf_runner.flows.blocks import copy_back, in_blocks
+from maf_runner.flows.blocks import copy_back, copy_over, in_blocks
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.settings import TrainerSettings
 
@@ -81,23 +82,54 @@ class Step:
         if self.average is None:
             yield
             return
+        with self._holding(self.average):
+            yield
+
+    @contextmanager
+    def _holding(self, values: Tensor) -> Iterator[None]:
+        """Inside, the parameters have other values."""
         current = self.adam.parameters.clone()
-        self.adam.parameters.copy_(self.average)
+        self.adam.parameters.copy_(values)
         try:
             yield
         finally:
             self.adam.parameters.copy_(current)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, beside the parameters."""
-        return {**self.adam.state(), "average": self.average}
+        """What a checkpoint keeps, beside the parameters.
+
+        Tensors are laid out as the model's parameters, not as their blocks, so that a run can go
+        on where there are none, or others: on another device, with another version.
+        """
+        return _mapped({**self.adam.state(), "average": self.average}, self._as_model)
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
-        self.adam.load(state)
-        self.updates = state["steps"]
+        flat = _mapped(state, self._as_blocks)
+        self.adam.load(flat)
+        self.updates = flat["steps"]
         if self.average is not None:
-            self.average.copy_(state["average"])
+            self.average.copy_(flat["average"])
+
+    @torch.no_grad()
+    def _as_model(self, flat: Tensor) -> Tensor:
+        with self._holding(flat):
+            self.finish()
+            vector = parameters_to_vector(self.model.parameters())
+        self.finish()
+        return vector
+
+    @torch.no_grad()
+    def _as_blocks(self, vector: Tensor) -> Tensor:
+        parameters = list(self.model.parameters())
+        parts = vector.split([p.numel() for p in parameters])
+        with self._holding(self.adam.parameters):
+            for parameter, part in zip(parameters, parts, strict=True):
+                parameter.copy_(part.view_as(parameter))
+            copy_over(self.model, self.working)
+            flat = self.adam.parameters.clone()
+        self.finish()
+        return flat
 
     def finish(self) -> None:
         """Bring the model up to date."""
@@ -173,6 +205,10 @@ class Step:
             return loss.clone()
 
         return update
+
+
+def _mapped(state: dict[str, Any], function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    return {k: function(v) if isinstance(v, Tensor) else v for k, v in state.items()}
 
 
 def whole(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
