@@ -23,7 +23,7 @@ def kept() -> Iterator[None]:
     """Inside, memory that is freed stays with the process, which will want it again.
 
     glibc gives large pieces back to the system, and each update of a wide model takes them anew: a
-    page fault for every 4 kB, an eighth of the time of MAF MoG on MNIST. Other allocators are left
+    page fault for every 4 kB, a tenth of an update on MNIST and more. Other allocators are left
     alone. At the end what is free goes back.
     """
     try:
