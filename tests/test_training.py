@@ -11,7 +11,7 @@ import torch
 from maf_runner import memory
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.errors import Interrupted
-from maf_runner.flows import MADE, MAF, routing
+from maf_runner.flows import MADE, MAF, blocks, routing
 from maf_runner.flows.routing import fast_products
 from maf_runner.flows.rows import log_prob_of_rows
 from maf_runner.interrupts import Interrupts
@@ -26,7 +26,7 @@ from maf_runner.training.adam import PaperAdam
 from maf_runner.training.batches import Batches
 from maf_runner.training.loop import TensorRows, rate_at
 from maf_runner.training.noise import FreshNoise
-from maf_runner.training.step import Step
+from maf_runner.training.step import GRAPH, Step
 
 SETTINGS = {
     "learning_rate": 1e-2,
@@ -159,7 +159,9 @@ TUNED = {
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
 @pytest.mark.parametrize("changes", [{}, TUNED], ids=["paper", "tuned"])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at, changes):
+@pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at, changes, wide):
+    monkeypatch.setattr(blocks, "WIDE", wide)
     whole, expected = train(tmp_path, name="whole.pt", **changes)
     with pytest.raises(Interrupted):
         train(tmp_path, stop_at=stop_at, **changes)
@@ -171,6 +173,20 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at, changes):
         whole.state_dict().items(), resumed.state_dict().values(), strict=True
     ):
         assert torch.equal(one, other), key
+
+
+def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
+    whole, _ = train(tmp_path, name="whole.pt")
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop_at=7)
+    state = checkpoints.load(tmp_path / "last.pt", {})
+    checkpoints.save(tmp_path / "last.pt", {**state, "path": GRAPH})
+    tried = []
+    monkeypatch.setattr(Step, "_captured", lambda *batch: tried.append(batch))
+    resumed, outcome = train(tmp_path)
+    assert outcome.state.resumed == 1 and not tried
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_rate_rises_then_falls_along_a_cosine():

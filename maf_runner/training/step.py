@@ -113,6 +113,7 @@ class Step:
 
     @torch.no_grad()
     def _as_model(self, flat: Tensor) -> Tensor:
+        """Numbers that belong to the working parameters, in the order of the model's."""
         with self._holding(flat):
             self.finish()
             vector = parameters_to_vector(self.model.parameters())
@@ -121,6 +122,7 @@ class Step:
 
     @torch.no_grad()
     def _as_blocks(self, vector: Tensor) -> Tensor:
+        """And back."""
         parameters = list(self.model.parameters())
         parts = vector.split([p.numel() for p in parameters])
         with self._holding(self.adam.parameters):
