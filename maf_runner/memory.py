@@ -1,6 +1,7 @@
 """How much memory there is, who is told that it is not enough, and keeping what is used again."""
 
 import ctypes
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,20 +27,18 @@ def kept() -> Iterator[None]:
     page fault for every 4 kB, a tenth of an update on MNIST and more. Other allocators are left
     alone. At the end what is free goes back.
     """
-    try:
-        libc = ctypes.CDLL(None)
-        set_option, give_back = libc.mallopt, libc.malloc_trim
-    except (AttributeError, OSError, TypeError):  # not glibc
+    if platform.libc_ver()[0] != "glibc":
         yield
         return
+    libc = ctypes.CDLL(None)
     for option, value in HIGHEST.items():
-        set_option(option, value)
+        libc.mallopt(option, value)
     try:
         yield
     finally:
         for option, value in DEFAULTS.items():
-            set_option(option, value)
-        give_back(0)
+            libc.mallopt(option, value)
+        libc.malloc_trim(0)
 
 
 def require(needed: int, what: str, way_out: str) -> None:
