@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Conditioned
+from maf_runner.flows.base import Conditioned, Inverse
 from maf_runner.flows.made import MaskedLinear
 
 PIECES = 4  # of each staircase
@@ -150,10 +150,12 @@ class BlockLinear(nn.Module):
 def in_blocks(model: M) -> M:
     """A model with `BlockLinear` for each wide masked layer; other tensors are the model's own.
 
-    ``model`` itself is given where it has no such layer, or is on a GPU, where more products
-    cost more than their zeros.
+    ``model`` itself is given where it has no such layer; is an IAF, whose density is worked out
+    from whole weights (`flows.inversion`); or is on a GPU, where more products cost more than
+    their zeros.
     """
-    if model.reference.device.type != "cpu":
+    backwards = any(isinstance(module, Inverse) for module in model.modules())
+    if backwards or model.reference.device.type != "cpu":
         return model
     wide = {
         name: layer
