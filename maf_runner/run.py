@@ -100,7 +100,7 @@ def _run(config: DictConfig) -> Result:
         about = description.of_run(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
-            with folder.held(wait=settings["wait"]), logs.to_file(folder.log):
+            with folder.held(wait=settings["wait"]), logs.to_file(folder.log), memory.kept():
                 known = _known(folder, settings, about)
                 if known is not None:
                     return Result(known, folder, known=True)

@@ -3,6 +3,7 @@
 import math
 import platform
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,7 +181,7 @@ def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         train(tmp_path, stop_at=7)
     state = checkpoints.load(tmp_path / "last.pt", {})
-    checkpoints.save(tmp_path / "last.pt", {**state, "path": GRAPH})
+    checkpoints.save(tmp_path / "last.pt", {**state, "device": "cuda", "path": GRAPH})
     tried = []
     monkeypatch.setattr(Step, "_captured", lambda *batch: tried.append(batch))
     resumed, outcome = train(tmp_path)
@@ -357,20 +358,24 @@ def test_routing_is_off_where_it_is_not_exact(monkeypatch):
         assert not routed and len(said) == 1
 
 
-def page_faults(function):
-    resource = pytest.importorskip("resource")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    function()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
-def test_freed_memory_is_kept_during_training_and_given_back_after():
-    def work():
-        for _ in range(20):
-            torch.ones(3, 1 << 20).exp()  # 12 MB twice: 6,144 pages
+def test_freed_memory_is_kept_while_asked_for_and_given_back_after():
+    resource = pytest.importorskip("resource")
+
+    def faults(function):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        function()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    def update():
+        [torch.ones(1 << 20) for _ in range(40)]  # 168 MB at once: 40,960 pages
+
+    def resident():  # bytes
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
 
     with memory.kept():
-        work()
-        assert page_faults(work) < 6144
-    assert page_faults(work) > 6144  # as before
+        update()
+        assert faults(update) < 4096
+        during = resident()
+    assert during - resident() > 80e6

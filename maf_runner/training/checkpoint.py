@@ -55,6 +55,8 @@ class Checkpoint:
                     self.complain(f"{path} is passed over: it lacks {', '.join(lacking)}")
                 except DamagedCheckpointError as error:
                     self.complain(f"passed over: {error}")
+        if self.path.exists() or self.previous.exists():
+            self.complain("no checkpoint can be taken up: training starts anew")
         return None
 
     def remove(self) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from maf_runner import memory
 from maf_runner.datasets.images import LogitSpace
 from maf_runner.flows.base import Density
 from maf_runner.flows.routing import fast_products
@@ -19,7 +18,7 @@ from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.settings import TrainerSettings
-from maf_runner.training.step import GRAPH, Step, choose
+from maf_runner.training.step import Step, choose
 
 
 class TensorRows(NamedTuple):
@@ -131,6 +130,7 @@ def fit(
         checkpoint.save(
             {
                 **vars(state),
+                "device": model.reference.device.type,
                 "path": step.path,
                 "model": model.state_dict(),
                 "step": step.state(),
@@ -139,7 +139,7 @@ def fit(
         )
 
     progress.start(state, per_epoch)
-    with interrupts.deferred(), memory.kept(), fast_products(working, settings.batch_size):
+    with interrupts.deferred(), fast_products(working, settings.batch_size):
         while (reason := _stop_reason(settings, state, per_epoch)) is None:
             working.train()
             first = state.epoch * per_epoch
@@ -257,15 +257,16 @@ def _resume(
 ) -> tuple[State, Step] | None:
     """Where a run was, and its steps; None where there is no checkpoint.
 
-    They take the path that the run took, unless it was on a GPU and is no more, or the reverse.
+    They take the path that the run took, unless it was on another kind of device.
     """
-    needed = (*vars(State()), "model", "step", "generator", "path")
+    needed = (*vars(State()), "model", "step", "generator", "device", "path")
     saved: dict[str, Any] | None = checkpoint.load(needed)
     if saved is None:
         return None
     model.load_state_dict(saved["model"])
-    same_device = (saved["path"] == GRAPH) == (path == GRAPH)
-    step = Step(model, settings, saved["path"] if same_device else path)
+    if saved["device"] == model.reference.device.type:
+        path = saved["path"]
+    step = Step(model, settings, path)
     step.load(saved["step"])
     torch.set_rng_state(saved["generator"])
     state = State(**{name: saved[name] for name in vars(State())})

@@ -113,7 +113,9 @@ class Step:
 
     @torch.no_grad()
     def _as_model(self, flat: Tensor) -> Tensor:
-        """Numbers that belong to the working parameters, in the order of the model's."""
+        """Numbers that belong to the working parameters, laid out as the model's."""
+        if self.working is self.model:
+            return flat
         with self._holding(flat):
             self.finish()
             vector = parameters_to_vector(self.model.parameters())
@@ -123,6 +125,8 @@ class Step:
     @torch.no_grad()
     def _as_blocks(self, vector: Tensor) -> Tensor:
         """And back."""
+        if self.working is self.model:
+            return vector
         parameters = list(self.model.parameters())
         parts = vector.split([p.numel() for p in parameters])
         with self._holding(self.adam.parameters):
