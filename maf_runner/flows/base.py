@@ -108,6 +108,11 @@ class Inverse(Transform):
         return self.transform._forward(u, context)
 
 
+def inverts(model: nn.Module) -> bool:
+    """Whether a transform of the model is used backwards, as in IAF: a pass for each feature."""
+    return any(isinstance(module, Inverse) for module in model.modules())
+
+
 class Density(Conditioned):
     """A probability density over ``D`` features, perhaps given a context.
 

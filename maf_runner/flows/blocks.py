@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Conditioned, Inverse
+from maf_runner.flows.base import Conditioned, inverts
 from maf_runner.flows.made import MaskedLinear
 
 PIECES = 4  # of each staircase
@@ -154,8 +154,7 @@ def in_blocks(model: M) -> M:
     from whole weights (`flows.inversion`); or is on a GPU, where more products cost more than
     their zeros.
     """
-    backwards = any(isinstance(module, Inverse) for module in model.modules())
-    if backwards or model.reference.device.type != "cpu":
+    if inverts(model) or model.reference.device.type != "cpu":
         return model
     wide = {
         name: layer

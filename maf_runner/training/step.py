@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FunctionType
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch.func import functional_call, grad_and_value
 from torch.nn.utils import parameters_to_vector
 
 from maf_runner.errors import UsageError
-from maf_runner.flows.base import Density, Inverse
+from maf_runner.flows.base import Density, inverts
 from maf_runner.flows.blocks import copy_back, copy_over, in_blocks
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.settings import TrainerSettings
@@ -76,14 +76,9 @@ class Step:
             self.average.lerp_(self.adam.parameters, 1 - min(self._decay, seen / (seen + 9)))
         return loss
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Inside, the parameters are their averages, if such are kept."""
-        if self.average is None:
-            yield
-            return
-        with self._holding(self.average):
-            yield
+        return nullcontext() if self.average is None else self._holding(self.average)
 
     @contextmanager
     def _holding(self, values: Tensor) -> Iterator[None]:
@@ -273,8 +268,7 @@ def choose(model: Density, compile_: bool | str, updates: int) -> str:
         return EAGER
     if model.reference.device.type == "cuda":
         return GRAPH
-    loops = any(isinstance(module, Inverse) for module in model.modules())  # a pass a feature
-    pays = updates >= (LONG if narrow(model) else LONG_OF_WIDE) and not loops
+    pays = updates >= (LONG if narrow(model) else LONG_OF_WIDE) and not inverts(model)
     if compile_ == "auto" and not pays:
         return EAGER
     if has_compiler():
