@@ -28,10 +28,9 @@ def kept() -> Iterator[None]:
     and the thresholds are those to which glibc adapts itself where large pieces are freed. Other
     allocators are left alone.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if (libc := _glibc()) is None:
         yield
         return
-    libc = ctypes.CDLL(None)
     for option, value in {**ADAPTED, TRIM_THRESHOLD: 2**31 - 1}.items():
         libc.mallopt(option, value)
     try:
@@ -40,6 +39,21 @@ def kept() -> Iterator[None]:
         for option, value in ADAPTED.items():
             libc.mallopt(option, value)
         libc.malloc_trim(0)
+
+
+def spare() -> None:
+    """From here on every large piece is mapped by itself, so that all of it can go back.
+
+    Pieces freed in glibc's heap stay there, below any small one that is still in use, and under a
+    limit of the process leave no room for others.
+    """
+    if (libc := _glibc()) is not None:
+        libc.mallopt(MMAP_THRESHOLD, 128 << 10)
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def require(needed: int, what: str, way_out: str) -> None:

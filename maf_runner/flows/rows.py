@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from maf_runner import memory
 from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.routing import fast_products
@@ -113,3 +114,4 @@ def _in_chunks(rows: int, size: int, work: Callable[[slice], None]) -> None:
             if size == 1 or not is_short(error):
                 raise
         size //= 2  # out of the handler, which holds on to what was allocated
+        memory.spare()  # or what was freed is in no place where fewer rows find room
