@@ -32,7 +32,7 @@ def test_no_network_and_no_file_that_was_not_asked_for(tmp_path, survived):
     for place in places.values():
         place.mkdir()
     watched = Path(__file__).with_name("watched.py")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG", "MPL"))}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG", "MPL", "MAF_"))}
     environment |= {"HOME": str(places["home"]), "TMPDIR": str(places["temporary"])}
     done = subprocess.run(
         [sys.executable, watched, json.dumps([*COMMANDS, FETCH])],
