@@ -2,8 +2,9 @@
 
 Everything is interleaved in one process with one thread, in short turns, so that a ratio is of
 one and the same machine in one and the same mood; medians with quartiles. The others run as
-they are installed: the routing of products is ours, and on for our own work alone. Needs the
-extra ``bench``. Writes results/benchmarks/benchmark.json and the table in docs/performance.md.
+they are installed: the routing of products and the keeping of memory are ours, and on for our
+own work alone. Needs the extra ``bench``. Writes results/benchmarks/benchmark.json and the table
+in docs/performance.md.
 """
 
 import argparse
@@ -14,14 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import peers
 import torch
 
-from maf_runner import atomic
+from maf_runner import atomic, memory
 from maf_runner.flows import MAF
 from maf_runner.flows.blocks import in_blocks
 from maf_runner.flows.routing import fast_products
@@ -47,6 +50,7 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- made by scripts/benchmark.py -->", "<!-- end -->"
 WHAT = ("training", "evaluation", "sampling")
 Work = dict[str, Callable[[], object]]
+Around = Callable[[], AbstractContextManager[object]]
 
 
 def maf(features: int, width: int) -> MAF:
@@ -55,27 +59,32 @@ def maf(features: int, width: int) -> MAF:
     return MAF(features, layers=peers.LAYERS, hidden=[width, width], **settings)
 
 
-def interleaved(work: Work, seconds: float = SECONDS) -> dict[str, list[float]]:
-    """Milliseconds of each function, turn by turn.
+def interleaved(
+    work: Work, seconds: float = SECONDS, *, around: dict[str, Around] | None = None
+) -> dict[str, list[float]]:
+    """Milliseconds of each function, turn by turn; each of its turns within its ``around``.
 
     A turn calls one function again and again for about `TURN` seconds, as a training does, and
     leaves the first of these calls out: it finds the caches full of the others' numbers. What
     takes longer than that is called once.
     """
     often = {}
+    within = {name: (around or {}).get(name, nullcontext) for name in work}
     for name, function in work.items():
-        taken = timed(function, 1)
-        if taken < 40:  # s: the first call may have had something to make
-            taken = min(timed(function, 1), timed(function, 1))
+        with within[name]():
+            taken = timed(function, 1)
+            if taken < 40:  # s: the first call may have had something to make
+                taken = min(timed(function, 1), timed(function, 1))
         often[name] = min(int(TURN / taken), 200)
     found: dict[str, list[float]] = {name: [] for name in work}
     begin = time.perf_counter()
     turns = 0
     while turns < 2 or (turns < 100 and time.perf_counter() - begin < seconds):
         for name, function in work.items():
-            if often[name] > 1:
-                function()
-            found[name].append(1000 * timed(function, max(1, often[name])))
+            with within[name]():
+                if often[name] > 1:
+                    function()
+                found[name].append(1000 * timed(function, max(1, often[name])))
         turns += 1
     return found
 
@@ -90,14 +99,11 @@ def timed(function: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def routed(model: torch.nn.Module, rows: int, work: Callable[[], object]) -> Callable[[], object]:
-    """The work with its products routed as a training routes them."""
-
-    def run() -> None:
-        with fast_products(model, rows):
-            work()
-
-    return run
+@contextmanager
+def as_in_a_run(model: torch.nn.Module, rows: int) -> Iterator[None]:
+    """Products routed and memory kept as in a training."""
+    with memory.kept(), fast_products(model, rows):
+        yield
 
 
 def summary(taken: dict[str, list[float]], ours: str, others: list[str]) -> dict[str, Any]:
@@ -121,9 +127,11 @@ def training(
     """One update: gradient and Adam."""
     x = torch.randn(batch, features, device=device)
     work: Work = {}
+    around: dict[str, Around] = {}
     for path in paths:
         step = Step(maf(features, width).train().to(device), PAPER, path)
-        work[path] = routed(step.model, batch, lambda step=step: step(x, None))  # type: ignore[misc]
+        work[path] = partial(step, x, None)
+        around[path] = partial(as_in_a_run, step.model, batch)
     for name, peer in peers.of(features, width, file).items():
         peer.module.to(device)
         adam = torch.optim.Adam(peer.module.parameters(), lr=1e-4, weight_decay=1e-6, fused=True)
@@ -135,7 +143,7 @@ def training(
 
         work[name] = update
     others = [name for name in work if name not in paths]
-    taken = interleaved(work)
+    taken = interleaved(work, around=around)
     best = min(paths, key=lambda path: statistics.median(taken[path]))
     return {
         **summary(taken, best, others),
@@ -147,8 +155,9 @@ def training(
 def limit(features: int, width: int, batch: int, device: str) -> float:
     """Milliseconds of the products that a step cannot do without, at this machine's best pace."""
     a, b = torch.randn(2, 1024, 1024, device=device)
-    work = routed(torch.nn.Linear(1024, 1024), 1024, lambda: a @ b)
-    pace = min(interleaved({"product": work}, seconds=3)["product"]) / (2 * 1024**3)
+    around = {"product": partial(as_in_a_run, torch.nn.Linear(1024, 1024), 1024)}
+    taken = interleaved({"product": lambda: a @ b}, seconds=3, around=around)
+    pace = min(taken["product"]) / (2 * 1024**3)
     weights = peers.LAYERS * (features * width + width * width + 2 * features * width) / 2
     return pace * 2 * 3 * batch * weights
 
@@ -162,7 +171,7 @@ def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[
         peer.module.eval()
         work[name] = lambda peer=peer: [peer.log_prob(p) for p in x.split(2048)]  # type: ignore[misc]
     with torch.no_grad():
-        return summary(interleaved(work), "ours", list(work)[1:])
+        return summary(interleaved(work, around={"ours": memory.kept}), "ours", list(work)[1:])
 
 
 def sampling(features: int, width: int, rows: int) -> dict[str, Any]:
