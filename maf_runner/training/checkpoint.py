@@ -44,13 +44,19 @@ class Checkpoint:
         save(self.path, {**state, **self.owner})
 
     def load(self, needed: Iterable[str] = ()) -> dict[str, Any] | None:
-        """The last state that can be read and has all that is ``needed``, or None."""
+        """The last state that can be read and has all that is ``needed``, or None.
+
+        If that is the one before, its file takes the place of the last one, which else would take
+        its place at the next save, and leave nothing if that failed.
+        """
         for path in (self.path, self.previous):
             if path.exists():
                 try:
                     state = load(path, self.owner)
                     lacking = sorted(set(needed) - set(state))
                     if not lacking:
+                        if path == self.previous:
+                            atomic.put(path, self.path)
                         return state
                     self.complain(f"{path} is passed over: it lacks {', '.join(lacking)}")
                 except DamagedCheckpointError as error:
