@@ -246,6 +246,19 @@ def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
         assert torch.equal(value, plain[key])
 
 
+def test_no_memory_is_no_failure_of_the_compiler(monkeypatch):
+    """The run ends and goes on later by the same path."""
+
+    def short(*arguments):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    monkeypatch.setattr(torch, "compile", lambda *arguments, **named: short)
+    step = Step(build("made", 5, 3).train(), TrainerSettings(**SETTINGS), COMPILED)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        step(torch.randn(20, 5, dtype=torch.float64), torch.eye(3).double()[[0] * 20])
+    assert step.path == COMPILED
+
+
 def test_the_path_follows_from_the_settings(monkeypatch):
     narrow = build("maf")
     monkeypatch.setattr(steps, "has_compiler", lambda: True)

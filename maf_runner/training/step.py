@@ -28,6 +28,7 @@ from torch.nn.utils import parameters_to_vector
 from maf_runner.errors import UsageError
 from maf_runner.flows.base import Density, inverts
 from maf_runner.flows.blocks import copy_back, copy_over, in_blocks
+from maf_runner.flows.rows import is_short
 from maf_runner.training.adam import PaperAdam
 from maf_runner.training.settings import TrainerSettings
 
@@ -149,7 +150,7 @@ class Step:
                 self._update = self._eager
             return self._update(x, context)
         except Exception as error:  # the compiler's own, or of what it calls
-            if self.path == EAGER or isinstance(error, torch.OutOfMemoryError):
+            if self.path == EAGER or is_short(error):
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning(
