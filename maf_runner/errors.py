@@ -38,6 +38,15 @@ class Interrupted(BaseException):
         self.signum = signum
 
 
+def extra(name: str) -> str:
+    """How to install an extra of this program, which no package index has.
+
+    >>> extra("plot")
+    "pip install '.[plot]' in maf_runner's folder"
+    """
+    return f"pip install '.[{name}]' in maf_runner's folder"
+
+
 def suggestion(word: str, options: list[str], prefix: str = "") -> str:
     """``; did you mean …?`` for a near miss, else the options there are, each with its prefix.
 

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.conf_path import CONF
-from maf_runner.errors import UsageError, suggestion
+from maf_runner.errors import UsageError, extra, suggestion
 
 
 def words(hydra_config: Any) -> list[str]:
@@ -84,8 +84,8 @@ def explained(message: str) -> str:
     if option:
         group, _, name = option[1].rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper"):
-            extra = name.partition("_")[0]  # submitit_local and submitit_slurm are of submitit
-            return f"{group}={name} is not installed: pip install 'maf-runner[{extra}]'"
+            package = name.partition("_")[0]  # submitit_local and submitit_slurm are of submitit
+            return f"{group}={name} is not installed: {extra(package)}"
         return f"there is no {group}={name}{suggestion(name, options(group))}"
     key = re.search(r"Could not override '([^']+)'", message)
     if key:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from maf_runner.errors import UsageError, suggestion
 
@@ -56,6 +56,8 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     """
     try:
         settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UsageError(f"{error.full_key} is not given: add {error.full_key}=...") from error
     except OmegaConfBaseException as error:
         raise UsageError(f"the configuration cannot be resolved: {error}") from error
     assert isinstance(settings, dict)

@@ -58,13 +58,24 @@ def _read(path: Path) -> Job:
 
 
 def closing_list(jobs: Sequence[Job]) -> str:
-    """A line for each job, with what sets it apart from the others; and how many came to what."""
+    """A line for each job, with what sets it apart from the others; and how many came to what.
+
+    >>> jobs = [Job(i, [f"model={name}"], "failed", "no data") for i, name in enumerate("ab")]
+    >>> print(closing_list(jobs))
+    failed      model=a: no data
+    failed      model=b: as above
+    2 jobs: 2 failed
+    """
     counts = Counter(job.outcome for job in jobs)
     width = max(map(len, OUTCOMES))
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     lines = []
+    failures = set()
     for job in jobs:
         apart = " ".join(word for word in job.overrides if word not in shared)
-        lines.append(f"{job.outcome:<{width}}  {apart}: {job.text}".rstrip(": "))
+        text = "as above" if job.text and job.text in failures else job.text
+        lines.append(f"{job.outcome:<{width}}  {apart}: {text}".rstrip(": "))
+        if job.outcome == "failed":
+            failures.add(job.text)
     total = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
     return "\n".join([*lines, f"{len(jobs)} jobs: {total or 'none was started'}"])

@@ -397,7 +397,7 @@ def test_run_is_identified_by_content(tmp_path, command):
     assert other.stdout != first.stdout
     record = json.loads(next((tmp_path / "results").rglob("record.json")).read_text())
     assert record["settings"]["dataset"]["path"].startswith("sha256:")
-    assert "dataset.path" in command("maf-run", "dataset=file", check=2).stderr
+    assert "add dataset.path=" in command("maf-run", "dataset=file", check=2).stderr
     gone = command("maf-run", "dataset=file", "dataset.path=gone.csv", check=3)
     assert "gone.csv not found" in gone.stderr
 

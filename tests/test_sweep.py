@@ -201,7 +201,7 @@ def test_a_launcher_without_its_extra_says_how_to_get_it(
         "sys.exit(main())\n"
     )
     result = command("python", "-c", code, check=2)
-    assert f"pip install 'maf-runner[{extra}]'" in result.stderr
+    assert f"pip install '.[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr and not list(tmp_path.iterdir())
 
 

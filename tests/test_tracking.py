@@ -65,7 +65,7 @@ def test_without_tensorboard_it_says_what_to_install(tmp_path, command):
         f"sys.argv = {list(SHORT)!r}; sys.exit(main())\n"
     )
     result = command(sys.executable, "-c", code, check=2)
-    assert "pip install 'maf-runner[tensorboard]'" in result.stderr
+    assert "pip install '.[tensorboard]'" in result.stderr
     assert not list(tmp_path.rglob("config.yaml"))
 
 

@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument(
         "runs",
         nargs="*",
+        default=[],  # or Python before 3.13 calls it required where WHAT is missing
         type=Path,
         metavar="RUN",
         help="run folders, as maf-run prints them; curves and comparison take records too, and "

@@ -48,7 +48,7 @@ class LogitSpace:
         return np.log(squeezed) - np.log1p(-squeezed)
 
     def to_unit(self, logits: Array) -> Array:
-        """Map logits back to [0, 1]."""
+        """Map logits back to [0, 1], or a little beyond: by alpha / (1 - 2 alpha) at most."""
         squeezed = np.exp(-np.logaddexp(0, -np.asarray(logits, dtype=np.float64)))
         return (squeezed - self.alpha) / (1 - 2 * self.alpha)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from maf_runner import memory
 from maf_runner.datasets import bombs, hdf5
 from maf_runner.datasets.base import SPLITS
-from maf_runner.errors import DataError, suggestion
+from maf_runner.errors import DataError, extra, suggestion
 
 FORMATS = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
 Tables = dict[str, pd.DataFrame]
@@ -49,9 +49,7 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
             table.columns = table.columns.map(str)
             _distinct(list(table.columns))
     except ImportError as error:
-        raise DataError(
-            f"{file}: reading Parquet needs pyarrow: pip install 'maf-runner[parquet]'"
-        ) from error
+        raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except Exception as error:  # each library has its own for a damaged file
         raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
     if not tables:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maf_runner import atomic
-from maf_runner.errors import UsageError
+from maf_runner.errors import UsageError, extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +92,7 @@ def pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError("pictures need matplotlib: pip install 'maf-runner[plot]'") from error
+        raise UsageError(f"pictures need matplotlib: {extra('plot')}") from error
     matplotlib.use("agg")
     from matplotlib import pyplot
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from maf_runner.errors import UsageError
+from maf_runner.errors import UsageError, extra
 from maf_runner.tracking.history import History
 from maf_runner.training.loop import State
 
@@ -27,7 +27,7 @@ class TensorBoard(History):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UsageError(
-                "tracker=tensorboard needs tensorboard: pip install 'maf-runner[tensorboard]'"
+                f"tracker=tensorboard needs tensorboard: {extra('tensorboard')}"
             ) from error
         self._open = SummaryWriter
         self._writer: Any = None
