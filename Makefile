@@ -17,7 +17,7 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup
 
-faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour
+faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour or more
 	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup tests/faults
 
 audit: $(VENV)/.run ## look up known vulnerabilities of the pinned versions; 2: not all could be checked
