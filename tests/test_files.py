@@ -303,7 +303,7 @@ def test_a_long_column_is_of_one_kind(tmp_path):
 def test_parquet_without_its_package(tmp_path, monkeypatch):
     path = saved(tmp_path, ".parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"pip install 'maf-runner\[parquet\]'"):
+    with pytest.raises(DataError, match=r"pip install '.\[parquet\]'"):
         read(path)
 
 
