@@ -141,6 +141,17 @@ def test_what_is_not_significantly_worse_is_as_good_as_the_best(tmp_path, comman
     assert marked == {"A", "B"}
 
 
+def test_a_row_that_alone_decides_makes_nothing_as_good_as_the_best(tmp_path, command):
+    rng = np.random.default_rng(0)
+    best = rng.normal(-1300, 80, size=1000)
+    strange, lucky = best - 20 + rng.normal(size=1000), best - 0.01 + rng.normal(size=1000)
+    strange[7], lucky[7] = -400_000_000, -200_000
+    columns_of_three(tmp_path, A=(best, True), B=(strange, True), C=(lucky, True))
+    assert p_value(best, strange) > 0.05
+    marked = {r["model"] for r in data(command, tmp_path, "table2") if r["best"]}
+    assert marked == {"A", "C"}
+
+
 def test_without_rows_there_is_no_test_and_it_is_said(tmp_path, command):
     nats = np.linspace(-1400, -1300, 100)
     columns_of_three(tmp_path, A=(nats, True), B=(nats - 9, False), C=(nats - 3, True))

@@ -23,7 +23,8 @@ MARKS = {
     CUT_SHORT: "cut short by a limit on epochs or updates, so not compared",
     CHOSEN: "the best of several runs on the validation split",
     SEEDS: "in brackets the standard deviation over seeds, which the ± does not hold",
-    BEST: "best of its column, or not significantly worse (paired t-test over test rows, 5 %)",
+    BEST: "best of its column, or not significantly worse (paired t-test over test rows, 5 %, "
+    "without a row that alone decides it)",
 }
 
 
