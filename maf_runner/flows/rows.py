@@ -11,26 +11,34 @@ from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.routing import fast_products
 
-CHUNK = 1024  # rows; more gain nothing, and make pieces that no allocator keeps (over 32 MB)
+FEWEST, MOST = 1024, 4096  # rows at a time: more gain nothing
+PIECE = 4 << 20  # numbers (16 MB); allocators do not keep much larger ones
 
 
 @torch.no_grad()
 def log_prob_of_rows(
-    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = CHUNK
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
 ) -> Tensor:
     """Log densities in nats of many rows [N], in float64 on the CPU.
 
-    ``context`` is [N, C], or [1, C] for the same one in every row.
+    ``context`` is [N, C], or [1, C] for the same one in every row. They are taken ``chunk`` at a
+    time, or by default `at_once`.
     """
     return _of_rows(model, model, x, context, chunk, empty=(0,))
 
 
 @torch.no_grad()
 def noise_of_rows(
-    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = CHUNK
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
 ) -> Tensor:
     """What `Density.standard_noise` gives for many rows [N, D], as `log_prob_of_rows`."""
     return _of_rows(model, model.standard_noise, x, context, chunk, empty=(0, model.features))
+
+
+def at_once(model: Density) -> int:
+    """How many rows to take at a time: many of a narrow model, whose operators cost their call."""
+    widest = max((p.shape[0] for p in model.parameters() if p.ndim == 2), default=1)
+    return min(max(PIECE // widest, FEWEST), MOST)
 
 
 def is_short(error: BaseException) -> bool:
@@ -45,9 +53,10 @@ def _of_rows(
     function: Callable[[Tensor, Tensor | None], Tensor],
     x: Tensor,
     context: Tensor | None,
-    chunk: int,
+    chunk: int | None,
     empty: tuple[int, ...],
 ) -> Tensor:
+    chunk = chunk or at_once(model)
     found = []
 
     def evaluate(part: slice) -> None:
@@ -63,7 +72,7 @@ def _of_rows(
 
 @torch.no_grad()
 def refresh_statistics(
-    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int = CHUNK
+    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
 ) -> None:
     """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
 
@@ -76,6 +85,7 @@ def refresh_statistics(
     norms = [i for i, t in enumerate(flow.chain) if isinstance(t, BatchNorm)]
     if not norms:
         return
+    chunk = chunk or at_once(flow)
     was_training = flow.training
     flow.eval()
     rows = x.clone()
