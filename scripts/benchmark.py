@@ -261,8 +261,6 @@ def main() -> None:
         results[name] = found
         ms = ", ".join(f"{k} {v:.2f}" for k, v in found["ms"].items())
         print(f"{name}: {found['times_fastest_peer']:.2f}x; ms: {ms}", flush=True)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(options.out, json.dumps(results, indent=1) + "\n")
 
     for features in options.features:
         width, drawn, rows = SIZES[features]
@@ -274,6 +272,8 @@ def main() -> None:
             note(f"evaluation D={features}", evaluation(features, width, rows, file))
         if "sampling" in options.what:
             note(f"sampling D={features}", sampling(features, width, drawn))
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # at the end: no part replaces a whole
+    atomic.write(options.out, json.dumps(results, indent=1) + "\n")
     whole = (list(SIZES), list(WHAT)) == (options.features, list(options.what))
     if whole and options.out == parser.get_default("out"):
         write_table(results)

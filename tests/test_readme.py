@@ -1,5 +1,6 @@
 """Every command of the README works as it stands."""
 
+import json
 import os
 import re
 import shlex
@@ -48,6 +49,15 @@ def test_tables_are_those_of_the_records():
     assert "-1366.9 ± 1.4" in made[ROOT / "README.md"]
     stale = [p.name for p, text in made.items() if not p.is_file() or p.read_text() != text]
     assert not stale, "run python scripts/update_tables.py"
+
+
+def test_the_benchmark_shown_is_the_one_kept(monkeypatch):
+    """`python scripts/benchmark.py --table` would change nothing."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import benchmark
+
+    kept = json.loads((ROOT / "results/benchmarks/benchmark.json").read_text())
+    assert benchmark.table(kept) in (ROOT / "docs/performance.md").read_text()
 
 
 def in_a_shell(script, folder, **env):
