@@ -77,7 +77,7 @@ def _work(options: argparse.Namespace) -> None:
     written = rows if table is None else table.to_table(rows)
     label_name = (table.label if table else None) or "label"
     if options.pixels and image is not None:
-        written = image.to_unit(rows).clip(0, 1).astype(np.float32)  # logits reach a little beyond
+        written = image.to_unit(rows).astype(np.float32)
     files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
     for path in files:
         try:

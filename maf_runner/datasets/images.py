@@ -48,9 +48,9 @@ class LogitSpace:
         return np.log(squeezed) - np.log1p(-squeezed)
 
     def to_unit(self, logits: Array) -> Array:
-        """Map logits back to [0, 1], or a little beyond: by alpha / (1 - 2 alpha) at most."""
+        """Map logits back to [0, 1]; those of no pixel, a little beyond, end there."""
         squeezed = np.exp(-np.logaddexp(0, -np.asarray(logits, dtype=np.float64)))
-        return (squeezed - self.alpha) / (1 - 2 * self.alpha)
+        return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clip(0, 1)
 
     def to_levels(self, logits: Array) -> Array:
         """Map logits back to the grey levels, 0 to ``levels`` - 1: the noise is left out."""

@@ -27,7 +27,7 @@ def mosaic(pictures: Array, columns: int) -> Array:
     gap = 1
     shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, *pictures.shape[3:])
     canvas = np.ones(shape)
-    for i, picture in enumerate(np.clip(pictures, 0, 1)):
+    for i, picture in enumerate(pictures):
         top, left = (
             k * (size + gap) + gap
             for k, size in zip(divmod(i, columns), (height, width), strict=True)
