@@ -402,10 +402,12 @@ def test_run_is_identified_by_content(tmp_path, command):
     assert "gone.csv not found" in gone.stderr
 
 
-def test_partial_miniboone(raw_dir):
-    path = raw_dir / "miniboone" / "miniboone_partial.npz"
-    with np.load(path) as archive:
-        expected = {name: archive[name].shape for name in archive.files}
-    splits = read(path, standardise=False)
-    assert splits.test.x.shape == expected["test"] == (3648, 43)
-    assert splits.validation.x.shape == (3284, 43) and splits.train.x.shape == (15940, 43)
+def test_a_real_table_with_outliers(raw_dir, tmp_path):
+    with np.load(raw_dir / "gas" / "gas_30k_8of16.npz") as archive:
+        rows = archive["rows"]
+    np.save(tmp_path / "gas.npy", rows)
+    splits = read(tmp_path / "gas.npy")
+    drawn = [part.x for part in (splits.train, splits.validation, splits.test)]
+    assert [len(part) for part in drawn] == [24000, 3000, 3000]
+    back = np.sort(splits.table.to_table(np.concatenate(drawn)), axis=0)
+    np.testing.assert_allclose(back, np.sort(rows, axis=0), rtol=1e-4, atol=1e-3)

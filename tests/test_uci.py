@@ -5,6 +5,7 @@ pandas where they used pandas, with counters, with whole-array operations.
 """
 
 import gzip
+import hashlib
 import io
 import lzma
 import pickle
@@ -20,6 +21,7 @@ import pytest
 
 from maf_runner.datasets import gas, hepmass, miniboone, pickles, power, store
 from maf_runner.datasets.base import Paths
+from maf_runner.datasets.sources import find
 from maf_runner.datasets.splitting import cut, ready_made, repeats_smallest, standardised
 from maf_runner.errors import DataError
 
@@ -120,17 +122,18 @@ def test_power_from_text_is_called_raw_and_has_noise_on_the_time(tmp_path):
     assert len(np.unique(time)) == 100
 
 
-def test_power_prefix_of_the_genuine_file(raw_dir, tmp_path):
-    text = (raw_dir / "power" / "household_power_consumption.head.txt.xz").read_bytes()
-    lines = lzma.decompress(text).split(b"\r\n")
-    table = power.parse(io.BytesIO(lzma.decompress(text)), "x")
+def test_power_from_the_genuine_file(raw_dir, tmp_path):
+    packed = raw_dir / "power" / "household_power_consumption.txt.xz"
+    with lzma.open(packed) as file:
+        lines = [file.readline() for _ in range(40_000)]
+    table = power.parse(io.BytesIO(b"".join(lines)), "x")
     measured = [line for line in lines[1:] if line.strip() and b"?" not in line]
-    assert len(table) == len(measured) == 37283
+    assert len(table) == len(measured) < len(lines) - 1
     for i in (0, 1000, -1):
         fields = measured[i].split(b";")
         hour, minute, _ = map(int, fields[1].split(b":"))
         assert table[i].tolist() == [*map(float, fields[2:]), 60 * hour + minute]
-    put(tmp_path, "power/household_power_consumption.txt.xz", text)
+    put(tmp_path, "power/household_power_consumption.txt", b"".join(lines))
     with pytest.raises(DataError, match=r"not the whole dataset.*expected 1,659,917 x 6"):
         power.load(paths=Paths(tmp_path, tmp_path / "p"), download=False)
     assert not (tmp_path / "p" / "power.h5").exists()
@@ -308,7 +311,9 @@ def test_gas_files_that_are_not(tmp_path, monkeypatch):
 # HEPMASS
 
 
-def hepmass_frames(n=120, features=27):
+def hepmass_frames(n=120):
+    """As the real files: 27 values after the class, the last of which the authors lose."""
+    features = 27
     rng = np.random.default_rng(0)
 
     def frame(count):
@@ -326,10 +331,9 @@ def hepmass_frames(n=120, features=27):
 
 def hepmass_files(raw, train, test, *, packed=True):
     text = test.to_csv(index=False, float_format="%.18e")
-    head, _, body = text.partition("\n")
-    files = {
-        "1000_train.csv": train.to_csv(index=False, float_format="%.18e"),
-        "1000_test.csv": f"{head},mass\n{body}",  # a name more than there are values
+    files = {  # the header of the training file has a name less than there are values
+        "1000_train.csv": train.to_csv(index=False, float_format="%.18e").replace(",f26", "", 1),
+        "1000_test.csv": text,
     }
     for name, content in files.items():
         data = content.encode()
@@ -338,7 +342,7 @@ def hepmass_files(raw, train, test, *, packed=True):
 
 
 def hepmass_by_hand(train, test):
-    train, test = (f[f["# label"] == 1].drop(columns="# label") for f in (train, test))
+    train, test = (f[f["# label"] == 1].iloc[:, 1:27] for f in (train, test))
     mean, deviation = train.mean(), train.std()
     train, test = ((f - mean) / deviation for f in (train, test))
     kept = [
@@ -352,15 +356,32 @@ def hepmass_by_hand(train, test):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_hepmass_with_its_misread_last_column(tmp_path, packed):
+def test_hepmass_loses_the_last_value_of_each_row(tmp_path, packed):
     train, test = hepmass_frames()
     hepmass_files(tmp_path, train, test, packed=packed)
     kept, expected = hepmass_by_hand(train, test)
-    assert len(kept) == 26 and 5 in kept and 3 not in kept
-    splits = made(replace(hepmass.RECIPE, features=26), tmp_path, *map(len, expected))
+    assert len(kept) == 25 and 5 in kept and 3 not in kept
+    splits = made(replace(hepmass.RECIPE, features=25), tmp_path, *map(len, expected))
     for x, right in zip(every(splits), expected, strict=True):
         np.testing.assert_allclose(x, right, rtol=1e-6, atol=1e-7)
     assert splits.recipe == "authors"
+
+
+@pytest.mark.parametrize("header", ["", ",f26", ",f26,mass"])
+@pytest.mark.parametrize("last_value", [True, False])
+def test_hepmass_goes_by_position(tmp_path, header, last_value):
+    train, test = hepmass_frames()
+    hepmass_files(tmp_path, train, test, packed=False)
+    _, expected = hepmass_by_hand(train, test)
+    for name in ("train", "test"):
+        path = tmp_path / "hepmass" / f"1000_{name}.csv"
+        names, *rows_ = path.read_text().splitlines()
+        names = names.removesuffix(",f26") + header
+        rows_ = rows_ if last_value else [row.rpartition(",")[0] for row in rows_]
+        path.write_text("\n".join([names, *rows_]))
+    splits = made(replace(hepmass.RECIPE, features=25), tmp_path, *map(len, expected))
+    for x, right in zip(every(splits), expected, strict=True):
+        np.testing.assert_allclose(x, right, rtol=1e-6, atol=1e-7)
 
 
 def test_hepmass_files_that_are_not(tmp_path):
@@ -373,14 +394,37 @@ def test_hepmass_files_that_are_not(tmp_path):
         with pytest.raises(DataError, match=message):
             store.make(hepmass.RECIPE, tmp_path)
 
+    def without_columns(text):
+        return "\n".join(",".join(line.split(",")[:26]) for line in text.splitlines())
+
+    def cut_in_a_row(text):
+        return text[: text.rindex(",")]
+
     refused("expected 315,123 x 21")
-    refused("1000_test.csv should have 29 columns", test=lambda t: t.replace(",mass", "", 1))
-    refused("1000_train.csv should have 28 columns", train=lambda t: t.replace(",f26", "", 1))
+    refused("27 or 28 values in each row, and has 26 and 26", test=without_columns)
+    refused("and has 26 and 28", train=lambda t: t.replace(",f25", "", 1))
+    refused("and has 30 and 28", test=lambda t: t.replace(",f26", ",f26,a,b", 1))
+    refused("1000_test.csv names column 4 'x', where .*1000_train.csv has 'f2'",
+            test=lambda t: t.replace("f2", "x", 1))  # fmt: skip
+    refused("1000_train.csv lacks values", train=cut_in_a_row)
     refused("not a table of numbers", train=lambda t: t.replace("e+00", "x", 1))
     refused("not a table of numbers", test=lambda t: "")
     (tmp_path / "hepmass" / "1000_test.csv").unlink()
     with pytest.raises(DataError, match=r"1000_test\.csv not found"):
         store.make(hepmass.RECIPE, tmp_path)
+
+
+def test_the_real_head_of_hepmass(raw_dir, tmp_path):
+    """Its signal rows are those of arrays that others have made from the whole file."""
+    real = raw_dir / "hepmass" / "1000_train.head.csv.xz"
+    put(tmp_path, "hepmass/1000_train.csv.xz", real.read_bytes())
+    with find(tmp_path, "hepmass", {hepmass.TRAIN: 10 << 20}) as files:
+        names, signal = hepmass.parse(files, hepmass.TRAIN)
+    assert names == ["# label", *(f"f{i}" for i in range(26))] and signal.shape == (503, 26)
+    with np.load(raw_dir / "hepmass" / "hepmass_partial.npz") as partial:
+        right = partial["train"][:503]
+    kept = signal[:, ~repeats_smallest(signal)]
+    np.testing.assert_allclose(kept, right, rtol=1e-12, atol=1e-14)
 
 
 # MINIBOONE
@@ -435,7 +479,7 @@ def test_other_rows_of_the_same_shape_are_not_called_the_authors(tmp_path):
 
 
 def test_miniboone_prefix_of_the_genuine_file(raw_dir, tmp_path, monkeypatch):
-    """The first events, cleaned and scaled, are rows of the authors' training split."""
+    """The first events, cleaned, are the first rows of the authors' array."""
     packed = (raw_dir / "miniboone" / "MiniBooNE_PID.head.txt.xz").read_bytes()
     put(tmp_path, "miniboone/MiniBooNE_PID.txt.xz", packed)
     with pytest.raises(DataError, match="a line is not 50 numbers"):  # cut in the middle of one
@@ -445,22 +489,29 @@ def test_miniboone_prefix_of_the_genuine_file(raw_dir, tmp_path, monkeypatch):
     assert events.shape == (1121, 50)
     dropped = [5, 13, 22, 26, 34, 44, 45]  # of the whole file
     assert set(np.flatnonzero(repeats_smallest(events))) <= set(dropped)
-    with np.load(raw_dir / "miniboone" / "miniboone_partial.npz") as partial:
-        train = partial["train"]
-        scaled = (np.delete(events, dropped, axis=1) - partial["mean"]) / partial["std"]
-    known = {row.astype(np.float32).tobytes() for row in train}
-    assert sum(row.astype(np.float32).tobytes() in known for row in scaled[:300]) == 300
+    whole = npy_of(raw_dir)
+    cleaned = np.delete(events[events[:, 0] >= -100], dropped, axis=1)
+    np.testing.assert_allclose(cleaned, whole[: len(cleaned)], rtol=1e-12)
     with pytest.raises(DataError, match="not the whole dataset"):
         store.check(miniboone.RECIPE, standardised(*cut(events)), "x", tmp_path)
 
 
-def test_the_means_known_of_the_authors_rows(raw_dir):
-    """Those of validation and test are stored; training and validation together have mean 0."""
-    with np.load(raw_dir / "miniboone" / "miniboone_partial.npz") as partial:
-        validation, test = partial["validation"], partial["test"]
-    train = -validation.sum() / (29556 * 43)
-    expected = [train, validation.mean(), test.mean()]
-    assert miniboone.RECIPE.means["authors"] == pytest.approx(expected, abs=1e-8)
+def npy_of(raw_dir):
+    """The authors' array of MINIBOONE."""
+    with lzma.open(raw_dir / "miniboone" / "data.npy.xz") as file:
+        return np.load(file)
+
+
+def test_miniboone_is_the_authors(raw_dir, tmp_path):
+    splits = store.make(miniboone.RECIPE, raw_dir)
+    assert splits.recipe == "authors"
+    hashes = [hashlib.sha256(x.tobytes()).hexdigest() for x in every(splits)[1:]]
+    assert hashes == [
+        "3f8464516c2e175976966bd4a80637911645f9bf9fc2569a9e0f60f88ed619ef",
+        "99a3d20513965ddfde36f5b58848404e6b4b364d64cfd4d27e9370fbf418a65f",
+    ]
+    means = [x.mean(dtype=float) for x in every(splits)]
+    assert miniboone.RECIPE.means["authors"] == pytest.approx(means, abs=1e-8)
 
 
 @pytest.mark.parametrize(

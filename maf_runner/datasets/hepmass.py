@@ -5,14 +5,15 @@ repository 347, CC BY 4.0): ``1000_train.csv`` and ``1000_test.csv``, packed or 
 authors' archive and in the repository; so the recipe is called ``authors`` for both.
 
 Recipe of the authors: rows of class 1 (the signal) are kept and the class is dropped. Scaled by
-mean and standard deviation (ddof 1) of the rows of the training file. Of 27 features those are
+mean and standard deviation (ddof 1) of the rows of the training file. Of 26 features those are
 dropped whose smallest value occurs more than five times: 21 are left. The last tenth of the
 training file validates; the test file tests: 315,123, 35,013 and 174,987 rows.
 
-Oddities kept: the header of the test file names one column more than its rows have, so that the
-last column is not a feature, whatever was read into it, and is dropped (``index_col=False`` keeps
-the others in their place); the scaling sees the validation rows; the rule meant for values that
-occur too often looks at the smallest value alone.
+Oddities kept: each row has 28 values, the class and 27 more, but the header of the training file
+names 27 columns, so that the authors' ``read_csv(index_col=False)`` loses the last value of every
+row without a word; of the test file, whose header has one name more, they drop it by hand. So 26
+values are features, by their position. The scaling sees the validation rows. The rule meant for
+values that occur too often looks at the smallest value alone.
 """
 
 import numpy as np
@@ -28,7 +29,9 @@ from maf_runner.errors import DataError
 
 ROWS = 315123, 35013, 174987
 TRAIN, TEST = "1000_train.csv", "1000_test.csv"
-FEATURES = 27  # in the files
+FEATURES = 26  # that are read of each row, after the class
+VALUES = (1 + FEATURES, 2 + FEATURES)  # in a row; copies without the last one read alike
+NAMES = (1 + FEATURES, 2 + FEATURES, 3 + FEATURES)  # in a header
 
 
 def load(*, paths: Paths, download: bool) -> Splits:
@@ -37,12 +40,18 @@ def load(*, paths: Paths, download: bool) -> Splits:
 
 
 def from_csv(files: Files) -> Splits:
-    """From the two files of events."""
-    seen = parse(files, TRAIN, 1 + FEATURES)
-    test = parse(files, TEST, 1 + FEATURES + 1)[:, :-1]
-    for pattern, features in ((TRAIN, seen), (TEST, test)):
-        if not np.isfinite(features).all():
-            raise DataError(f"{files.names(pattern)[0]} lacks values in its features")
+    """From the two files of events.
+
+    Raises:
+        DataError: their headers name other columns.
+    """
+    (names, seen), (test_names, test) = (parse(files, pattern) for pattern in (TRAIN, TEST))
+    for number, (name, other) in enumerate(zip(names, test_names, strict=False), 1):
+        if name != other:
+            raise DataError(
+                f"{files.names(TEST)[0]} names column {number} {other!r}, where "
+                f"{files.names(TRAIN)[0]} has {name!r}"
+            )
     mean, deviation = seen.mean(axis=0), seen.std(axis=0, ddof=1)
     seen, test = (seen - mean) / deviation, (test - mean) / deviation
     kept = ~repeats_smallest(seen)
@@ -50,24 +59,32 @@ def from_csv(files: Files) -> Splits:
     return splits(train, validation, test[:, kept])
 
 
-def parse(files: Files, pattern: str, columns: int) -> NDArray[np.float64]:
-    """The features of the events of class 1, from a file whose header names ``columns``.
+def parse(files: Files, pattern: str) -> tuple[list[str], NDArray[np.float64]]:
+    """The names in the header, and the features [N, 26] of the events of class 1.
 
     Raises:
-        DataError: another number of columns, or fields that are no numbers.
+        DataError: another number of columns, fields that are no numbers, or values missing.
     """
     name = files.names(pattern)[0]
     try:
         with files.open(pattern) as file:
-            table = pd.read_csv(file, index_col=False, dtype=np.float64)
+            names = file.readline(MB).decode().strip().split(",")
+            table = pd.read_csv(file, header=None, dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{name} is not a table of numbers: {error}") from error
-    if table.shape[1] != columns:
+    if len(names) not in NAMES or table.shape[1] not in VALUES:
         raise DataError(
-            f"{name} should have {columns} columns by its header, and has {table.shape[1]}"
+            f"{name} should have {_either(NAMES)} names in its header and {_either(VALUES)} "
+            f"values in each row, and has {len(names)} and {table.shape[1]}"
         )
     values = table.to_numpy()
-    return values[values[:, 0] == 1, 1:]
+    if not np.isfinite(values).all():
+        raise DataError(f"{name} lacks values")
+    return names, values[values[:, 0] == 1, 1 : 1 + FEATURES]
+
+
+def _either(counts: tuple[int, ...]) -> str:
+    return " or ".join(map(str, counts))
 
 
 RECIPE = Recipe(
