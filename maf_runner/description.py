@@ -49,7 +49,9 @@ def of_run(settings: dict[str, Any], splits: Splits, model: Density) -> dict[str
 def of_ending(outcome: Outcome) -> dict[str, Any]:
     """How training ended, and where: the last part of the record."""
     state = outcome.state
+    divergence = {"divergence": outcome.divergence} if outcome.divergence else {}
     return {
+        **divergence,
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "updates": state.update,

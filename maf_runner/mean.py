@@ -1,4 +1,4 @@
-"""The mean over test rows, its error, and whether one row alone makes it what it is.
+"""The mean over test rows, its error, and the rows that alone make it what it is.
 
 An error is two standard errors of the mean (standard deviation with ddof 0, as the authors): it
 says how far another test set would move the figure, not how far another seed would.
@@ -35,6 +35,31 @@ class Outlier(NamedTuple):
         )
 
 
+class NotFinite(NamedTuple):
+    """Rows whose log density is no finite number, so that the mean over all rows is none.
+
+    Attributes:
+        rows: how many.
+        first: the first of them, from 0.
+        mean: of all other rows, NaN where there are none.
+        error: of that mean.
+    """
+
+    rows: int
+    first: int
+    mean: float
+    error: float
+
+    def figures(self) -> dict[str, float]:
+        """As a record keeps them."""
+        return {
+            "rows_not_finite": self.rows,
+            "first_not_finite": self.first,
+            "log_likelihood_of_others": self.mean,
+            "error_of_others": self.error,
+        }
+
+
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
     """Mean of ``values`` [N] and two standard errors of it.
 
@@ -63,3 +88,17 @@ def outlier(nats: NDArray[np.float64]) -> Outlier | None:
     if abs(every - mean) <= error:
         return None
     return Outlier(row, float(nats[row]), mean, error)
+
+
+def not_finite(nats: NDArray[np.float64]) -> NotFinite | None:
+    """The rows of ``nats`` [N] that are infinite or NaN, None where there are none.
+
+    >>> not_finite(np.array([-1.0, -np.inf, -3.0, np.nan]))
+    NotFinite(rows=2, first=1, mean=-2.0, error=1.4142135623730951)
+    """
+    finite = np.isfinite(nats)
+    if finite.all():
+        return None
+    others = nats[finite]
+    mean, error = mean_and_error(others) if len(others) else (math.nan, math.nan)
+    return NotFinite(int((~finite).sum()), int((~finite).argmax()), mean, error)

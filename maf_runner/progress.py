@@ -1,6 +1,7 @@
 """What a person sees of a training run: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
+import math
 import time
 
 from tqdm import tqdm
@@ -50,7 +51,8 @@ class Reporter:
     def validated(self, state: State, patience: int) -> None:
         """Start the bar of the next epoch, or print a line if there is no bar."""
         nats = state.history[-1]["validation_nats"]
-        text = f"validation {nats:.3f} nats, best {state.best_validation:.3f}, patience {patience}"
+        shown = f"{nats:.3f} nats" if math.isfinite(nats) else "not finite"
+        text = f"validation {shown}, best {state.best_validation:.3f}, patience {patience}"
         if self.bar is not None and not self.bar.disable:
             self.bar.reset()
             self.bar.set_description(self._epoch(state.epoch + 1), refresh=False)

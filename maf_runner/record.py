@@ -130,11 +130,7 @@ def describe(found: dict[str, Any]) -> str:
     if found["status"] == "failed":
         return f"{name}: failed, {found.get('error')} (retry=true tries again)"
     if found["status"] == "diverged":
-        divergence = found.get("divergence") or {}
-        where = f"at update {divergence.get('update')}" if divergence else "on the test rows"
-        loss = divergence.get("last_finite_loss")
-        last = f", last finite loss {loss:.3f} nats" if loss is not None else ""
-        return f"{name}: diverged {where}{last} (a lower trainer.learning_rate may help)"
+        return f"{name}: {_no_figure(found)}"
     test = found["test"]
     text = f"{name}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
     if "bits_per_pixel" in test:
@@ -146,10 +142,58 @@ def describe(found: dict[str, Any]) -> str:
         text += f", accuracy {100 * test['accuracy']:.2f} ± {100 * test['accuracy_error']:.2f} %"
     if found["stop_reason"] == "closed_form":
         return f"{text}; closed form"
+    ended = f"stopped by {found['stop_reason']}"
+    if found["stop_reason"] == "diverged":
+        ended = f"then {_divergence(found)}"
     return (
         f"{text}; {found['epochs']} epochs, best {found['best_epoch']}, "
-        f"stopped by {found['stop_reason']}, {found['seconds']:.0f} s"
+        f"{ended}, {found['seconds']:.0f} s"
     )
+
+
+def rows_not_finite(found: dict[str, Any]) -> str:
+    """The test rows, else the validation rows, without a finite log density; else nothing."""
+    for split in ("test", "validation"):
+        figures = found.get(split)
+        rows = figures.get("rows_not_finite") if isinstance(figures, dict) else None
+        if isinstance(rows, int) and isinstance(figures, dict):
+            text = f"the log density of {rows:,} {split} row{'s' * (rows != 1)} is not finite"
+            text += f" (the first is row {figures.get('first_not_finite')})"
+            mean, error = figures.get("log_likelihood_of_others"), figures.get("error_of_others")
+            if _is_figure(mean) and _is_figure(error):
+                text += f"; the mean of the others is {mean:.2f} ± {error:.2f} nats"
+            return text
+    return ""
+
+
+def _no_figure(found: dict[str, Any]) -> str:
+    """Why a run has no test figure, and what may help."""
+    if text := rows_not_finite(found):
+        return text
+    divergence = found.get("divergence") or {}
+    text = _divergence(found)
+    if not divergence:
+        return text
+    if divergence.get("of") == "validation":
+        return f"{text} (validation rows may lie far from all training rows)"
+    if divergence.get("falling"):
+        return (
+            f"{text} (the density grew without bound: look for values that repeat, "
+            "and see dataset.dequantise)"
+        )
+    return f"{text} (a lower trainer.learning_rate may help)"
+
+
+def _divergence(found: dict[str, Any]) -> str:
+    """Where training diverged."""
+    divergence = found.get("divergence")
+    if not divergence:
+        return "diverged on the test rows"  # an earlier version did not say which
+    if divergence.get("of") == "validation":
+        return f"diverged: none of {found.get('epochs')} validations was finite"
+    loss = divergence.get("last_finite_loss")
+    last = f", last finite loss {loss:.3f} nats" if _is_figure(loss) else ""
+    return f"diverged at update {divergence.get('update')}{last}"
 
 
 def _finite(value: Any) -> Any:

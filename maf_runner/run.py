@@ -4,6 +4,7 @@ import logging
 import math
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from maf_runner import atomic, description, devices, logs, memory, record
 from maf_runner.datasets.base import Paths, Rows, Splits
@@ -18,10 +20,10 @@ from maf_runner.errors import DataError, ShortageError, UnwritableError, UsageEr
 from maf_runner.evaluation import evaluate, log_prob_function, one_hot
 from maf_runner.flows.base import Density
 from maf_runner.flows.blocks import in_blocks
-from maf_runner.flows.rows import is_short, log_prob_of_rows
+from maf_runner.flows.rows import is_short
 from maf_runner.folder import RunFolder, run_folder
 from maf_runner.interrupts import Interrupts
-from maf_runner.mean import mean_and_error, outlier
+from maf_runner.mean import not_finite, outlier
 from maf_runner.progress import Reporter
 from maf_runner.settings import build, check, from_config
 from maf_runner.tracking.history import History
@@ -53,7 +55,8 @@ class Result:
         """Validation log-likelihood in nats, -inf unless finished: what a search maximises."""
         if self.status != "finished":
             return -math.inf
-        return self.record["validation"]["log_likelihood"]
+        validation = self.record["validation"]
+        return validation.get("marginal_log_likelihood", validation["log_likelihood"])
 
     @property
     def outcome(self) -> str:
@@ -207,15 +210,14 @@ def _carry_out(
         finally:
             reporter.close()
             tracker.close()
-        if outcome.reason == "diverged":
-            result = {"status": "diverged", "divergence": outcome.divergence}
-            seconds = outcome.state.seconds
-        else:
+        result: dict[str, Any] = {"status": "diverged"}
+        seconds = outcome.state.seconds
+        if outcome.has_model:
             started = time.monotonic()
-            result, per_row = _evaluate(model, splits, validation)
+            result, per_row = _evaluate(model, splits)
             atomic.write_array(folder.path / "test_nats.npy", per_row.astype(np.float32))
             checkpoints.save(folder.best, {**owner, "model": model.state_dict()})
-            seconds = outcome.state.seconds + time.monotonic() - started
+            seconds += time.monotonic() - started
         finished = {**about, **result, **description.of_ending(outcome), "seconds": seconds}
     except (DataError, UsageError):
         folder.discard()
@@ -240,28 +242,46 @@ def _carry_out(
     return Result(done, folder)
 
 
-def _evaluate(
-    model: Density, splits: Splits, validation: TensorRows
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Status, test and validation figures; and the test log density of each row."""
+def _evaluate(model: Density, splits: Splits) -> tuple[dict[str, Any], np.ndarray]:
+    """Status, test and validation figures; and the test log density of each row.
+
+    Early stopping looks at log p(x | true y) of a conditional model, as in the authors' program;
+    their choice among sizes looks at the class marginal. The validation figures have both.
+    """
     image, test = splits.image, splits.test
     model = in_blocks(model)
     bits = None
     if image is not None:
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), test.x))  # noqa: E731
-    rows = _tensors(test, model, model.reference.device)
-    labels = None if test.labels is None else torch.from_numpy(test.labels)
-    figures, per_row = evaluate(model, rows.x, labels, bits_per_pixel=bits, prior=splits.prior)
-    nats, error = mean_and_error(log_prob_of_rows(model, *validation).numpy())
-    finite = all(map(math.isfinite, (*figures.values(), nats, error)))
-    if finite and (found := outlier(per_row.numpy())):
+    figures, nats = _figures(model, test, splits, bits)
+    seen, _ = _figures(model, splits.validation, splits)
+    validation = {"log_likelihood": seen["log_likelihood"], "error": seen["error"]}
+    if model.context:
+        validation = {
+            "log_likelihood": seen["conditional_log_likelihood"],
+            "error": seen["conditional_error"],
+            "marginal_log_likelihood": seen["log_likelihood"],
+            "marginal_error": seen["error"],
+        }
+    if "rows_not_finite" in seen:
+        validation |= {key: seen[key] for key in ("rows_not_finite", "first_not_finite")}
+    finite = all(map(math.isfinite, (*figures.values(), *validation.values())))
+    if finite and (found := outlier(nats)):
         log.warning("%s", found)
-    result: dict[str, Any] = {
-        "status": "finished" if finite else "diverged",
-        "test": figures,
-        "validation": {"log_likelihood": nats, "error": error},
-    }
-    return result, per_row.numpy()
+    status = "finished" if finite else "diverged"
+    return {"status": status, "test": figures, "validation": validation}, nats
+
+
+def _figures(
+    model: Density, rows: Rows, splits: Splits, bits: Callable[[Tensor], Tensor] | None = None
+) -> tuple[dict[str, float], np.ndarray]:
+    """What `evaluate` says of ``rows``, and of those whose log density is not finite, if any."""
+    x = torch.from_numpy(rows.x).to(model.reference.device)
+    labels = None if rows.labels is None else torch.from_numpy(rows.labels)
+    figures, nats = evaluate(model, x, labels, bits_per_pixel=bits, prior=splits.prior)
+    if found := not_finite(nats.numpy()):
+        figures |= found.figures()
+    return figures, nats.numpy()
 
 
 def _draw_density(path: Path, title: str, model: Density, splits: Splits) -> None:

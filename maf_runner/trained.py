@@ -14,6 +14,8 @@ from maf_runner.training.checkpoint import load
 def load_run(folder: str | Path, *, allow: tuple[str, ...] = ()) -> Density:
     """The trained model of a finished run, in evaluation mode, on the CPU.
 
+    Also of a run whose only fault is that rows of its own test split have no finite density.
+
     Args:
         folder: the run folder, as ``maf-run`` prints it.
         allow: prefixes of names outside ``maf_runner.`` that the run's settings may import, for
@@ -40,7 +42,7 @@ def load_with_record(
         found = record.read(files.record)
     except record.UnreadableRecordError as error:
         raise DataError(str(error)) from error
-    if found["status"] != "finished":
+    if found["status"] != "finished" and not record.rows_not_finite(found):
         raise DataError(f"{folder}: the run has no trained model, its status is {found['status']}")
     try:
         best = load(files.best, {"run_id": found["run_id"]})["model"]

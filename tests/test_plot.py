@@ -123,7 +123,7 @@ def test_runs_that_are_named_are_all_drawn(tmp_path):
         rows = np.linspace(-1, 1, 10)
         entry = run(f"{seed}", rows, 0.0, hidden=[8, 8], seed=seed, model=r"$\frac")
         path = keep(tmp_path, entry).with_name("history.csv")
-        path.write_text("epoch,validation_nats\n1,-3\n2,-2\n")
+        path.write_text("epoch,validation_nats\n1,-3\n2,-2\n3,-inf\n4,nan\n")
     folders = [str(tmp_path / f"runs/mnist/model/{seed}") for seed in (0, 1)]
     out = tmp_path / "a.svg"
     assert main(["curves", *folders, "--out", str(out)]) == 0

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from maf_runner import record
+
 MAY_DIFFER = ("seconds", "environment", "resumed")
 SMALL = (
     "model=maf",
@@ -214,6 +216,20 @@ def test_divergence_has_a_status_and_an_exit_code(tmp_path, command):
     assert "already there" not in command(*words, "retry=true", check=4).stderr
 
 
+def test_a_lower_rate_is_advised_only_where_it_may_help():
+    about = {"dataset": "t", "model": "M", "conditional": False, "data": {}}
+    about |= {"settings": {"trainer": {}}, "status": "diverged", "epochs": 30}
+
+    def told(**divergence):
+        found = {"of": "loss", "update": 7, "last_finite_loss": 2.0, "falling": False}
+        return record.describe({**about, "divergence": {**found, **divergence}})
+
+    assert "at update 7, last finite loss 2.000 nats (a lower trainer.learning_rate" in told()
+    assert "look for values that repeat" in told(falling=True)
+    assert "none of 30 validations was finite" in told(of="validation")
+    assert "learning_rate" not in told(falling=True) + told(of="validation")
+
+
 def test_sweep_goes_on_past_a_bad_job(tmp_path, command):
     words = ("maf-run", "-m", "model=made", "model.hidden=[8]", "trainer.max_epochs=1")
     rates = "trainer.learning_rate=1e30,1e-3"
@@ -316,6 +332,28 @@ def test_a_test_row_that_alone_decides_the_mean_is_named(tmp_path, command):
     assert said in (only_folder(tmp_path) / "run.log").read_text()
 
 
+def test_test_rows_without_a_finite_density_are_named(tmp_path, command):
+    """No figure, then, and exit 4; but the model is kept, and the mean of the other rows."""
+    rng = np.random.default_rng(0)
+    rows = {name: rng.normal(size=(100, 3)) for name in ("train", "validation", "test")}
+    rows["test"][[41, 60]] = 1e30
+    np.savez(tmp_path / "table.npz", **rows)
+    words = ["model=gaussian", "dataset=file", f"dataset.path={tmp_path / 'table.npz'}"]
+    result = command("maf-run", *words, f"paths.results_dir={tmp_path}", check=4)
+    (entry,) = records(tmp_path)
+    test = entry["test"]
+    assert entry["status"] == "diverged" and test["log_likelihood"] is test["error"] is None
+    assert (test["rows_not_finite"], test["first_not_finite"]) == (2, 41)
+    folder = only_folder(tmp_path)
+    rest = np.delete(np.load(folder / "test_nats.npy"), [41, 60]).mean()
+    assert test["log_likelihood_of_others"] == pytest.approx(rest)
+    told = f"2 test rows is not finite (the first is row 41); the mean of the others is {rest:.2f}"
+    assert told in result.stderr and "learning_rate" not in result.stderr
+    assert told in command("maf-table", "--results", tmp_path, check=0).stdout
+    np.save(tmp_path / "good.npy", rows["train"])
+    command("maf-score", folder, tmp_path / "good.npy", check=0)
+
+
 def test_a_picture_that_fails_costs_nothing(tmp_path, command):
     code = (
         "import sys, maf_runner.reporting.pictures as pictures\n"
@@ -368,3 +406,16 @@ def test_figures_of_the_paper_on_mnist(raw_dir, command, tmp_path):
     table = command("maf-table", check=0).stdout
     line = next(x for x in table.splitlines() if x.startswith("Gaussian"))
     assert "-1366.9 ± 1.4" in line and "-1344.7 ± 1.8" in line
+
+
+@pytest.mark.parametrize(
+    ("dataset", "nats", "error"), [("power", -7.74, 0.02), ("miniboone", -37.24, 1.07)]
+)
+def test_the_gaussian_of_the_paper_on_real_tables(
+    raw_dir, command, tmp_path, dataset, nats, error
+):
+    words = ("maf-run", f"dataset={dataset}", "model=gaussian")
+    command(*words, env={"MAF_RUNNER_RAW_DIR": str(raw_dir)}, check=0)
+    (entry,) = records(tmp_path)
+    assert round(entry["test"]["log_likelihood"], 2) == nats
+    assert round(entry["test"]["error"], 2) == error

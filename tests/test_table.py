@@ -44,6 +44,26 @@ def test_choice_is_by_validation_never_by_test():
     assert "‡" in made.marks and made.chosen == "seed=1"
 
 
+def test_a_conditional_model_is_chosen_by_the_class_marginal():
+    """As by the authors; by log p(x | true class) where one of the records has nothing else."""
+    first = {"log_likelihood": -1300.0, "marginal_log_likelihood": -1400.0}
+    second = {"log_likelihood": -1350.0, "marginal_log_likelihood": -1350.0}
+    for other, chosen in ((second, -1500.0), ({"log_likelihood": -1350.0}, -1380.0)):
+        entries = [
+            made_up(conditional=True, validation=first),
+            made_up(conditional=True, validation=other, run_id="b",
+                    test={"log_likelihood": -1500.0, "error": 4.0}),
+        ]  # fmt: skip
+        made = next(c for c in comparison(entries) if c.model == "MADE")
+        assert made.ours.value == chosen
+
+
+def test_a_run_that_diverged_after_its_best_is_marked():
+    made = cell(comparison([made_up(stop_reason="diverged")]), "MADE")
+    assert made.marks == "¶" and made.ours.value == -1380.0
+    assert "training diverged later" in render([made], "text")
+
+
 def test_marks():
     cut = cell(comparison([made_up(stop_reason="max_epochs")]), "MADE")
     assert cut.marks == "†" and cut.deviation is None

@@ -22,6 +22,7 @@ from maf_runner.training import (
     DamagedCheckpointError,
     TrainerSettings,
     fit,
+    loop,
 )
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.adam import PaperAdam
@@ -281,6 +282,46 @@ def test_divergence_is_a_status_with_its_place(tmp_path):
     assert outcome.reason == "diverged"
     assert outcome.divergence["update"] == 3
     assert math.isfinite(outcome.divergence["last_finite_loss"])
+
+
+def test_a_validation_that_is_not_finite_costs_one_of_the_patience(tmp_path, monkeypatch):
+    """As in the authors' program: no improvement, and training goes on."""
+    nats = iter([-5.0, -4.0, -math.inf, math.nan, -3.0, math.nan, math.inf, -3.5])
+    monkeypatch.setattr(loop, "log_prob_of_rows", lambda *a: torch.tensor([next(nats)]))
+    _, outcome = train(tmp_path, patience=3)
+    assert outcome.reason == "patience" and outcome.divergence is None
+    assert (outcome.state.epoch, outcome.state.best_epoch) == (8, 5)
+    assert outcome.state.best_validation == -3.0
+
+
+def test_no_finite_validation_is_a_divergence(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "log_prob_of_rows", lambda *a: torch.tensor([-math.inf]))
+    _, outcome = train(tmp_path, patience=3)
+    assert outcome.reason == "diverged" and not outcome.has_model
+    assert outcome.divergence["of"] == "validation" and outcome.divergence["update"] == 15
+
+
+def test_the_best_parameters_outlive_a_divergence(tmp_path, monkeypatch):
+    """Steps far too large, from the middle of the third epoch of five updates."""
+    rate = loop.rate_at
+    monkeypatch.setattr(
+        loop, "rate_at", lambda s, update, n: 1e30 if update > 11 else rate(s, update, n)
+    )
+    model, outcome = train(tmp_path)
+    assert outcome.reason == "diverged" and outcome.has_model
+    assert 13 <= outcome.divergence["update"] <= 15 and outcome.state.epoch == 2
+    best = outcome.state.history[outcome.state.best_epoch - 1]["validation_nats"]
+    assert log_prob_of_rows(model, data(30).x).mean() == pytest.approx(best, abs=1e-6)
+
+
+def test_a_loss_that_falls_without_end_is_told_from_one_that_rises():
+    history = [{"train_nats": 4.0}, {"train_nats": 5.0}]
+    for last, falling in ((-90.0, True), (7.0, False)):
+        losses = torch.tensor([-6.0, last, math.nan, math.nan])
+        found = loop._divergence(losses, 20, history)
+        assert found == {
+            "of": "loss", "update": 23, "last_finite_loss": last, "falling": falling
+        }  # fmt: skip
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch):

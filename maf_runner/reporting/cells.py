@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,10 +17,11 @@ RECORDED = {
     NATS: ("log_likelihood", "error"),
     BITS: ("bits_per_pixel", "bits_per_pixel_error"),
 }
-NOT_AUTHORS, CUT_SHORT, CHOSEN, SEEDS, BEST = "*†‡§•"
+NOT_AUTHORS, CUT_SHORT, DIVERGED, CHOSEN, SEEDS, BEST = "*†¶‡§•"
 MARKS = {
     NOT_AUTHORS: "not the authors' data",
     CUT_SHORT: "cut short by a limit on epochs or updates, so not compared",
+    DIVERGED: "training diverged later; the figure is of the best parameters before that",
     CHOSEN: "the best of several runs on the validation split",
     SEEDS: "in brackets the standard deviation over seeds, which the ± does not hold",
     BEST: "best of its column, or not significantly worse (paired t-test over test rows, 5 %, "
@@ -237,13 +238,15 @@ def _cell(
     ]
     if not finished:
         return empty
-    best = max(finished, key=_validation)
+    best = max(finished, key=_validation(finished))
     alike = [r["test"][value] for r in finished if _without_seed(r) == _without_seed(best)]
     marks = ""
     if column.name in COMPARED and _recipe(best) != "authors":
         marks += NOT_AUTHORS
     if _cut_short(best):
         marks += CUT_SHORT
+    if best.get("stop_reason") == "diverged":
+        marks += DIVERGED
     if len(finished) > 1:
         marks += CHOSEN
     seeds = None
@@ -268,8 +271,15 @@ def _cut_short(entry: Entry) -> bool:
     return limited and entry["settings"]["trainer"].get("schedule", "constant") == "constant"
 
 
-def _validation(entry: Entry) -> float:
-    return entry["validation"]["log_likelihood"]
+def _validation(runs: Sequence[Entry]) -> Callable[[Entry], float]:
+    """What the best of ``runs`` is chosen by: their validation log-likelihood in nats.
+
+    Of conditional models that is the class marginal, as the authors' collection script has it;
+    log p(x | true y) where a record of an earlier version has nothing else.
+    """
+    marginal = all("marginal_log_likelihood" in r["validation"] for r in runs)
+    key = "marginal_log_likelihood" if marginal else "log_likelihood"
+    return lambda entry: entry["validation"][key]
 
 
 def _without_seed(entry: Entry) -> str:

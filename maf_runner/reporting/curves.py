@@ -20,7 +20,7 @@ FALL = 2  # what falls this many times as far as the worst quarter of all epochs
 
 
 class Curve(NamedTuple):
-    """A run's name and its validation log-likelihood by epoch."""
+    """A run's name and its validation log-likelihood by epoch, NaN where it was not finite."""
 
     label: str
     epochs: NDArray[np.float64]
@@ -76,9 +76,9 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
             colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
             name = label(curve.label)
             axes.plot(curve.epochs, curve.nats, color=colour, linestyle=dashes, label=name)
-            best = int(curve.nats.argmax())
+            best = int(np.nanargmax(curve.nats))
             axes.plot(curve.epochs[best], curve.nats[best], "o", color=colour, markersize=3.5)
-        top, bottom = max(c.nats.max() for c in curves), _bottom([c.nats for c in curves])
+        top, bottom = max(np.nanmax(c.nats) for c in curves), _bottom([c.nats for c in curves])
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
         axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
@@ -97,7 +97,8 @@ def _bottom(curves: Sequence[NDArray[np.float64]]) -> float:
     >>> _bottom([usual, np.append(usual, -9000.0)]).item()
     -10.0
     """
-    shown = [nats[int(WARM_UP * len(nats)) :] for nats in curves]
+    finite = [nats[np.isfinite(nats)] for nats in curves]
+    shown = [nats[int(WARM_UP * len(nats)) :] for nats in finite]
     every = np.concatenate(shown)
     lowest = every.max() - FALL * (every.max() - np.quantile(every, 0.25))
     return max(every.min(), min(lowest, *(nats[0] for nats in shown)))

@@ -23,7 +23,8 @@ LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",
     "±": r"$\pm$", "Δ": r"$\Delta$", "σ": r"$\sigma$", "×": r"$\times$", NOTHING: "--",
-    "*": r"$^{*}$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "’": "'",
+    "*": r"$^{*}$", "†": r"$^{\dagger}$", "¶": r"$^{\P}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$",
+    "’": "'",
 }  # fmt: skip
 
 

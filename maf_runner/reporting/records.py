@@ -69,6 +69,8 @@ def picture(entry: Entry) -> bytes | None:
 def history(entry: Entry) -> dict[str, NDArray[np.float64]] | None:
     """The learning curve, a column for each quantity; None where none was kept.
 
+    A validation that was not finite is NaN.
+
     Raises:
         UnreadableRecordError: it is damaged.
     """
@@ -79,9 +81,12 @@ def history(entry: Entry) -> dict[str, NDArray[np.float64]] | None:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         curve = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-        shown = [curve[name] for name in ("epoch", "validation_nats")]
-        if not all((abs(values) < record.LARGEST).all() for values in shown):
-            raise ValueError("a figure in it is not finite")
+        nats = curve["validation_nats"]
+        nats[~np.isfinite(nats)] = np.nan
+        if not (abs(curve["epoch"]) < record.LARGEST).all() or np.isnan(nats).all():
+            raise ValueError("an epoch in it, or every validation, is not finite")
+        if (abs(nats) >= record.LARGEST).any():
+            raise ValueError("a figure in it is too large")
     except (OSError, ValueError, TypeError, KeyError, IndexError, csv.Error) as error:
         raise UnreadableRecordError(f"{path} is no learning curve ({error!s:.200})") from error
     return curve

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.mean import outlier
-from maf_runner.record import UnreadableRecordError
+from maf_runner.record import UnreadableRecordError, rows_not_finite
 from maf_runner.reporting.cells import (
     BEST,
     CHOSEN,
@@ -110,7 +110,7 @@ def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
     marked, untested = mark_best(cells, rows)
     found = {i: outlier(nats) for i, nats in rows.items()}
     alone = [f"{cells[i].model} on {cells[i].column}: {one}" for i, one in found.items() if one]
-    return grid(layout, marked, [*damaged, *untested, *alone]), complaints
+    return grid(layout, marked, [*damaged, *untested, *alone, *_no_figures(cells)]), complaints
 
 
 def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
@@ -159,6 +159,16 @@ def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], l
         except UnreadableRecordError as error:
             notes.append(f"rows left out: {error}")
     return rows, notes
+
+
+def _no_figures(cells: Sequence[Cell]) -> list[str]:
+    """A note for each cell without a figure because rows have no finite log density."""
+    found = {
+        f"{c.model} on {c.column}": rows_not_finite(c.runs[0])
+        for c in cells
+        if not c.ours and c.runs
+    }
+    return [f"{place}: {text}" for place, text in found.items() if text]
 
 
 def _ours(cell: Cell, places: int | None) -> Item:

@@ -49,7 +49,7 @@ class State:
         update: updates done; it is also the place in the permutations.
         epoch: validations done.
         losses: of the updates since the last validation.
-        history: one entry for each validation.
+        history: one entry for each validation; ``validation_nats`` may be NaN or infinite.
         best: the state of the model at the best validation so far.
         seconds: spent so far, over all sessions.
         resumed: how many times training went on from a checkpoint.
@@ -73,13 +73,17 @@ class Outcome:
     Attributes:
         reason: ``closed_form``, ``patience``, ``max_epochs``, ``max_updates`` or ``diverged``.
         state: where it ended.
-        divergence: of a diverged run: the ``update`` (counted from 1) whose loss, or after which
-            the validation, was no finite number, and the ``last_finite_loss`` before it.
+        divergence: where training diverged, or why it has no model: see `_divergence`.
     """
 
     reason: str
     state: State
-    divergence: dict[str, float | int | None] | None = None
+    divergence: dict[str, Any] | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there are parameters to evaluate: those of the best finite validation."""
+        return self.reason == "closed_form" or self.state.best is not None
 
 
 def fit(
@@ -99,6 +103,10 @@ def fit(
 
     Goes on from the checkpoint where there is one. ``image`` is how the rows were made, if they
     are pictures.
+
+    A validation that is not finite counts as one without improvement, as in the authors' program:
+    one row far out can overflow for a few epochs. A training loss that is not finite ends the
+    training, for the parameters are lost by then; the best ones so far are kept.
 
     Raises:
         Interrupted: a signal came; the checkpoint was written.
@@ -138,6 +146,7 @@ def fit(
             }
         )
 
+    divergence = None
     progress.start(state, per_epoch)
     with interrupts.deferred(), fast_products(working, settings.batch_size):
         while (reason := _stop_reason(settings, state, per_epoch)) is None:
@@ -159,14 +168,15 @@ def fit(
                     interrupts.act()
 
             losses = state.losses[: state.update - first].double().cpu()
+            if not torch.isfinite(losses).all():
+                reason, divergence = "diverged", _divergence(losses, first, state.history)
+                break
             with step.averaged():
                 working.eval()
                 refresh_statistics(working, *train)
                 nats = float(log_prob_of_rows(working, *validation).mean())
-                if not (torch.isfinite(losses).all() and math.isfinite(nats)):
-                    return Outcome("diverged", state, _divergence(losses, first, state.history))
                 state.epoch += 1
-                if nats > state.best_validation:
+                if math.isfinite(nats) and nats > state.best_validation:
                     state.best_validation = nats
                     state.best_epoch = state.epoch
                     step.finish()
@@ -184,10 +194,12 @@ def fit(
             save()
             progress.validated(state, _patience_left(settings, state, per_epoch))
             interrupts.act()
+    if state.best is None:
+        return Outcome("diverged", state, divergence or _never_finite(state))
     # The batch-norm statistics in it were computed with these very parameters.
-    model.load_state_dict(state.best)  # type: ignore[arg-type]
+    model.load_state_dict(state.best)
     model.eval()
-    return Outcome(reason, state)
+    return Outcome(reason, state, divergence)
 
 
 def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
@@ -225,15 +237,41 @@ def _patience_left(settings: TrainerSettings, state: State, per_epoch: int) -> i
     return settings.patience - max(0, state.epoch - start)
 
 
-def _divergence(
-    losses: Tensor, first: int, history: list[dict[str, float]]
-) -> dict[str, float | int | None]:
-    bad = (~torch.isfinite(losses)).nonzero()
-    where = int(bad[0]) if len(bad) else len(losses)  # else it is the validation that diverged
-    finite: float | None = -history[-1]["train_nats"] if history else None
-    if where > 0:
-        finite = float(losses[where - 1])
-    return {"update": first + min(where + 1, len(losses)), "last_finite_loss": finite}
+def _divergence(losses: Tensor, first: int, history: list[dict[str, float]]) -> dict[str, Any]:
+    """Where the training loss was not finite.
+
+    Args:
+        losses: of the updates since the last validation; one of them is not finite.
+        first: the update, from 0, of the first of them.
+        history: the validations before.
+
+    Returns:
+        ``of``: "loss"; ``update``: which, counted from 1; ``last_finite_loss`` before it, in nats;
+        ``falling``: whether that is lower than all epochs before it. A loss that falls without end
+        tells of a density that grows without bound, one that rises of steps that are too large.
+    """
+    where = int((~torch.isfinite(losses)).nonzero()[0])
+    before = [-epoch["train_nats"] for epoch in history]
+    last = float(losses[where - 1]) if where > 0 else before[-1] if before else None
+    earlier = before or losses[:1].tolist()
+    falling = last is not None and last < min(earlier)
+    return {
+        "of": "loss",
+        "update": first + where + 1,
+        "last_finite_loss": last,
+        "falling": falling,
+    }
+
+
+def _never_finite(state: State) -> dict[str, Any]:
+    """What `_divergence` says, of a run whose losses were finite and no validation was."""
+    last = -state.history[-1]["train_nats"]
+    return {
+        "of": "validation",
+        "update": state.update,
+        "last_finite_loss": last,
+        "falling": False,
+    }
 
 
 def _at_least(settings: TrainerSettings, per_epoch: int) -> int:
