@@ -12,7 +12,7 @@ except PackageNotFoundError:  # a plain checkout
 def __getattr__(name: str) -> Any:
     """``maf_runner.load_run``, imported when it is used: it brings in torch."""
     if name == "load_run":
-        from maf_runner.trained import load_run
+        from maf_runner.experiment.trained import load_run
 
         return load_run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,6 @@
 
 import sys
 
-from maf_runner.cli import main
+from maf_runner.commands.run import main
 
 sys.exit(main())

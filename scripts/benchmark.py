@@ -24,13 +24,13 @@ from typing import Any
 import peers
 import torch
 
-from maf_runner import atomic, memory
+from maf_runner.engine.blocks import in_blocks
+from maf_runner.engine.products import fast_products
+from maf_runner.engine.rows import log_prob_of_rows
+from maf_runner.engine.step import COMPILED, EAGER, Step
 from maf_runner.flows import MAF
-from maf_runner.flows.blocks import in_blocks
-from maf_runner.flows.routing import fast_products
-from maf_runner.flows.rows import log_prob_of_rows
+from maf_runner.system import atomic, memory
 from maf_runner.training import TrainerSettings
-from maf_runner.training.step import COMPILED, EAGER, Step
 
 # features, width, rows drawn, rows evaluated
 SIZES = {6: (100, 1000, 200_000), 43: (512, 1000, 10_000), 63: (512, 1000, 10_000),

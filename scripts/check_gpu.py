@@ -18,9 +18,9 @@ import torch
 from benchmark import PAPER, SIZES, maf, timed, training
 from torch.profiler import ProfilerActivity, profile
 
-from maf_runner import atomic
+from maf_runner.engine.step import EAGER, GRAPH, Step
 from maf_runner.flows import MADE, MAF, Density, MADEMoG, MAFMoG, RealNVP
-from maf_runner.training.step import EAGER, GRAPH, Step
+from maf_runner.system import atomic
 
 NETWORK: dict[str, Any] = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
 MODELS = {

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from benchmark import PAPER, interleaved
 
+from maf_runner.engine.step import EAGER, Step
 from maf_runner.flows import MAF
-from maf_runner.training.step import EAGER, Step
 
 USUAL = {"features": 64, "width": 512, "layers": 5, "batch": 100}
 SWEEPS = {

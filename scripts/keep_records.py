@@ -10,7 +10,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from maf_runner import record
+from maf_runner.records import record
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-from maf_runner import atomic
-from maf_runner.reporting import records
-from maf_runner.reporting.grid import FORMATS
-from maf_runner.reporting.table import TABLES, build
+from maf_runner.records import entries
+from maf_runner.reporting.tables.grid import FORMATS
+from maf_runner.reporting.tables.table import TABLES, build
+from maf_runner.system import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- made by scripts/update_tables.py: begin -->"
@@ -22,7 +22,7 @@ END = "<!-- end -->"
 
 def contents(root: Path) -> dict[Path, str]:
     """Each file that is made from the records, and what belongs in it."""
-    found, complaints = records.read(sorted((root / "results" / "records").glob("**/*.json")))
+    found, complaints = entries.read(sorted((root / "results" / "records").glob("**/*.json")))
     made = {}
     blocks = []
     for name in TABLES:

@@ -6,7 +6,8 @@ import sys
 from fnmatch import fnmatch
 
 import pytest
-from helpers import ROOT
+
+from tests.helpers import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_wheel_runs_from_another_directory(site, tmp_path):
         "import sys, maf_runner\n"
         "assert maf_runner.__file__.startswith(sys.argv[1]), maf_runner.__file__\n"
         "sys.argv = ['maf-run', 'model=gaussian']\n"
-        "from maf_runner.cli import CONF, main\n"
+        "from maf_runner.commands.run import CONF, main\n"
         "assert str(CONF).startswith(maf_runner.__path__[0]), CONF\n"
         "sys.exit(main())"
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, serving
+
+from tests.helpers import ROOT, serving
 
 pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
 README = (ROOT / "README.md").read_text()
@@ -113,9 +114,8 @@ def test_using_a_trained_model(folder):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
     # The folder it names is that of a plain maf-run.
     assert named == f"results/runs/digits/maf/{Path(named).name}"
-    from test_conf import composed
-
-    from maf_runner.identity import run_id
-    from maf_runner.settings import from_config
+    from maf_runner.experiment.settings import from_config
+    from maf_runner.records.identity import run_id
+    from tests.experiment.test_settings import composed
 
     assert Path(named).name == run_id(from_config(composed()))

@@ -14,9 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf, open_dict
 
-from maf_runner import overrides as our_overrides
-from maf_runner.errors import UsageError
-from maf_runner.sweep import Job
+from maf_runner.experiment import overrides as our_overrides
+from maf_runner.records.jobs import Job
+from maf_runner.system.errors import UsageError
 
 
 class Search(BasicSweeper):
@@ -71,8 +71,8 @@ class Search(BasicSweeper):
 
     def _checked(self, job: list[str], *, sized: bool) -> tuple[str, str] | None:
         """Where the job's run will lie; None if the dataset lacks the size searched."""
-        from maf_runner.identity import run_id
-        from maf_runner.settings import check, from_config
+        from maf_runner.experiment.settings import check, from_config
+        from maf_runner.records.identity import run_id
 
         assert self.hydra_context is not None and self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, job)

@@ -1,1 +1,1 @@
-"""Thin mains of the console scripts other than ``maf-run``."""
+"""One file for each command, and what they share."""

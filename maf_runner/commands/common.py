@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maf_runner import record
-from maf_runner.datasets.images import LogitSpace
-from maf_runner.datasets.tables import TableSpace
-from maf_runner.errors import DataError, UsageError, suggestion
+from maf_runner.datasets.spaces.images import LogitSpace
+from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.records import record
+from maf_runner.system.errors import DataError, UsageError, suggestion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def loaded(run: Path) -> tuple["Density", dict[str, Any]]:
     Raises:
         DataError: not a run folder, not finished, or damaged.
     """
-    from maf_runner.trained import load_with_record
+    from maf_runner.experiment.trained import load_with_record
 
     model, found = load_with_record(run)
     try:
@@ -143,7 +143,7 @@ def draw_samples(
     """
     import torch
 
-    from maf_runner.evaluation import one_hot
+    from maf_runner.experiment.evaluation import one_hot
 
     codes = context = None
     if model.context:
@@ -183,8 +183,8 @@ def data_of(
     import yaml  # type: ignore[import-untyped]
     from omegaconf import OmegaConf
 
-    from maf_runner.folder import RunFolder
-    from maf_runner.run import load_splits
+    from maf_runner.experiment.run import load_splits
+    from maf_runner.records.folder import RunFolder
 
     path = RunFolder(run).config
     try:

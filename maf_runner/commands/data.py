@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from maf_runner.commands.common import guarded
-from maf_runner.errors import DataError, UsageError, suggestion
+from maf_runner.system.errors import DataError, UsageError, suggestion
 
 log = logging.getLogger("maf_runner")
 
@@ -54,8 +54,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from maf_runner import catalogue, logs
+    from maf_runner.commands import catalogue
     from maf_runner.datasets.base import Paths
+    from maf_runner.system import logs
 
     raw, prepared = (p.expanduser().absolute() for p in (options.raw_dir, options.prepared_dir))
     paths = Paths(raw, prepared, getattr(options, "mirror", None))

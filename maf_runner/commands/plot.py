@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maf_runner.commands.common import guarded
-from maf_runner.errors import DataError, UsageError
+from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from maf_runner.reporting.cells import Cell
-    from maf_runner.reporting.records import Entry
+    from maf_runner.records.entries import Entry
+    from maf_runner.reporting.comparison.cells import Cell
 
 WHAT = {
     "curves": "learning curves of the runs the tables show",
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from maf_runner.reporting import drawing
+    from maf_runner.reporting.plots import drawing
 
     files = options.out or [Path(f"{options.what}.png")]
     for path in files:
@@ -93,17 +93,17 @@ def _work(options: argparse.Namespace) -> None:
 
 def _cells(options: argparse.Namespace) -> list["Cell"]:
     """The cells of the runs that are named, or of all."""
-    from maf_runner.reporting import records
-    from maf_runner.reporting.cells import comparison
+    from maf_runner.records import entries
+    from maf_runner.reporting.comparison.cells import comparison
 
     found, complaints = (
-        records.read(options.runs) if options.runs else records.find(options.results)
+        entries.read(options.runs) if options.runs else entries.find(options.results)
     )
     for complaint in complaints:
         print(f"maf-plot: {complaint}", file=sys.stderr)
     if not found:
         where = "among these" if options.runs else f"under {options.results.absolute()}"
-        raise DataError(f"no records {where}. {records.HINT}")
+        raise DataError(f"no records {where}. {entries.HINT}")
     if options.what == "curves" and options.runs:
         return _each(found)
     return comparison(found)
@@ -111,7 +111,7 @@ def _cells(options: argparse.Namespace) -> list["Cell"]:
 
 def _each(found: list["Entry"]) -> list["Cell"]:
     """A cell for each run, with a name of its own."""
-    from maf_runner.reporting.cells import comparison, size
+    from maf_runner.reporting.comparison.cells import comparison, size
 
     cells = [cell for entry in found for cell in comparison([entry]) if cell.entry]
     names = [(cell.dataset, cell.conditional, cell.model) for cell in cells]
@@ -124,8 +124,8 @@ def _each(found: list["Entry"]) -> list["Cell"]:
 
 
 def _curves(cells: list["Cell"]) -> Callable[[Path], None]:
-    from maf_runner.reporting import curves
-    from maf_runner.reporting.drawing import drawing, save
+    from maf_runner.reporting.plots import curves
+    from maf_runner.reporting.plots.drawing import drawing, save
 
     panels, complaints = curves.curves_of(cells)
     for complaint in complaints:
@@ -142,8 +142,8 @@ def _curves(cells: list["Cell"]) -> Callable[[Path], None]:
 
 
 def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
-    from maf_runner.reporting import dots
-    from maf_runner.reporting.drawing import drawing, save
+    from maf_runner.reporting.plots import dots
+    from maf_runner.reporting.plots.drawing import drawing, save
 
     panels = dots.panels(cells)
     if not panels:
@@ -159,9 +159,9 @@ def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
 
 def _loaded(options: argparse.Namespace) -> list[tuple[Path, Any, dict[str, Any], str]]:
     """Folder, model, record and a title of its own for each run."""
-    from maf_runner import record
     from maf_runner.commands.common import loaded
-    from maf_runner.reporting.cells import size
+    from maf_runner.records import record
+    from maf_runner.reporting.comparison.cells import size
 
     runs = [(run, *loaded(run)) for run in dict.fromkeys(options.runs)]
     founds = [found for _, _, found in runs]
@@ -177,10 +177,10 @@ def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
     import torch
 
     from maf_runner.commands.common import data_of
-    from maf_runner.evaluation import one_hot
-    from maf_runner.flows.rows import noise_of_rows
-    from maf_runner.reporting import normality
-    from maf_runner.reporting.drawing import drawing, save
+    from maf_runner.engine.rows import noise_of_rows
+    from maf_runner.experiment.evaluation import one_hot
+    from maf_runner.reporting.plots import normality
+    from maf_runner.reporting.plots.drawing import drawing, save
 
     noises = []
     for run, model, found, title in _loaded(options):
@@ -212,8 +212,8 @@ def _samples(options: argparse.Namespace) -> Callable[[Path], None]:
         grid_columns,
         image_space,
     )
-    from maf_runner.evaluation import log_prob_function
-    from maf_runner.reporting import pictures
+    from maf_runner.experiment.evaluation import log_prob_function
+    from maf_runner.reporting.plots import pictures
 
     loaded = _loaded(options)
     one = loaded[0][2]
@@ -245,8 +245,8 @@ def _samples(options: argparse.Namespace) -> Callable[[Path], None]:
 
 def _density(options: argparse.Namespace) -> Callable[[Path], None]:
     from maf_runner.commands.common import class_prior, data_of
-    from maf_runner.evaluation import log_prob_function
-    from maf_runner.reporting import pictures
+    from maf_runner.experiment.evaluation import log_prob_function
+    from maf_runner.reporting.plots import pictures
 
     loaded = _loaded(options)
     if any(found["features"] != 2 for _, _, found, _ in loaded):

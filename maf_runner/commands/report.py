@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner import atomic
 from maf_runner.commands.common import guarded
-from maf_runner.errors import DataError, UsageError
+from maf_runner.system import atomic
+from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from maf_runner.reporting.records import Entry
+    from maf_runner.records.entries import Entry
 
 SAMPLES = 100  # drawn of each model
 
@@ -36,14 +36,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from maf_runner.reporting import records, report
-    from maf_runner.reporting.cells import comparison
+    from maf_runner.records import entries
+    from maf_runner.reporting.comparison.cells import comparison
+    from maf_runner.reporting.page import report
 
-    found, complaints = records.find(options.results)
+    found, complaints = entries.find(options.results)
     if not found:
         for complaint in complaints:
             print(f"maf-report: {complaint}", file=sys.stderr)
-        raise DataError(f"no records under {options.results.absolute()}. {records.HINT}")
+        raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
     samples = {}
     for entry in [] if options.no_samples else report.shown(comparison(found)):
         try:
@@ -52,7 +53,7 @@ def _work(options: argparse.Namespace) -> None:
             complaints.append(f"no samples: {error}")
             continue
         if content is not None:
-            samples[records.key_of(entry)] = content
+            samples[entries.key_of(entry)] = content
     page = report.render(found, complaints, samples)
     path = options.out or options.results / "report.html"
     try:
@@ -67,7 +68,7 @@ def _work(options: argparse.Namespace) -> None:
 def _samples(entry: "Entry") -> bytes | None:
     """A PNG of pictures that a run's model draws; None for other data, or without a model."""
     from maf_runner.commands.common import draw_samples, grid_columns, image_space, loaded
-    from maf_runner.folder import RunFolder
+    from maf_runner.records.folder import RunFolder
 
     folder = RunFolder(entry["file"].parent)
     try:
@@ -76,7 +77,7 @@ def _samples(entry: "Entry") -> bytes | None:
         raise DataError(f"{folder.path}: the record describes no images ({error})") from error
     if space is None or not folder.best.is_file() or entry["file"] != folder.record:
         return None
-    from maf_runner.reporting.pictures import sample_png
+    from maf_runner.reporting.plots.pictures import sample_png
 
     model, found = loaded(folder.path)
     rows, _ = draw_samples(model, found, SAMPLES, seed=0)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner import atomic, memory
 from maf_runner.commands.common import (
     class_prior,
     classes,
@@ -23,7 +22,8 @@ from maf_runner.commands.common import (
     parser,
     table_space,
 )
-from maf_runner.errors import DataError, UsageError
+from maf_runner.system import atomic, memory
+from maf_runner.system.errors import DataError, UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,13 +113,13 @@ def _write(
 
 
 def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) -> None:
-    from maf_runner.reporting import pictures
+    from maf_runner.reporting.plots import pictures
 
     image = image_space(found)
     if image is not None:
         pictures.sample_grid(path, image.to_pictures(rows), grid_columns(len(rows), found))
         return
-    from maf_runner.evaluation import log_prob_function
+    from maf_runner.experiment.evaluation import log_prob_function
 
     title = f"{found['model']} on {found['dataset']}"
     pictures.scatter(path, rows, log_prob_function(model, class_prior(found)), title=title)

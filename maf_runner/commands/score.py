@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner import atomic
 from maf_runner.commands.common import (
     class_prior,
     classes,
@@ -20,8 +19,9 @@ from maf_runner.commands.common import (
     parser,
     table_space,
 )
-from maf_runner.datasets.tables import TableSpace
-from maf_runner.errors import DataError, UsageError
+from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.system import atomic
+from maf_runner.system.errors import DataError, UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,8 +63,13 @@ def _work(options: argparse.Namespace) -> None:
         )
     import torch
 
-    from maf_runner.evaluation import class_joint, class_log_probs, class_marginal, one_hot
-    from maf_runner.flows.rows import log_prob_of_rows
+    from maf_runner.engine.rows import log_prob_of_rows
+    from maf_runner.experiment.evaluation import (
+        class_joint,
+        class_log_probs,
+        class_marginal,
+        one_hot,
+    )
 
     x = torch.from_numpy(rows if table is None else table.to_model(rows))
     x = x.to(model.reference.dtype)
@@ -115,7 +120,7 @@ def _read(path: Path) -> NDArray[Any]:
         if suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
         else:
-            from maf_runner.datasets.readers import read_csv
+            from maf_runner.datasets.untrusted.tables import read_csv
 
             rows = read_csv(path).drop(columns="label", errors="ignore").to_numpy()
         return np.asarray(rows, dtype=np.float64)
@@ -129,7 +134,7 @@ def _read_table(path: Path, space: TableSpace) -> NDArray[Any]:
     """Rows [N, D] of the run's columns, in the table's units, in the order of the run."""
     import pandas as pd
 
-    from maf_runner.datasets.readers import need, numbers, read_table
+    from maf_runner.datasets.untrusted.tables import need, numbers, read_table
 
     table = pd.concat(read_table(path, "FILE").values(), ignore_index=True)
     columns, numbered = list(space.columns), [str(i) for i in range(len(space.columns))]

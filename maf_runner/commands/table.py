@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from maf_runner import atomic
-from maf_runner.reporting import records
-from maf_runner.reporting.grid import FORMATS
-from maf_runner.reporting.table import TABLES, build
+from maf_runner.records import entries
+from maf_runner.reporting.tables.grid import FORMATS
+from maf_runner.reporting.tables.table import TABLES, build
+from maf_runner.system import atomic
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text")
     options = parser.parse_args(argv)
-    found, complaints = records.find(options.results)
+    found, complaints = entries.find(options.results)
     if found:
         table, left_out = build(options.table, found)
         complaints += left_out
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"maf-table: {complaint}", file=sys.stderr)
     if not found:
         print(
-            f"maf-table: no records under {options.results.absolute()}. {records.HINT}",
+            f"maf-table: no records under {options.results.absolute()}. {entries.HINT}",
             file=sys.stderr,
         )
         return 3

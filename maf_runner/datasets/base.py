@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.datasets.images import LogitSpace
-from maf_runner.datasets.tables import TableSpace
+from maf_runner.datasets.spaces.images import LogitSpace
+from maf_runner.datasets.spaces.table import TableSpace
 
 SPLITS = ("train", "validation", "test")
 

@@ -21,11 +21,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.datasets import hdf5, store
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
-from maf_runner.datasets.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.sources import Files
-from maf_runner.errors import DataError
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.untrusted import hdf5
+from maf_runner.datasets.untrusted.archives import Files
+from maf_runner.system.errors import DataError
 
 ROWS = 1000000, 50000, 250000
 HDF5 = "BSDS300.hdf5"

@@ -20,13 +20,14 @@ These are the very pictures and the very noise of the authors, so the recipe is 
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.datasets import pickles, store
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.datasets.fetch import Download
-from maf_runner.datasets.images import LogitSpace, in_chunks
-from maf_runner.datasets.recipe import MB, Recipe, Variant
-from maf_runner.datasets.sources import Files
-from maf_runner.errors import DataError
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation.download import Download
+from maf_runner.datasets.preparation.recipe import MB, Recipe, Variant
+from maf_runner.datasets.spaces.images import LogitSpace, in_chunks
+from maf_runner.datasets.untrusted import pickles
+from maf_runner.datasets.untrusted.archives import Files
+from maf_runner.system.errors import DataError
 
 MEMBERS = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 VALIDATION = 5000

@@ -12,7 +12,7 @@ the last 179 test; 64 features. The paper has no such set: its recipe is this pr
 import numpy as np
 
 from maf_runner.datasets.base import Paths, Rows, Splits
-from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.spaces.images import LogitSpace
 
 TRAIN, VALIDATION = 1439, 179
 

@@ -14,7 +14,7 @@ infinite on them.
 
 Log-likelihoods are those of the standardised values; ``maf-score`` and ``maf-sample`` speak the
 table's own units (`TableSpace`), in which ``maf-score`` takes values as they stand: it adds no
-noise. `readers` reads the file, and executes nothing in it.
+noise. `untrusted.tables` reads the file, and executes nothing in it.
 """
 
 import hashlib
@@ -30,7 +30,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
-from maf_runner.datasets.readers import (
+from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.datasets.untrusted.tables import (
     as_text,
     first_word,
     is_numeric,
@@ -39,8 +40,7 @@ from maf_runner.datasets.readers import (
     read_table,
     some,
 )
-from maf_runner.datasets.tables import TableSpace
-from maf_runner.errors import DataError, suggestion
+from maf_runner.system.errors import DataError, suggestion
 
 log = logging.getLogger("maf_runner")
 NAMELESS = re.compile(r"Unnamed: \d+")  # the name pandas gives

@@ -19,12 +19,13 @@ it is the first quarter of a permutation by RandomState(42), in that order.
 import numpy as np
 import pandas as pd
 
-from maf_runner.datasets import pickles, store
 from maf_runner.datasets.base import Paths, Splits
-from maf_runner.datasets.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.sources import Files
-from maf_runner.datasets.splitting import cut, ready_made, splits
-from maf_runner.errors import DataError
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.splitting import cut, ready_made, splits
+from maf_runner.datasets.untrusted import pickles
+from maf_runner.datasets.untrusted.archives import Files
+from maf_runner.system.errors import DataError
 
 ROWS = 852174, 94685, 105206
 PICKLE, TEXT = "ethylene_CO.pickle", "ethylene_CO.txt"

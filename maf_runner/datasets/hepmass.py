@@ -20,12 +20,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maf_runner.datasets import store
 from maf_runner.datasets.base import Paths, Splits
-from maf_runner.datasets.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.sources import Files
-from maf_runner.datasets.splitting import cut_tenth, ready_made, repeats_smallest, splits
-from maf_runner.errors import DataError
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.splitting import (
+    cut_tenth,
+    ready_made,
+    repeats_smallest,
+    splits,
+)
+from maf_runner.datasets.untrusted.archives import Files
+from maf_runner.system.errors import DataError
 
 ROWS = 315123, 35013, 174987
 TRAIN, TEST = "1000_train.csv", "1000_test.csv"

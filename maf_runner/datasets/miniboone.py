@@ -19,18 +19,18 @@ authors' arrays, else ``raw``.
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.datasets import store
 from maf_runner.datasets.base import Paths, Splits
-from maf_runner.datasets.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.sources import Files
-from maf_runner.datasets.splitting import (
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.splitting import (
     cut,
     load_array,
     ready_made,
     repeats_smallest,
     standardised,
 )
-from maf_runner.errors import DataError
+from maf_runner.datasets.untrusted.archives import Files
+from maf_runner.system.errors import DataError
 
 ROWS = 29556, 3284, 3648
 TEXT = "MiniBooNE_PID.txt"

@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maf_runner.datasets import store
 from maf_runner.datasets.base import Paths, Splits
-from maf_runner.datasets.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.sources import Files
-from maf_runner.datasets.splitting import cut, load_array, ready_made, standardised
-from maf_runner.errors import DataError
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.splitting import cut, load_array, ready_made, standardised
+from maf_runner.datasets.untrusted.archives import Files
+from maf_runner.system.errors import DataError
 
 ROWS = 1659917, 184435, 204928
 TEXT = "household_power_consumption.txt"

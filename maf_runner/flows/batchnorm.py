@@ -13,7 +13,7 @@ class BatchNorm(Transform):
 
     In training mode mean and (biased) variance are those of the batch, and the gradient goes
     through them. In evaluation they are those of the whole training set, put there by
-    `rows.refresh_statistics`: there is no running average. Before that they are 0 and 1.
+    `engine.rows.refresh_statistics`: there is no running average. Before that they are 0 and 1.
     """
 
     mean: Tensor

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maf_runner.flows.base import Conditioned, one_of
-from maf_runner.flows.masks import (
-    MASKS,
-    hidden_degrees,
-    hidden_mask,
-    input_degrees,
-    output_mask,
-)
+from maf_runner.flows.masks import MASKS, hidden_degrees, hidden_mask, input_degrees, output_mask
 
 
 def tanh_bound(dtype: torch.dtype) -> float:

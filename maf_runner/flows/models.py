@@ -4,14 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict, Unpack
 
 from maf_runner.flows.autoregressive import AffineAutoregressive
-from maf_runner.flows.base import (
-    MOST_LAYERS,
-    Flow,
-    Inverse,
-    StandardNormal,
-    Transform,
-    positive,
-)
+from maf_runner.flows.base import MOST_LAYERS, Flow, Inverse, StandardNormal, Transform, positive
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.coupling import Coupling
 from maf_runner.flows.mixture import MADEMoG

@@ -1,1 +1,1 @@
-"""Where a training run is followed: ``history.csv`` always, and what ``tracker=`` adds."""
+"""Where a training run is followed: the screen, ``history.csv``, what ``tracker=`` adds."""

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from maf_runner import atomic
+from maf_runner.system import atomic
 from maf_runner.training.loop import State
 
 

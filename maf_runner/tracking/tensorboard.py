@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from maf_runner.errors import UsageError, extra
+from maf_runner.system.errors import UsageError, extra
 from maf_runner.tracking.history import History
 from maf_runner.training.loop import State
 

@@ -1,4 +1,4 @@
-"""The training loop, the paper's Adam, the order of the batches, the checkpoint."""
+"""The training loop, its settings, the order of the batches, the checkpoint."""
 
 from maf_runner.training.checkpoint import Checkpoint, DamagedCheckpointError
 from maf_runner.training.loop import Outcome, fit

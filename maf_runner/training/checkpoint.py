@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maf_runner import atomic
+from maf_runner.system import atomic
 
 SCHEMA = 1
 

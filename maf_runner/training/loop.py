@@ -9,16 +9,16 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from maf_runner.datasets.images import LogitSpace
+from maf_runner.datasets.spaces.images import LogitSpace
+from maf_runner.engine.products import fast_products
+from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.engine.step import Step, choose
 from maf_runner.flows.base import Density
-from maf_runner.flows.routing import fast_products
-from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
-from maf_runner.interrupts import Interrupts
+from maf_runner.system.interrupts import Interrupts
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.settings import TrainerSettings
-from maf_runner.training.step import Step, choose
 
 
 class TensorRows(NamedTuple):

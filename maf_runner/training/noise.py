@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maf_runner.datasets.images import LogitSpace, in_chunks
+from maf_runner.datasets.spaces.images import LogitSpace, in_chunks
 
 
 class FreshNoise:

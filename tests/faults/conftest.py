@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from runs import RUN, leftovers, record_of
+
+from tests.faults.runs import RUN, leftovers, record_of
 
 ALL = bool(os.environ.get("MAF_RUNNER_ALL_FAULTS"))
 

@@ -199,7 +199,7 @@ GADGETS = {
     ("os", "_exit"): (0,),
     ("_codecs", "decode"): (b"x", "utf-8"),
     ("copyreg", "_reconstructor"): (1, 2, 3),
-    ("maf_runner.atomic", "write"): (MARKER, "x"),
+    ("maf_runner.system.atomic", "write"): (MARKER, "x"),
 }
 
 

@@ -31,15 +31,16 @@ from pathlib import Path
 
 import torch
 
-from maf_runner import cli, run
+from maf_runner.commands import run as cli
 from maf_runner.datasets import miniboone
+from maf_runner.experiment import run
 
 SMALL = (
     405,
     45,
     50,
 )  # rows of the MINIBOONE that the tests write; the true one has 73 times as many
-COMMANDS = {"maf-run": "maf_runner.cli", "maf-table": "maf_runner.commands.table"}
+COMMANDS = {"maf-run": "maf_runner.commands.run", "maf-table": "maf_runner.commands.table"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 

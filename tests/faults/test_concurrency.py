@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import MAY_DIFFER, leftovers
 
-from maf_runner import record
 from maf_runner.commands import report, table
+from maf_runner.records import record
+from tests.faults.runs import MAY_DIFFER, leftovers
 
 BIN = Path(sys.executable).parent
 SWEEP = ("-m", "model=made", "model.hidden=[8]", "trainer.max_epochs=3", "threads=1")

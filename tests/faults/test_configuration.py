@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from maf_runner import cli
-from maf_runner import run as runs
-from maf_runner.conf_path import CONF
-from maf_runner.datasets import store
-from maf_runner.errors import DataError
+from maf_runner.commands import run as cli
+from maf_runner.datasets.preparation import store
+from maf_runner.experiment import run as runs
+from maf_runner.system.conf_path import CONF
+from maf_runner.system.errors import DataError
 
 TOP = ("seed", "device", "threads", "force", "retry", "wait")
 KEYS = sorted(

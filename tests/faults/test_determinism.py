@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import record_of
-from test_training import SETTINGS
 
-from maf_runner.flows import MAF, blocks
+from maf_runner.engine import blocks
+from maf_runner.engine.step import COMPILED, EAGER, Step, has_compiler
+from maf_runner.flows import MAF
 from maf_runner.training import TrainerSettings
-from maf_runner.training.step import COMPILED, EAGER, Step, has_compiler
+from tests.faults.runs import record_of
+from tests.training.test_loop import SETTINGS
 
 MODELS = ("maf_mog", "gaussian", "made", "made_mog", "maf", "conditional_maf", "iaf", "realnvp")
 TINY = ("dataset.sizes=[[8]]", "dataset.degrees=random", "trainer.max_epochs=2", "threads=1")

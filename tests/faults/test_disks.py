@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from runs import RUN, leftovers, record_of
+
+from tests.faults.runs import RUN, leftovers, record_of
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT)
 SAID = "the same command goes on from there"

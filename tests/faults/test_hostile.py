@@ -7,43 +7,34 @@ import pickle
 import zipfile
 
 import h5py
-import hostile
 import numpy as np
 import pandas as pd
 import pytest
-import test_store
 import torch
 import yaml
-from synthetic import made_up
-from test_files import DEFAULTS as TABLE
 
-from maf_runner import load_run, record, sweep
+from maf_runner import load_run
 from maf_runner.commands import sample, score
 from maf_runner.commands.common import data_of
-from maf_runner.datasets import (
-    bsds300,
-    cifar10,
-    files,
-    gas,
-    hepmass,
-    miniboone,
-    mnist,
-    pickles,
-    power,
-    sources,
-    store,
-)
+from maf_runner.datasets import bsds300, cifar10, files, gas, hepmass, miniboone, mnist, power
 from maf_runner.datasets.base import Paths
-from maf_runner.errors import DataError, UsageError
+from maf_runner.datasets.preparation import store
+from maf_runner.datasets.untrusted import archives, pickles
 from maf_runner.flows import MADE
-from maf_runner.record import UnreadableRecordError
-from maf_runner.reporting import records, report
-from maf_runner.reporting.cells import comparison
-from maf_runner.reporting.curves import curves_of
-from maf_runner.reporting.dots import panels
-from maf_runner.reporting.grid import FORMATS
-from maf_runner.reporting.table import build
+from maf_runner.records import entries, jobs, record
+from maf_runner.records.record import UnreadableRecordError
+from maf_runner.reporting.comparison.cells import comparison
+from maf_runner.reporting.page import report
+from maf_runner.reporting.plots.curves import curves_of
+from maf_runner.reporting.plots.dots import panels
+from maf_runner.reporting.tables.grid import FORMATS
+from maf_runner.reporting.tables.table import build
+from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import checkpoint
+from tests.datasets import test_store
+from tests.datasets.test_files import DEFAULTS as TABLE
+from tests.faults import hostile
+from tests.helpers.records import made_up
 
 
 @pytest.fixture
@@ -156,9 +147,9 @@ def test_archives(read_all, tmp_path, chance, amount):
         content = case[1]() if callable(case[1]) else case[1]
         (raw / "set" / case[0]).write_bytes(content)
         try:
-            with sources.find(raw, "set", {"a": 100}) as found:
+            with archives.find(raw, "set", {"a": 100}) as found:
                 assert len(found.read("a")) <= 100
-        except sources.MissingError:
+        except archives.MissingError:
             pass  # there is no plain file of this name in it
 
     read_all("archives", cases, read, {DataError: lambda case: case[0]}, few=12)
@@ -350,14 +341,14 @@ def test_records(read_all, results, chance, amount):
 
     def read(content):
         path.write_bytes(content)
-        kept, complaints = records.find(results)
+        kept, complaints = entries.find(results)
         for name in ("leaderboard", "comparison"):
             table, _ = build(name, kept)
             for form in FORMATS:
                 table.render(form).encode()
         assert len(kept) + len(complaints) == 2
         for entry in kept:
-            record.title(entry), records.history(entry), records.row_nats(entry)
+            record.title(entry), entries.history(entry), entries.row_nats(entry)
         cells = comparison(kept)
         curves_of(cells), panels(cells)
         with_no_pictures(kept, complaints)
@@ -394,8 +385,8 @@ def test_what_lies_beside_a_record(read_all, results, chance, amount):
     def read(case):
         for name, content in (*good.items(), case):
             (folder / name).write_bytes(content)
-        (entry,) = [e for e in records.find(results)[0] if e["run_id"] == "one"]
-        records.row_nats(entry)
+        (entry,) = [e for e in entries.find(results)[0] if e["run_id"] == "one"]
+        entries.row_nats(entry)
         panels, complaints = curves_of(comparison([entry]))
         assert len(panels) + len(complaints) == 1
         if panels:
@@ -449,8 +440,10 @@ def test_settings_of_runs(read_all, results, tmp_path, chance, amount):
         f"b{i}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]" for i in range(20)
     )
     targets = ("os.system", "builtins.eval", "maf_runner.datasets.files.hashlib.new", 5, None,
-               "maf_runner.datasets.store.write", "maf_runner.datasets.fetch.fetch", "", "...",
-               "maf_runner.datasets.store.atomic.write", "maf_runner.cli.main")  # fmt: skip
+               "maf_runner.datasets.preparation.store.write",
+               "maf_runner.datasets.preparation.download.fetch", "", "...",
+               "maf_runner.datasets.preparation.store.atomic.write",
+               "maf_runner.commands.run.main")  # fmt: skip
     cases = [
         ("as it is", good),
         ("laughs", laughs.encode()),
@@ -482,7 +475,7 @@ def test_settings_of_runs(read_all, results, tmp_path, chance, amount):
 
 
 def test_jobs_of_sweeps(read_all, tmp_path, chance, amount):
-    job = sweep.Job(3, ["a=1", "b=2"], "done", "MADE: test 1.00", "/results/x")
+    job = jobs.Job(3, ["a=1", "b=2"], "done", "MADE: test 1.00", "/results/x")
     job.write(tmp_path)
     path = tmp_path / "jobs" / "3.json"
     cases = list(tampered(json.loads(path.read_text())))
@@ -490,9 +483,9 @@ def test_jobs_of_sweeps(read_all, tmp_path, chance, amount):
 
     def read(content):
         path.write_bytes(content)
-        (read,) = sweep.read(tmp_path)
-        sweep.closing_list([read, job]).encode()
-        assert read.outcome in sweep.OUTCOMES
+        (read,) = jobs.read(tmp_path)
+        jobs.closing_list([read, job]).encode()
+        assert read.outcome in jobs.OUTCOMES
 
     read_all("jobs of sweeps", cases, read, {DataError: lambda case: path})
 

@@ -3,10 +3,10 @@
 import signal
 
 import pytest
-from runs import RUN, leftovers, record_of
 
-from maf_runner import errors
-from maf_runner.interrupts import Interrupts
+from maf_runner.system import errors
+from maf_runner.system.interrupts import Interrupts
+from tests.faults.runs import RUN, leftovers, record_of
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 

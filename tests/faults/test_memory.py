@@ -5,14 +5,15 @@ import sys
 
 import pytest
 import torch
-from runs import RUN, leftovers, record_of
 
-from maf_runner import memory
-from maf_runner.datasets import cifar10, store
+from maf_runner.datasets import cifar10
 from maf_runner.datasets.base import Paths
-from maf_runner.errors import UsageError
+from maf_runner.datasets.preparation import store
+from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.flows import MAF
-from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.system import memory
+from maf_runner.system.errors import UsageError
+from tests.faults.runs import RUN, leftovers, record_of
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_chunks_shrink_in_a_process_without_memory():
     """The real thing: no room for the hidden units of all rows, room for those of some."""
     code = (
         "import resource, torch; from maf_runner import memory\n"
-        "from maf_runner.flows import MADE; from maf_runner.flows.rows import log_prob_of_rows\n"
+        "from maf_runner.flows import MADE; from maf_runner.engine.rows import log_prob_of_rows\n"
         "torch.set_num_threads(1)\n"
         "model = MADE(4, hidden=[1024, 1024], activation='tanh', degrees='sequential',"
         " mask='paper').eval()\n"

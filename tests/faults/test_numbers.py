@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from models import MODELS
 
-from maf_runner import record
 from maf_runner.commands import sample, score
-from maf_runner.flows.rows import log_prob_of_rows, refresh_statistics
-from maf_runner.reporting.records import find
-from maf_runner.reporting.report import render
-from maf_runner.reporting.table import build
+from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.records import record
+from maf_runner.records.entries import find
+from maf_runner.reporting.page.report import render
+from maf_runner.reporting.tables.table import build
+from tests.helpers.models import MODELS
 
 NAMES = {
     "gaussian": (),

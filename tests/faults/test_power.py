@@ -10,12 +10,13 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from runs import RUN, leftovers, record_of
 
-from maf_runner import record
-from maf_runner.datasets import miniboone, store
+from maf_runner.datasets import miniboone
 from maf_runner.datasets.base import Paths
+from maf_runner.datasets.preparation import store
+from maf_runner.records import record
 from maf_runner.training import DamagedCheckpointError, checkpoint
+from tests.faults.runs import RUN, leftovers, record_of
 
 
 def test_every_file_is_synced_renamed_and_its_folder_synced(whole):

@@ -14,7 +14,8 @@ KEPT = 300_000  # bytes a job: Hydra keeps the configuration of each until the s
 SOAK = """
 import ctypes, gc, json, os, sys
 from pathlib import Path
-from maf_runner import cli, run
+from maf_runner.commands import run as cli
+from maf_runner.experiment import run
 
 def measured(config, carry_out=run.run):
     result = carry_out(config)

@@ -15,7 +15,7 @@ COMMANDS = {
     "maf-data": "maf_runner.commands.data",
     "maf-plot": "maf_runner.commands.plot",
     "maf-report": "maf_runner.commands.report",
-    "maf-run": "maf_runner.cli",
+    "maf-run": "maf_runner.commands.run",
     "maf-sample": "maf_runner.commands.sample",
     "maf-score": "maf_runner.commands.score",
     "maf-table": "maf_runner.commands.table",
@@ -42,7 +42,7 @@ def main():
     """Be the commands."""
     sys.addaudithook(watch)
     mains = {name: importlib.import_module(module).main for name, module in COMMANDS.items()}
-    importlib.import_module("maf_runner.run")
+    importlib.import_module("maf_runner.experiment.run")
     importlib.import_module("maf_runner.tracking.tensorboard")
     note("import", 0)
     for words in json.loads(sys.argv[1]):

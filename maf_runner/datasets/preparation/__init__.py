@@ -1,0 +1,1 @@
+"""From raw files to prepared arrays: get them, split them, keep them."""

@@ -1,0 +1,1 @@
+"""The spaces that models work in, and the way back: images, tables."""

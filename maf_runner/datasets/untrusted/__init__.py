@@ -1,0 +1,1 @@
+"""Files from strangers, format by format: nothing in them is executed."""

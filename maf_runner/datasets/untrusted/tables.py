@@ -1,0 +1,232 @@
+"""Tables from files, format by format. Nothing in a file is executed: pickled objects are refused.
+
+A file holds one table, or three that are named as its splits. Columns without names of their own
+(arrays) are named 0, 1, 2, ...
+"""
+
+import csv
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maf_runner.datasets.base import SPLITS
+from maf_runner.datasets.untrusted import hdf5, limits
+from maf_runner.system import memory
+from maf_runner.system.errors import DataError, extra, suggestion
+
+FORMATS = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
+Tables = dict[str, pd.DataFrame]
+
+
+def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables:
+    """Read the table of a file as {"all": ...}, or its three splits by name.
+
+    Args:
+        file: .csv, .parquet, .npy, .npz, .h5 or .hdf5.
+        setting: what named the file, for the messages.
+        with_labels: take the labels of an archive as a column named label.
+
+    Raises:
+        DataError: the file is missing, damaged or no table.
+        UsageError: it is larger than the memory.
+    """
+    if file.is_dir():
+        raise DataError(f"{file.absolute()} is a folder; expected a file, {FORMATS} ({setting})")
+    if not file.is_file():
+        raise DataError(f"{file.absolute()} not found ({setting})")
+    memory.require(file.stat().st_size, str(file), "take some of its rows")
+    try:
+        tables = _read(file, with_labels=with_labels)
+        for table in tables.values():
+            table.columns = table.columns.map(str)
+            _distinct(list(table.columns))
+    except ImportError as error:
+        raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
+    except Exception as error:  # each library has its own for a damaged file
+        raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
+    if not tables:
+        raise DataError(f"{file}: expected {FORMATS} ({setting})")
+    return tables
+
+
+def _read(file: Path, *, with_labels: bool) -> Tables:
+    suffix = file.suffix.lower()
+    if suffix == ".csv":
+        return {"all": read_csv(file)}
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        about = parquet.read_metadata(file)
+        limits.check(8 * about.num_rows * about.num_columns, file.stat().st_size, "its table")
+        _distinct(about.schema.to_arrow_schema().names)
+        return {"all": pd.read_parquet(file, engine="pyarrow")}
+    if suffix == ".npy":
+        return {"all": _frame(np.load(file, allow_pickle=False))}
+    if suffix == ".npz":
+        with np.load(file, allow_pickle=False) as archive:
+            for entry in archive.zip.infolist():
+                limits.check(entry.file_size, entry.compress_size, repr(entry.filename))
+            return _named({name: archive[name] for name in archive.files}, with_labels=with_labels)
+    if suffix in (".h5", ".hdf5"):
+        with h5py.File(file, "r") as store:
+            found = hdf5.datasets(store)
+            words = {name for name, entry in found.items() if entry.dtype.kind not in "biuf"}
+            arrays = {n: (e.asstr() if n in words else e)[()] for n, e in found.items()}
+            return _named(arrays, with_labels=with_labels)
+    return {}
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """Read a CSV with a header.
+
+    Raises:
+        ValueError: its fields are not separated by commas; its first line is numbers without
+            quotes, so that a row would be taken for the header; a name stands there twice, or
+            for an empty column none; a row has more fields than there are names.
+    """
+    # As it stands there: a table of pandas has names of its own for twins and for no name.
+    first = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
+    header = first.iloc[0].tolist()
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and sign in header[0]:
+            raise ValueError(f"it seems to be separated by {name}: save it with commas instead")
+    with file.open("rb") as raw:
+        quoted = b'"' in raw.readline()
+    if not quoted and pd.to_numeric(pd.Series(header), errors="coerce").notna().all():
+        raise ValueError("its first line is numbers: put a line with names for the columns first")
+    _distinct(header)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # index_col: or the first fields of rows that are too long would become an index.
+            # low_memory: or a long column would be of one type here and of another there.
+            table = pd.read_csv(file, index_col=False, low_memory=False)
+    except pd.errors.ParserWarning as error:
+        with file.open(encoding="utf-8", newline="") as text:
+            most = max(map(len, csv.reader(text)))
+        raise ValueError(
+            f"a row has {most} fields, the header names {len(header)}: give each column a name, "
+            "and put values that hold commas in quotes"
+        ) from error
+    for place, name in enumerate(header):
+        if not name and table.iloc[:, place].isna().all():
+            raise ValueError(
+                f"column {place + 1} has no name and is empty: drop the commas at the line ends"
+            )
+    return table
+
+
+def _distinct(names: list[str]) -> None:
+    twins = [name for name, count in Counter(names).items() if name and count > 1]
+    if twins:
+        raise ValueError(f"more than one column is named {twins[0]!r}: rename them")
+
+
+def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
+    if array.ndim != 2:
+        raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
+    if array.dtype.kind == "c":
+        raise ValueError("its values are complex: give real and imaginary parts columns each")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"its values are {array.dtype}, expected numbers")
+    if array.size == 0:
+        raise ValueError(f"it holds no values, its shape is {list(array.shape)}")
+    frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
+    if labels is not None:
+        words = np.char.decode(labels) if labels.dtype.kind == "S" else labels  # bytes are too
+        frame["label"] = words.tolist() if words.dtype.kind == "U" else words
+    return frame
+
+
+def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
+    """Arrays of an archive as a table, or as three; labels as a column named label."""
+    if not with_labels:
+        arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
+    if "val" in arrays and "validation" not in arrays:
+        arrays["validation"] = arrays.pop("val")
+        if "val_labels" in arrays:
+            arrays["validation_labels"] = arrays.pop("val_labels")
+    if set(SPLITS) <= set(arrays):
+        return {name: _frame(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS}
+    data = {name: array for name, array in arrays.items() if array.ndim == 2}
+    if len(data) != 1:
+        raise ValueError(
+            f"expected arrays train, validation and test, or one table; found {sorted(arrays)}"
+        )
+    return {"all": _frame(next(iter(data.values())), arrays.get("labels"))}
+
+
+def need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:
+    """Raise DataError where ``table`` has no such column."""
+    if column not in table.columns:
+        near = suggestion(column, list(table.columns))
+        raise DataError(f"{file} has no column {column!r} ({setting}){near}")
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Whether the values are real numbers, or true and false; some may be missing.
+
+    >>> is_numeric(pd.Series([True, None])), is_numeric(pd.to_timedelta(pd.Series([1])))
+    (True, False)
+    """
+    return column.dtype.kind in "iufb" or pd.api.types.infer_dtype(column) in (
+        "boolean",
+        "decimal",
+        "floating",
+        "integer",
+        "mixed-integer-float",
+    )
+
+
+def numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
+    """The values [N, D] of ``table``, true and false as 1 and 0; what is missing becomes NaN.
+
+    Raises:
+        DataError: a column is not made of numbers.
+    """
+    try:
+        if any(dtype.kind in "cmM" for dtype in table.dtypes):
+            raise TypeError("complex numbers, dates or times")  # numpy would find numbers for them
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError) as error:
+        bad = (f"{name}{word}" for name in table if (word := first_word(table[name])))
+        raise DataError(
+            f"{file}: columns that are not made of numbers: {some(bad) or error}"
+        ) from error
+
+
+def first_word(column: pd.Series) -> str:
+    """Where the first value that is no number stands, in brackets; empty if there is none.
+
+    >>> first_word(pd.Series(["1.5", None, "abc"]))
+    " ('abc' in row 2)"
+    """
+    values = as_text(column)
+    words = np.flatnonzero(column.notna() & pd.to_numeric(values, errors="coerce").isna())
+    return f" ({str(values.iloc[words[0]])[:50]!r} in row {words[0]})" if len(words) else ""
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """The values as text; bytes that are none as Python writes them."""
+    try:
+        return column.astype(str)
+    except UnicodeDecodeError:
+        return column.map(repr)
+
+
+def some(words: Iterable[str]) -> str:
+    """The first of many words, in a line that can be read.
+
+    >>> some("abc"), some(str(i) for i in range(10**6))
+    ('a, b, c', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...')
+    """
+    *first, end = [*islice(words, 11), ""][:11]
+    return ", ".join([*filter(None, first), *(["..."] if end else [])])

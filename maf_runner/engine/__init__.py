@@ -1,0 +1,1 @@
+"""How a model is computed, not what: steps, Adam, blocks, products, chunks."""

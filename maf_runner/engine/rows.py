@@ -1,0 +1,127 @@
+"""Many rows through a model: in chunks, with the products routed."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from maf_runner.engine.products import fast_products
+from maf_runner.flows.base import Density, Flow, Transform
+from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.system import memory
+
+FEWEST, MOST = 1024, 4096  # rows at a time: more gain nothing
+PIECE = 4 << 20  # numbers (16 MB); allocators do not keep much larger ones
+
+
+@torch.no_grad()
+def log_prob_of_rows(
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
+) -> Tensor:
+    """Log densities in nats of many rows [N], in float64 on the CPU.
+
+    ``context`` is [N, C], or [1, C] for the same one in every row. They are taken ``chunk`` at a
+    time, or by default `at_once`.
+    """
+    return _of_rows(model, model, x, context, chunk, empty=(0,))
+
+
+@torch.no_grad()
+def noise_of_rows(
+    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
+) -> Tensor:
+    """What `Density.standard_noise` gives for many rows [N, D], as `log_prob_of_rows`."""
+    return _of_rows(model, model.standard_noise, x, context, chunk, empty=(0, model.features))
+
+
+def at_once(model: Density) -> int:
+    """How many rows to take at a time: many of a narrow model, whose operators cost their call."""
+    widest = max((p.shape[0] for p in model.parameters() if p.ndim == 2), default=1)
+    return min(max(PIECE // widest, FEWEST), MOST)
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on the CPU or a GPU."""
+    words = ("out of memory", "allocate memory", "failed to map segment", "create a primitive")
+    told = isinstance(error, (RuntimeError, ImportError)) and any(w in str(error) for w in words)
+    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
+def _of_rows(
+    model: Density,
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    context: Tensor | None,
+    chunk: int | None,
+    empty: tuple[int, ...],
+) -> Tensor:
+    chunk = chunk or at_once(model)
+    found = []
+
+    def evaluate(part: slice) -> None:
+        rows, given = x[part], context
+        if context is not None:
+            given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
+        found.append(function(rows, given).to("cpu", torch.float64))
+
+    with fast_products(model, chunk):
+        _in_chunks(len(x), chunk, evaluate)
+    return torch.cat(found) if found else torch.empty(empty, dtype=torch.float64)
+
+
+@torch.no_grad()
+def refresh_statistics(
+    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
+) -> None:
+    """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
+
+    Layer by layer: the rows are carried through the flow once, a copy of them in memory, and
+    each batch norm is set before they pass it, so layer k sees what layer k-1 makes of the
+    same rows. Sums are in float64. One pass over the rows.
+    """
+    if not isinstance(flow, Flow):
+        return
+    norms = [i for i, t in enumerate(flow.chain) if isinstance(t, BatchNorm)]
+    if not norms:
+        return
+    chunk = chunk or at_once(flow)
+    was_training = flow.training
+    flow.eval()
+    rows = x.clone()
+    parts = _chunks(len(x), chunk)
+    with fast_products(flow, chunk):
+        for i, transform in enumerate(flow.chain[: norms[-1] + 1]):
+            if isinstance(transform, BatchNorm):
+                total = torch.stack([rows[p].double().sum(dim=0) for p in parts]).sum(dim=0)
+                mean = total / len(rows)
+                squares = [(rows[p].double() - mean).square().sum(dim=0) for p in parts]
+                transform.mean.copy_(mean)
+                transform.variance.copy_(torch.stack(squares).sum(dim=0) / len(rows))
+            if i < norms[-1]:
+                _in_chunks(len(x), chunk, partial(_carry, transform, rows, context))
+    flow.train(was_training)
+
+
+def _carry(transform: Transform, rows: Tensor, context: Tensor | None, part: slice) -> None:
+    given = None if context is None else context[part]
+    rows[part] = transform._forward(rows[part], given)[0]
+
+
+def _chunks(rows: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def _in_chunks(rows: int, size: int, work: Callable[[slice], None]) -> None:
+    """Do the work on all rows, on fewer at once where the memory does not suffice."""
+    start = 0
+    while start < rows:
+        try:
+            work(slice(start, start + size))
+            start += size
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_short(error):
+                raise
+        size //= 2  # out of the handler, which holds on to what was allocated
+        memory.spare()  # or what was freed is in no place where fewer rows find room

@@ -1,0 +1,130 @@
+"""What Hydra lets pass in overrides, or explains badly."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from maf_runner.system.conf_path import CONF
+from maf_runner.system.errors import UsageError, extra, suggestion
+
+
+def words(hydra_config: Any) -> list[str]:
+    """The overrides as they were given: Hydra would resolve what looks like an interpolation."""
+    return OmegaConf.to_container(hydra_config.overrides.task)  # type: ignore[return-value]
+
+
+def check(hydra_config: Any) -> None:
+    """Refuse choices of a group that Hydra lets pass, and names that belong to another option.
+
+    Raises:
+        UsageError: a group with several options at once or none, a name that is not free, or a
+            launcher without a sweep.
+    """
+    given = words(hydra_config)
+    choices = hydra_config.runtime.choices
+    for group in ("dataset", "model", "trainer", "tracker"):
+        choice = choices.get(group)
+        named = [word for word in given if word.lstrip("+~").startswith(f"{group}=")]
+        values = [word.partition("=")[2].lstrip() for word in named]
+        if not isinstance(choice, str) or any(value[:1] in "[{" for value in values):
+            raise UsageError(f"{group} must name one option{suggestion('', options(group))}")
+        for word in given:
+            if word.lstrip("+").startswith(f"{group}.name=") and choice != "file":
+                raise UsageError(f"{group}.name belongs to {group}={choice} and cannot be changed")
+    named = [word for word in given if word.startswith("launch=")]
+    if named and choices.get("launch") != "local" and hydra_config.mode != RunMode.MULTIRUN:
+        raise UsageError(f"{named[0]} is for the jobs of a sweep: maf-run -m {named[0]} ...")
+
+
+def check_options(words: Sequence[str]) -> None:
+    """Refuse what is no override, and options that are not there.
+
+    The latter of a search whose jobs are not known beforehand, too.
+
+    Raises:
+        UsageError: such a word, or such an option.
+    """
+    parser = OverridesParser.create()
+    for word in words:
+        if "=" not in word or word.startswith("-"):
+            continue
+        try:
+            override = parser.parse_override(word)
+        except (HydraException, ValueError) as error:  # the latter: thousands of digits
+            raise UsageError(
+                f"{word} cannot be read as KEY=VALUE; quote a value with special characters "
+                "twice, as in 'dataset.path=\"a=b.csv\"'"
+            ) from error
+        group = override.key_or_group
+        if not group:
+            raise UsageError(f"{word} names no setting: KEY=VALUE")
+        if not (CONF / group).is_dir():
+            continue
+        if not override.is_sweep_override() and word != f"~{group}":
+            value = override.value()
+            named = value if isinstance(value, list) and not override.is_delete() else [value]
+            if not all(isinstance(name, str) for name in named):
+                raise UsageError(f"{word} names no option{suggestion('', options(group))}")
+        if not override.is_choice_sweep():
+            continue
+        for name in override.sweep_string_iterator():
+            if name not in options(group):
+                raise UsageError(f"there is no {group}={name}{suggestion(name, options(group))}")
+
+
+def explained(message: str) -> str:
+    """Hydra's message, with the near miss named, or the extra that is missing."""
+    option = re.search(r"Could not find '([^']+)'", message)
+    if option:
+        group, _, name = option[1].rpartition("/")
+        if group in ("hydra/launcher", "hydra/sweeper"):
+            package = name.partition("_")[0]  # submitit_local and submitit_slurm are of submitit
+            return f"{group}={name} is not installed: {extra(package)}"
+        return f"there is no {group}={name}{suggestion(name, options(group))}"
+    key = re.search(r"Could not override '([^']+)'", message)
+    if key:
+        if key[1] == "sweep":
+            return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
+        group, dot, name = key[1].rpartition(".")
+        known = _settings(group)
+        holders = known.get(name)
+        if holders and "={" in message:
+            return f"{key[1]} has no such entry; a new one is added: +{key[1]}.NAME=VALUE"
+        if holders:
+            return f"there is no setting {key[1]} here; these have it: {', '.join(holders)}"
+        near = suggestion(name, list(known), prefix=group + dot)
+        return f"there is no setting {key[1]} here{near}"
+    if message.startswith("Error merging override "):
+        override = message.removeprefix("Error merging override ").splitlines()[0]
+        return f"{override} does not fit: the setting there is of another kind"
+    return message
+
+
+def options(group: str) -> list[str]:
+    """The options of a group."""
+    folder = CONF / group
+    return [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
+
+
+def _settings(group: str) -> dict[str, list[str]]:
+    """The settings in a group with the options that have each; for no group, those at the top."""
+    if not group:
+        groups = [p.name for p in CONF.iterdir() if p.is_dir()]
+        return {name: [] for name in [*groups, *_keys(CONF / "config.yaml")]}
+    holders: dict[str, list[str]] = {}
+    for option in sorted(options(group)):
+        for name in _keys(CONF / group / f"{option}.yaml"):
+            holders.setdefault(name, []).append(f"{group}={option}")
+    return holders
+
+
+def _keys(path: Path) -> list[str]:
+    content = OmegaConf.load(path)
+    assert isinstance(content, DictConfig)
+    return [str(k) for k in content if k not in ("defaults", "hydra", "_target_")]

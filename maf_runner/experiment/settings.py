@@ -1,0 +1,254 @@
+"""From a composed configuration to plain, checked settings, and from settings to objects."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from maf_runner.system.errors import UsageError, suggestion
+
+# Settings in a group's node that are for the runner, not for the object that is built from it.
+RUNNER_KEYS = {
+    "dataset": {"name", "sizes", "activation", "degrees"},
+    "model": {"name", "conditional", "size", "paper_rate"},
+    "trainer": {"name"},
+    "tracker": {"name"},
+}
+ROOMS = {
+    "dataset": "maf_runner.datasets.",
+    "model": "maf_runner.flows.",
+    "trainer": "maf_runner.training.",
+    "tracker": "maf_runner.tracking.",
+}
+GIVEN: dict[str, set[str]] = {
+    "dataset": {"paths"},
+    "model": {"features", "context"},
+    "trainer": set(),
+    "tracker": {"folder"},
+}
+KINDS = {bool: "true or false", int: "a whole number"}
+GROUPS = {
+    "dataset": {"name"},
+    "model": {"name", "conditional"},
+    "trainer": {"name"},
+    "tracker": {"name"},
+    "paths": {"results_dir", "raw_dir", "prepared_dir", "mirror"},
+}  # and what each must have
+FREE = {
+    "dataset": {"sizes", "activation", "degrees", "download"},
+    "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
+    "trainer": {"compile"},
+}
+LIMITS = ("max_epochs", "max_updates")  # of a preset that knows no end, they cut a run short
+TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry", "wait"}
+
+
+def from_config(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed configuration into plain containers with absolute paths.
+
+    Raises:
+        UsageError: an interpolation that leads nowhere, an unknown or impossible setting.
+    """
+    try:
+        settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UsageError(f"{error.full_key} is not given: add {error.full_key}=...") from error
+    except OmegaConfBaseException as error:
+        raise UsageError(f"the configuration cannot be resolved: {error}") from error
+    assert isinstance(settings, dict)
+    for key in settings:
+        if key not in TOP_LEVEL:
+            raise UsageError(
+                f"there is no setting {key!r}{suggestion(str(key), sorted(TOP_LEVEL))}"
+            )
+    for key in TOP_LEVEL - set(settings):
+        raise UsageError(f"the setting {key} is missing")
+    for group, needed in GROUPS.items():
+        if not isinstance(settings[group], dict):
+            raise UsageError(f"{group} must name an option of the group, got {settings[group]!r}")
+        for key in needed - set(settings[group]):
+            raise UsageError(f"the setting {group}.{key} is missing")
+    for key in settings["paths"]:
+        if key not in GROUPS["paths"]:
+            near = suggestion(str(key), sorted(GROUPS["paths"]))
+            raise UsageError(f"there is no setting paths.{key}{near}")
+    _require("seed", settings["seed"], 0, 2**63 - 1)
+    if settings["threads"] is not None:
+        _require("threads", settings["threads"], 1, 1024)
+    if not re.fullmatch(r"cpu|(cuda|auto)(:(0|[1-9]\d*))?", str(settings["device"])):
+        raise UsageError(
+            f"device must be auto, auto:N, cpu, cuda or cuda:N, got {settings['device']!r}"
+        )
+    for key in ("force", "retry", "wait"):
+        if not isinstance(settings[key], bool):
+            raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
+    conditional = settings["model"]["conditional"]
+    if not isinstance(conditional, bool):
+        raise UsageError(f"model.conditional must be true or false, got {conditional!r}")
+    for group in ("dataset", "model", "trainer", "tracker"):
+        _name(f"{group}.name", settings[group]["name"])
+    if "size" in settings["model"] and settings["model"].get("hidden") is None:
+        settings["model"]["hidden"] = _widths(settings["dataset"], settings["model"]["size"])
+    if "path" in settings["dataset"]:
+        settings["dataset"]["path"] = _place("dataset.path", "file", settings["dataset"]["path"])
+    mirror = settings["paths"]["mirror"]
+    if mirror is not None and not re.match("https?://", str(mirror)):
+        raise UsageError(f"paths.mirror must be an address (http://...) or null, got {mirror!r}")
+    for key, value in settings["paths"].items():
+        if key != "mirror":
+            settings["paths"][key] = _place(f"paths.{key}", "folder", value)
+    return settings  # type: ignore[return-value]
+
+
+def _place(key: str, kind: str, value: Any) -> str:
+    """The absolute path of a file or folder, which need not be there."""
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{key} must be a {kind}, got {value!r}")
+    try:
+        path = Path(value).expanduser().absolute()
+        path.exists()
+    except PermissionError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:  # too long, another's home, a zero byte
+        raise UsageError(f"{key} cannot be the name of a {kind} ({error})") from error
+    return str(path)
+
+
+def _widths(dataset: dict[str, Any], size: Any) -> list[int]:
+    """The hidden-layer widths that ``model.size`` picks from the dataset's list."""
+    sizes = dataset.get("sizes")
+    if not isinstance(sizes, list) or not sizes:
+        raise UsageError(f"dataset={dataset.get('name')} lists no sizes: give model.hidden=[...]")
+    if not isinstance(size, int) or isinstance(size, bool) or not -len(sizes) <= size < len(sizes):
+        raise UsageError(
+            f"model.size must be 0 to {len(sizes) - 1} (or from the end: -1), an index into "
+            f"dataset.sizes {sizes}, got {size!r}"
+        )
+    chosen = sizes[size]
+    if not (isinstance(chosen, list) and chosen and all(type(w) is int and w > 0 for w in chosen)):
+        raise UsageError(f"dataset.sizes must list widths, as in [[100],[100,100]], got {sizes}")
+    return chosen
+
+
+def _name(key: str, value: Any) -> None:
+    """A run folder is named after it, so it may not lead anywhere else."""
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", value):
+        raise UsageError(f"{key} must be a plain name, got {value!r}")
+
+
+def _require(key: str, value: Any, lowest: int, highest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise UsageError(f"{key} must be a whole number from {lowest} to {highest}, got {value!r}")
+
+
+def departures(settings: dict[str, Any], conf: Path) -> list[str]:
+    """Settings that differ from their preset's, as on the command line.
+
+    Those a search is over (widths, layers, class, seed) and those of a table of one's own are
+    not counted.
+    """
+    found = []
+    for group, free in FREE.items():
+        node = settings[group]
+        preset = conf / group / f"{node['name']}.yaml"
+        if not preset.is_file() or "path" in node:
+            continue
+        presets = OmegaConf.to_container(OmegaConf.load(preset))
+        assert isinstance(presets, dict)
+        cuts = LIMITS if presets.get("schedule", "constant") == "constant" else ()
+        for key in {**presets, **node}:
+            usual = presets.get(key)
+            if isinstance(usual, str) and usual.startswith("${"):
+                other, _, name = usual[2:-1].partition(".")
+                usual = settings[other][name]
+            counts = key not in free and not (key in cuts and usual is None)
+            if counts and node.get(key) != usual:
+                found.append(f"{group}.{key!s}={node.get(key)}")
+    return found
+
+
+def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) -> Any:
+    """The class or function that ``node`` names under ``_target_``.
+
+    Only what the group's own room defines is taken, and names that start with one of ``allow``.
+
+    Raises:
+        UsageError: no such name, or one that is not allowed.
+    """
+    name = node.get("_target_")
+    room = ROOMS[group]
+    if not isinstance(name, str) or not name.startswith((room, *allow)):
+        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{group}._target_: there is no {name!r:.200}") from error
+    # What a module of ours has only imported is not ours to offer.
+    if not getattr(found, "__module__", "").startswith((room, *allow)) or not callable(found):
+        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
+    return found
+
+
+def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) -> dict[str, Any]:
+    """The settings of ``node`` that are arguments of ``build``, checked by name.
+
+    Args:
+        group: for the messages.
+        node: the group's settings.
+        build: the class or function.
+        given: names of arguments that come from elsewhere.
+
+    Raises:
+        UsageError: a setting it does not know, one that is missing, or one of a wrong kind.
+    """
+    ours = RUNNER_KEYS.get(group, set()) | {"_target_"}
+    wanted = inspect.signature(build).parameters
+    settable = [name for name in wanted if name not in given]
+    values = {key: value for key, value in node.items() if key not in ours}
+    for key in values:
+        if key not in settable:
+            near = suggestion(key, settable) if settable else " (it has none)"
+            raise UsageError(f"{group}={node.get('name')} has no setting {group}.{key}{near}")
+    for name in settable:
+        if name not in values and wanted[name].default is inspect.Parameter.empty:
+            raise UsageError(f"{group}={node.get('name')} needs a setting {group}.{name}")
+    for key, value in values.items():
+        kind = wanted[key].annotation
+        if kind in KINDS and type(value) is not kind:
+            raise UsageError(f"{group}.{key} must be {KINDS[kind]}, got {value!r}")
+    return values
+
+
+def check(settings: dict[str, Any]) -> None:
+    """Refuse settings unknown to what is built from them, or impossible ones of the trainer.
+
+    What only the data can tell is not looked at.
+
+    Raises:
+        UsageError: such a setting, by name.
+    """
+    for group, given in GIVEN.items():
+        arguments(group, settings[group], target(group, settings[group]), given)
+    build("trainer", settings["trainer"])
+
+
+def build(
+    group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = (), **given: Any
+) -> Any:
+    """Build what ``node`` describes, from its settings and the arguments ``given``.
+
+    Raises:
+        UsageError: a setting that is unknown, missing or impossible, by name.
+    """
+    made_by = target(group, node, allow=allow)
+    values = arguments(group, node, made_by, set(given))
+    try:
+        return made_by(**given, **values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{group}={node.get('name')}: {error}") from error

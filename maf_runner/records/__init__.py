@@ -1,0 +1,1 @@
+"""What is kept of a run: its folder, its id, its record. Nothing here imports torch."""

@@ -1,0 +1,343 @@
+"""Cells of the comparison: which run stands for a model on a dataset, and what is said of it."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from maf_runner.records.entries import Entry, key_of
+from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
+
+COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
+RECIPES = ("authors", "raw", "redrawn")  # the nearest to the paper first
+# The figure in a record and its error, by what is shown.
+RECORDED = {
+    NATS: ("log_likelihood", "error"),
+    BITS: ("bits_per_pixel", "bits_per_pixel_error"),
+}
+NOT_AUTHORS, CUT_SHORT, DIVERGED, CHOSEN, SEEDS, BEST = "*†¶‡§•"
+MARKS = {
+    NOT_AUTHORS: "not the authors' data",
+    CUT_SHORT: "cut short by a limit on epochs or updates, so not compared",
+    DIVERGED: "training diverged later; the figure is of the best parameters before that",
+    CHOSEN: "the best of several runs on the validation split",
+    SEEDS: "in brackets the standard deviation over seeds, which the ± does not hold",
+    BEST: "best of its column, or not significantly worse (paired t-test over test rows, 5 %, "
+    "without a row that alone decides it)",
+}
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The test figures of one setting over several seeds."""
+
+    count: int
+    mean: float
+    deviation: float  # with ddof 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one dataset: our figure, or why there is none, and the published one."""
+
+    dataset: str  # the name, and what sets it apart from others of this name
+    conditional: bool
+    model: str
+    ours: Figure | None
+    published: Figure | None
+    status: str
+    marks: str = ""
+    chosen: str = ""  # what the run shown was chosen for, and among how many
+    made: str = ""  # dataset and recipe of the run shown
+    seeds: Seeds | None = None
+    entry: Entry | None = None  # the run shown
+    runs: tuple[Entry, ...] = ()  # all it was chosen among, and those that failed
+
+    @property
+    def column(self) -> str:
+        """The name of its column."""
+        return f"{self.dataset}, class" if self.conditional else self.dataset
+
+    @property
+    def deviation(self) -> float | None:
+        """Ours minus the paper's in standard errors of the difference; None if not comparable."""
+        if self.ours is None or self.published is None or CUT_SHORT in self.marks:
+            return None
+        combined = math.hypot(self.ours.error, self.published.error) / 2
+        return (self.ours.value - self.published.value) / combined if combined else None
+
+    def data(self, unit: str) -> dict[str, Any]:
+        """Place and figures, in a ``unit`` that the keys name."""
+        return {
+            "dataset": self.dataset,
+            "conditioning": "class" if self.conditional else "none",
+            "model": self.model,
+            "status": self.status,
+            f"test_{unit}": self.ours and self.ours.value,
+            "test_error": self.ours and self.ours.error,
+            f"published_{unit}": self.published and self.published.value,
+            "published_error": self.published and self.published.error,
+            "deviation_in_standard_errors": self.deviation,
+            "marks": self.marks,
+        }
+
+
+def comparison(
+    records: Sequence[Entry], metric: str = NATS, wanted: Sequence[tuple[str, bool]] = ()
+) -> list[Cell]:
+    """The cells of the table, those of the paper's models without a run included.
+
+    Args:
+        records: the runs.
+        metric: what is shown, `NATS` or `BITS`.
+        wanted: columns (dataset, given the class?) to show, with runs or without; by default
+            those that have runs.
+    """
+    groups: dict[tuple[Column, bool, str], list[Entry]] = {}
+    for entry, column in zip(records, _columns(records), strict=True):
+        if wanted and (column.name, entry["conditional"]) not in wanted:
+            continue
+        groups.setdefault((column, entry["conditional"], _row(entry)), []).append(entry)
+    columns = sorted({key[:2] for key in groups})
+    if wanted:
+        there = {key[0] for key in groups}
+        columns = [
+            (column, conditional)
+            for name, conditional in wanted
+            for column in sorted(c for c in there if c.name == name) or [Column(name)]
+        ]
+    present = {key[2] for key in groups}
+    paper = any(c.name in COMPARED for c, _ in columns)
+    rows = [m for m in MODELS if m in present or paper]
+    rows += sorted(present - set(MODELS), key=_row_order)
+    return [
+        _cell(column, conditional, row, groups.get((column, conditional, row), []), metric)
+        for column, conditional in columns
+        for row in rows
+    ]
+
+
+def meanings(cells: Sequence[Cell]) -> list[str]:
+    """What the marks in these cells mean."""
+    return [
+        f"bold: {text}" if mark == BEST else f"{mark} {text}"
+        for mark, text in MARKS.items()
+        if any(mark in cell.marks for cell in cells)
+    ]
+
+
+def of_one_recipe(
+    records: Sequence[Entry], datasets: Sequence[str]
+) -> tuple[list[Entry], list[str]]:
+    """Those of ``records`` that may stand in one column for each of the paper's ``datasets``.
+
+    Likelihoods of rows made in another way cannot be chosen from together. The authors' data
+    come first, then what is nearest to them; other records are left out.
+
+    Returns:
+        The records, and a complaint for each that is left out.
+    """
+    kept, complaints = [], []
+    for name in datasets:
+        of_paper = {}
+        for i, entry in enumerate(records):
+            if entry["dataset"] != name:
+                continue
+            changed = ", ".join(_departures(entry, "dataset."))
+            if changed or _recipe(entry) not in RECIPES:
+                reason = changed or f"made by the recipe {_recipe(entry)}"
+                complaints.append(f"left out: {key_of(entry)} is of other data ({reason})")
+            else:
+                of_paper[i] = entry
+        recipe = min(map(_recipe, of_paper.values()), key=RECIPES.index, default="")
+        for entry in of_paper.values():
+            if _recipe(entry) == recipe:
+                kept.append(entry)
+            else:
+                complaints.append(
+                    f"left out: {key_of(entry)} is of other data ({name} {_recipe(entry)}; the "
+                    f"column shows {recipe})"
+                )
+    return kept, complaints
+
+
+class Column(NamedTuple):
+    """Data that belong together: a dataset by name, what sets it apart, how it was made."""
+
+    name: str
+    apart: str = ""
+    recipe: str = ""  # where a namesake was made in another way
+
+    def __str__(self) -> str:
+        label = f"{self.name} ({self.apart})" if self.apart else self.name
+        return f"{label}, {self.recipe}" if self.recipe else label
+
+
+def _columns(records: Sequence[Entry]) -> list[Column]:
+    """The column of each record.
+
+    Runs on data made by different settings, or in different ways, are never in one column.
+    """
+    settings = [flat(r["settings"]["dataset"]) for r in records]
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for entry, own in zip(records, settings, strict=True):
+        by_name.setdefault(entry["dataset"], []).append(own)
+    differing = {name: _varied(namesakes) for name, namesakes in by_name.items()}
+    apart = []
+    for entry, own in zip(records, settings, strict=True):
+        varied = {k: own[k] for k in own if k in differing[entry["dataset"]]}
+        words = [_setting(entry, k, v) for k, v in varied.items() if v not in (None, [])]
+        words = words or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
+        apart.append((entry["dataset"], " ".join(words)))
+    recipes: dict[tuple[str, str], set[str]] = {}
+    for entry, place in zip(records, apart, strict=True):
+        recipes.setdefault(place, set()).add(_recipe(entry))
+    return [
+        Column(*place, _recipe(entry) if len(recipes[place]) > 1 else "")
+        for entry, place in zip(records, apart, strict=True)
+    ]
+
+
+def _varied(settings: Sequence[dict[str, Any]]) -> set[str]:
+    """The keys under which flat settings are not all alike."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return {k for k in keys if any(one.get(k) != settings[0].get(k) for one in settings)}
+
+
+def _setting(entry: Entry, key: str, value: Any) -> str:
+    """A setting in a few words; a file by its name and the first digits of its hash."""
+    if key != "path":
+        return f"{key}={value}"
+    name = next(iter(entry["data"].get("sources") or ()), "")
+    return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
+
+
+def _recipe(entry: Entry) -> str:
+    return str(entry["data"].get("recipe"))
+
+
+def _cell(
+    column: Column, conditional: bool, row: str, runs: list[Entry], metric: str = NATS
+) -> Cell:
+    # The paper's figure is of the paper's model and training: no row that departs has one.
+    published = None if column.apart else figures(metric).get((column.name, conditional, row))
+    empty = Cell(
+        str(column),
+        conditional,
+        row,
+        ours=None,
+        published=published,
+        status=runs[0]["status"] if runs else "",
+        runs=tuple(runs),
+    )
+    value, error = RECORDED[metric]
+    finished = [
+        r for r in runs if r["status"] == "finished" and {value, error} <= r["test"].keys()
+    ]
+    if not finished:
+        return empty
+    best = max(finished, key=_validation(finished))
+    alike = [r["test"][value] for r in finished if _without_seed(r) == _without_seed(best)]
+    marks = ""
+    if column.name in COMPARED and _recipe(best) != "authors":
+        marks += NOT_AUTHORS
+    if _cut_short(best):
+        marks += CUT_SHORT
+    if best.get("stop_reason") == "diverged":
+        marks += DIVERGED
+    if len(finished) > 1:
+        marks += CHOSEN
+    seeds = None
+    if len(alike) > 1:
+        marks += SEEDS
+        seeds = Seeds(len(alike), statistics.fmean(alike), statistics.stdev(alike))
+    return replace(
+        empty,
+        ours=Figure(best["test"][value], best["test"][error]),
+        status="finished",
+        marks=marks,
+        chosen=_winner(best, finished),
+        made=f"{column.name}: {_recipe(best)}",
+        seeds=seeds,
+        entry=best,
+    )
+
+
+def _cut_short(entry: Entry) -> bool:
+    """Whether a limit ended the run, and not a schedule that leads there."""
+    limited = entry.get("stop_reason") in ("max_epochs", "max_updates")
+    return limited and entry["settings"]["trainer"].get("schedule", "constant") == "constant"
+
+
+def _validation(runs: Sequence[Entry]) -> Callable[[Entry], float]:
+    """What the best of ``runs`` is chosen by: their validation log-likelihood in nats.
+
+    Of conditional models that is the class marginal, as the authors' collection script has it;
+    log p(x | true y) where a record of an earlier version has nothing else.
+    """
+    marginal = all("marginal_log_likelihood" in r["validation"] for r in runs)
+    key = "marginal_log_likelihood" if marginal else "log_likelihood"
+    return lambda entry: entry["validation"][key]
+
+
+def _without_seed(entry: Entry) -> str:
+    return json.dumps({**entry["settings"], "seed": None}, sort_keys=True)
+
+
+def _row(entry: Entry) -> str:
+    """Its name in the paper, with the trainer, and every setting that departs from its preset."""
+    trainer = str(entry["settings"]["trainer"].get("name", "paper"))
+    others = [] if trainer == "paper" else [trainer]
+    others += [*_departures(entry, "model."), *_departures(entry, "trainer.")]
+    return ", ".join([entry["model"], *others])
+
+
+def _departures(entry: Entry, group: str) -> list[str]:
+    return [d for d in entry.get("departures", []) if d.startswith(group)]
+
+
+def _row_order(row: str) -> tuple[int, str]:
+    model = row.partition(", ")[0]
+    return (MODELS.index(model) if model in MODELS else len(MODELS)), row
+
+
+def size(entry: Entry) -> str:
+    """Number and width of the hidden layers; empty for a model without.
+
+    >>> size({"settings": {"model": {"hidden": [1024, 1024]}}})
+    '2×1024'
+    """
+    hidden = entry["settings"]["model"].get("hidden")
+    if not isinstance(hidden, list) or not hidden:
+        return ""
+    if all(width == hidden[0] for width in hidden):
+        return f"{len(hidden)}×{hidden[0]}"
+    return "-".join(map(str, hidden))
+
+
+def _winner(best: Entry, runs: list[Entry]) -> str:
+    """What sets the chosen run apart from the others: its size, then other settings."""
+    varied = _varied([flat(r["settings"]) for r in runs])
+    ours = flat(best["settings"])
+    words = [
+        size(best) if key == "model.hidden" else f"{key}={value}"
+        for key, value in ours.items()
+        if key in varied
+    ]
+    return " ".join(words)
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as on the command line.
+
+    >>> flat({"model": {"layers": 5}, "seed": 0})
+    {'model.layers': 5, 'seed': 0}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flattened: dict[str, Any] = {}
+    for key, value in node.items():
+        flattened |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flattened

@@ -1,0 +1,104 @@
+"""Learning curves of the runs shown in the tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.records.entries import Entry, history
+from maf_runner.records.record import UnreadableRecordError
+from maf_runner.reporting.comparison.cells import Cell
+from maf_runner.reporting.plots.drawing import COLOURS, DASHES, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PANEL = (4.4, 2.5)  # inches, the legend included
+WARM_UP = 0.04  # share of a run's epochs whose climb may leave the picture below
+FALL = 2  # what falls this many times as far as the worst quarter of all epochs leaves it too
+
+
+class Curve(NamedTuple):
+    """A run's name and its validation log-likelihood by epoch, NaN where it was not finite."""
+
+    label: str
+    epochs: NDArray[np.float64]
+    nats: NDArray[np.float64]
+
+
+def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]:
+    """The learning curves of the runs in ``cells``, by column.
+
+    Returns:
+        The curves, and a complaint for each that is damaged.
+    """
+    found: dict[str, list[Curve]] = {}
+    complaints = []
+    for cell in cells:
+        if cell.entry is None:
+            continue
+        try:
+            curve = _curve(cell.model, cell.entry)
+        except UnreadableRecordError as error:
+            complaints.append(f"left out: {error}")
+            continue
+        if curve is not None:
+            found.setdefault(cell.column, []).append(curve)
+    return found, complaints
+
+
+def _curve(label: str, entry: Entry) -> Curve | None:
+    columns = history(entry)
+    if columns is None:
+        return None
+    return Curve(label, columns["epoch"], columns["validation_nats"])
+
+
+def size(panels: int) -> tuple[float, float]:
+    """Inches of a picture of so many panels."""
+    across = min(2, panels)
+    return PANEL[0] * across, PANEL[1] * -(-panels // across)
+
+
+def labels_of(panels: Mapping[str, Sequence[Curve]]) -> list[str]:
+    """Every model there is; its place says its colour."""
+    return list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
+
+
+def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequence[str]) -> None:
+    """Draw a panel for each column; a dot where the best parameters were found."""
+    across = min(2, len(panels))
+    every = figure.subplots(-(-len(panels) // across), across, squeeze=False)
+    for axes, (title, curves) in zip(every.flat, panels.items(), strict=False):
+        for curve in curves:
+            i = labels.index(curve.label)
+            colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
+            name = label(curve.label)
+            axes.plot(curve.epochs, curve.nats, color=colour, linestyle=dashes, label=name)
+            best = int(np.nanargmax(curve.nats))
+            axes.plot(curve.epochs[best], curve.nats[best], "o", color=colour, markersize=3.5)
+        top, bottom = max(np.nanmax(c.nats) for c in curves), _bottom([c.nats for c in curves])
+        margin = 0.05 * (top - bottom) or 1.0
+        axes.set_ylim(bottom - margin, top + margin)
+        axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside: curves end anywhere
+    for axes in every.flat[len(panels) :]:
+        axes.set_visible(False)
+
+
+def _bottom(curves: Sequence[NDArray[np.float64]]) -> float:
+    """The lowest of a panel that is worth showing.
+
+    A model that overfits can lose thousands of nats on a few rows; drawn to the full, such epochs
+    would press all curves of the panel flat.
+
+    >>> usual = np.array([-9.0, -5.0, -4.0, -4.5, -4.5])
+    >>> _bottom([usual, np.append(usual, -9000.0)]).item()
+    -10.0
+    """
+    finite = [nats[np.isfinite(nats)] for nats in curves]
+    shown = [nats[int(WARM_UP * len(nats)) :] for nats in finite]
+    every = np.concatenate(shown)
+    lowest = every.max() - FALL * (every.max() - np.quantile(every, 0.25))
+    return max(every.min(), min(lowest, *(nats[0] for nats in shown)))

@@ -1,0 +1,99 @@
+"""What every picture shares: size of letters, colours, and writing it to a file.
+
+Colours are told apart by the colour-blind (Okabe and Ito) and lines by their dashes, so that a
+picture can be read in print without colours. A picture needs the extra ``plot``.
+"""
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maf_runner.system import atomic
+from maf_runner.system.errors import UsageError, extra
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2, 2, 2)))
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+FORMATS = (".png", ".pdf", ".svg")
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "text.parse_math": False,  # names from records may hold dollars
+    "pdf.fonttype": 42,  # letters stay letters
+    "svg.hashsalt": "maf_runner",  # the same picture is the same file
+}
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator["Figure"]:
+    """A figure of this size in inches, closed at the end.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    plt = pyplot()
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        try:
+            yield figure
+        finally:
+            plt.close(figure)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure to ``path``, in the format its name ends in (one of `FORMATS`)."""
+    atomic.write(path, rendered(figure, path.suffix))
+
+
+def rendered(figure: "Figure", ending: str) -> bytes:
+    """A figure as a file with this ending."""
+    content = io.BytesIO()
+    dateless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(ending)
+    figure.savefig(content, format=ending[1:], dpi=200, metadata=dateless)
+    return content.getvalue()
+
+
+def numbered(letter: str, place: int) -> str:
+    """A coordinate.
+
+    >>> numbered("u", 12)
+    'u₁₂'
+    """
+    return letter + str(place).translate(SUBSCRIPTS)
+
+
+def label(model: str) -> str:
+    r"""The row of a model in short lines, without the groups of its settings.
+
+    >>> label("MAF (4), trainer.learning_rate=0.001, trainer.patience=100")
+    'MAF (4),\nlearning_rate=0.001,\npatience=100'
+    """
+    return textwrap.fill(re.sub(r"\b(model|trainer)\.", "", model), 24)
+
+
+def pyplot() -> Any:
+    """``matplotlib.pyplot``, imported late: it is an extra.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError(f"pictures need matplotlib: {extra('plot')}") from error
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    return pyplot

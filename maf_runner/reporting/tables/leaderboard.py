@@ -1,0 +1,127 @@
+"""Our rows among the results of the paper and of its successors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from maf_runner.records.entries import key_of
+from maf_runner.reporting.comparison.cells import CUT_SHORT, MARKS, NOT_AUTHORS, Cell
+from maf_runner.reporting.comparison.published import (
+    BITS,
+    NATS,
+    TWO_ERRORS,
+    Figure,
+    figures,
+    successors,
+)
+from maf_runner.reporting.tables.grid import Grid, Item
+
+COLUMNS = (
+    ("power", NATS, "POWER"),
+    ("gas", NATS, "GAS"),
+    ("hepmass", NATS, "HEPMASS"),
+    ("miniboone", NATS, "MINIBOONE"),
+    ("bsds300", NATS, "BSDS300"),
+    ("mnist", BITS, "MNIST bits"),
+    ("cifar10", BITS, "CIFAR-10 bits"),
+)
+CAPTION = (
+    "Test log-likelihood in nats (images: bits per pixel, less is better) without class labels, "
+    "in the order of the mean rank over the columns that a row has. Error bars differ in kind, as "
+    "the last column says; compare across kinds, and networks of other families, with care."
+)
+
+
+@dataclass
+class _Row:
+    model: str
+    by: str
+    error_is: str
+    items: dict[str, Item] = field(default_factory=dict)  # by dataset
+    sources: dict[str, str] = field(default_factory=dict)
+    ranks: list[float] = field(default_factory=list)
+
+
+def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
+    """Rows of ours, of the paper and of its successors; ``nats`` and ``bits`` are our cells."""
+    rows: dict[tuple[str, str], _Row] = {}
+
+    def note(
+        by: str, model: str, dataset: str, metric: str, item: Item, error_is: str, source: str
+    ) -> None:
+        if any((dataset, metric) == column[:2] for column in COLUMNS):
+            row = rows.setdefault((by, model), _Row(model, by, error_is))
+            row.error_is = row.error_is or error_is
+            row.items[dataset], row.sources[dataset] = item, source
+
+    for metric, cells in ((NATS, nats), (BITS, bits)):
+        for cell in cells:
+            if cell.ours and cell.entry and not cell.conditional:
+                item = _item(cell.ours, marks=cell.marks, run=key_of(cell.entry))
+                name, model = cell.entry["dataset"], cell.model
+                note("ours", model, name, metric, item, TWO_ERRORS, cell.entry["run_id"])
+        for (dataset, conditional, model), figure in figures(metric).items():
+            if not conditional:
+                note("paper", model, dataset, metric, _item(figure), TWO_ERRORS, "arXiv v4")
+    for r in successors():
+        item = Item(value=r.value, error=r.error)
+        note(r.by, r.model, r.dataset, r.metric, item, r.error_is, r.source)
+    ranked = _ranked(list(rows.values()))
+    return Grid(
+        "leaderboard",
+        "Leaderboard",
+        CAPTION,
+        [("by",), *((heading,) for _, _, heading in COLUMNS), ("± is",)],
+        [
+            (
+                row.model,
+                [
+                    Item(row.by),
+                    *(row.items.get(dataset, Item()) for dataset, _, _ in COLUMNS),
+                    Item(row.error_is or "not given"),
+                ],
+            )
+            for row in ranked
+        ],
+        [
+            "images: models with convolutions know where a pixel lies; the paper's do not",
+            *(
+                f"{mark} {MARKS[mark].partition(',')[0]}"
+                for mark in (NOT_AUTHORS, CUT_SHORT)
+                if any(mark in item.marks for row in ranked for item in row.items.values())
+            ),
+        ],
+        [_data(row, dataset, metric) for row in ranked for dataset, metric, _ in COLUMNS
+         if dataset in row.items],
+    )  # fmt: skip
+
+
+def _item(figure: Figure, *, marks: str = "", run: str = "") -> Item:
+    kept = "".join(mark for mark in marks if mark in NOT_AUTHORS + CUT_SHORT)
+    return Item.of(figure, places=2, marks=kept, run=run)
+
+
+def _ranked(rows: list[_Row]) -> list[_Row]:
+    """In the order of the mean rank, as a share of the figures there are, over the columns."""
+    for dataset, metric, _ in COLUMNS:
+        there = [row for row in rows if dataset in row.items]
+        values = sorted((row.items[dataset].value or 0.0 for row in there), reverse=metric == NATS)
+        for row in there:
+            row.ranks.append(values.index(row.items[dataset].value or 0.0) / len(values))
+    return sorted(rows, key=lambda row: (fmean(row.ranks), row.model))
+
+
+def _data(row: _Row, dataset: str, metric: str) -> dict[str, Any]:
+    item = row.items[dataset]
+    return {
+        "dataset": dataset,
+        "model": row.model,
+        "by": row.by,
+        "metric": metric,
+        "value": item.value,
+        "error": item.error,
+        "error_is": row.error_is,
+        "marks": item.marks,
+        "source": row.sources[dataset],
+    }

@@ -1,0 +1,220 @@
+"""The tables: models as rows, datasets as columns, the published figures beside ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.records.entries import Entry, key_of, row_nats
+from maf_runner.records.record import UnreadableRecordError, rows_not_finite
+from maf_runner.records.statistics import outlier
+from maf_runner.reporting.comparison.cells import (
+    BEST,
+    CHOSEN,
+    NOT_AUTHORS,
+    SEEDS,
+    Cell,
+    comparison,
+    meanings,
+    of_one_recipe,
+    size,
+)
+from maf_runner.reporting.comparison.published import BITS, NATS
+from maf_runner.reporting.comparison.significance import mark_best
+from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
+from maf_runner.reporting.tables.leaderboard import leaderboard
+from maf_runner.reporting.tables.runs import runs
+
+TABULAR = ("power", "gas", "hepmass", "miniboone", "bsds300")
+IMAGES = tuple(
+    (name, conditional) for name in ("mnist", "cifar10") for conditional in (False, True)
+)
+HEADINGS = {"cifar10": "CIFAR-10"}  # others in capitals
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One of the tables: which columns it has, what it shows, in how many digits."""
+
+    name: str
+    title: str
+    caption: str
+    metric: str = NATS
+    columns: Sequence[tuple[str, bool]] = ()  # dataset, given the class?; empty: those with runs
+    places: dict[str, int] = field(default_factory=dict)  # by dataset; else 2
+
+    @property
+    def unit(self) -> str:
+        """Of the figures."""
+        return "nats" if self.metric == NATS else "bits_per_pixel"
+
+
+COMPARISON = Layout(
+    "comparison",
+    "Comparison",
+    "Mean test log-likelihood in nats ± 2 standard errors over the test rows. Δ/σ: ours minus "
+    "the paper's, in standard errors of the difference (beyond ±3 is hardly chance).",
+)
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        COMPARISON,
+        Layout(
+            "table1",
+            "Table 1",
+            "The paper's Table 1: mean test log-likelihood in nats ± 2 standard errors over the "
+            "test rows, ours beside the published figures.",
+            columns=tuple((name, False) for name in TABULAR),
+        ),
+        Layout(
+            "table2",
+            "Table 2",
+            "The paper's Table 2: mean test log-likelihood in nats, in logit space, ± 2 standard "
+            "errors over the test rows, ours beside the published figures.",
+            columns=IMAGES,
+            places={"mnist": 1, "cifar10": 0},
+        ),
+        Layout(
+            "bits",
+            "Bits per pixel",
+            "The paper's appendix: bits per pixel on the test rows (less is better) ± 2 standard "
+            "errors, ours beside the published figures.",
+            metric=BITS,
+            columns=IMAGES,
+        ),
+    )
+}
+TABLES = (*LAYOUTS, "leaderboard", "runs")
+
+
+def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
+    """The table ``name``, one of `TABLES`.
+
+    Returns:
+        The table, and a complaint for each record that it had to leave out.
+    """
+    if name == "leaderboard":
+        kept, complaints = of_one_recipe(records, [*TABULAR, "mnist", "cifar10"])
+        return leaderboard(comparison(kept), comparison(kept, BITS)), complaints
+    if name == "runs":
+        return runs(records), []
+    layout = LAYOUTS[name]
+    complaints = []
+    if layout.columns:
+        names = list(dict.fromkeys(name for name, _ in layout.columns))
+        records, complaints = of_one_recipe(records, names)
+    cells = comparison(records, layout.metric, layout.columns)
+    rows, damaged = _kept_rows(cells)
+    marked, untested = mark_best(cells, rows)
+    found = {i: outlier(nats) for i, nats in rows.items()}
+    alone = [f"{cells[i].model} on {cells[i].column}: {one}" for i, one in found.items() if one]
+    return grid(layout, marked, [*damaged, *untested, *alone, *_no_figures(cells)]), complaints
+
+
+def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
+    """The cells as a table."""
+    columns = list(dict.fromkeys((c.dataset, c.conditional) for c in cells))
+    models = list(dict.fromkeys(c.model for c in cells))
+    by_place = {(c.dataset, c.conditional, c.model): c for c in cells}
+    headings: list[tuple[str, ...]] = []
+    rows: list[list[Item]] = [[] for _ in models]
+    both = any(conditional for _, conditional in layout.columns)
+    for dataset, conditional in columns:
+        column = [by_place[dataset, conditional, model] for model in models]
+        compared = any(cell.published for cell in column)
+        if layout.columns:
+            above: tuple[str, ...] = (HEADINGS.get(dataset, dataset.upper()),)
+            above += (("unconditional", "conditional")[conditional],) if both else ()
+            headings += [(*above, "ours"), (*above, "paper")]
+        else:
+            above = (f"{dataset}, class" if conditional else dataset,)
+            headings += [above, ("paper",), ("Δ/σ",)] if compared else [above]
+        for row, cell in zip(rows, column, strict=True):
+            places = layout.places.get(dataset, 2) if layout.columns else None
+            row.append(_ours(cell, places))
+            if compared or layout.columns:
+                row.append(Item.of(cell.published, places))
+            if compared and not layout.columns:
+                row.append(Item.difference(cell.deviation))
+    return Grid(
+        layout.name,
+        layout.title,
+        layout.caption,
+        headings,
+        list(zip(models, rows, strict=True)),
+        [*_notes(cells), *notes],
+        [_data(cell, layout.unit) for cell in cells],
+    )
+
+
+def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], list[str]]:
+    """The log densities of test rows by the place of their cell; a note for each damaged file."""
+    rows, notes = {}, []
+    for i, cell in enumerate(cells):
+        try:
+            if cell.entry and (nats := row_nats(cell.entry)) is not None:
+                rows[i] = nats
+        except UnreadableRecordError as error:
+            notes.append(f"rows left out: {error}")
+    return rows, notes
+
+
+def _no_figures(cells: Sequence[Cell]) -> list[str]:
+    """A note for each cell without a figure because rows have no finite log density."""
+    found = {
+        f"{c.model} on {c.column}": rows_not_finite(c.runs[0])
+        for c in cells
+        if not c.ours and c.runs
+    }
+    return [f"{place}: {text}" for place, text in found.items() if text]
+
+
+def _ours(cell: Cell, places: int | None) -> Item:
+    shown = cell.entry or next(iter(cell.runs), None)
+    return Item.of(
+        cell.ours,
+        places,
+        text=cell.status or NOTHING,
+        spread=cell.seeds.deviation if cell.seeds else None,
+        marks=cell.marks.replace(BEST, ""),
+        best=BEST in cell.marks,
+        run=key_of(shown) if shown else "",
+    )
+
+
+def _notes(cells: Sequence[Cell]) -> list[str]:
+    """What the marks mean, and for each column what they say there."""
+    notes = meanings(cells)
+    notes += [
+        f"{NOT_AUTHORS} {made}"
+        for made in sorted({c.made for c in cells if NOT_AUTHORS in c.marks})
+    ]
+    chosen: dict[str, list[str]] = {}
+    seeds: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.chosen:
+            chosen.setdefault(cell.column, []).append(f"{cell.model} {cell.chosen}")
+        if cell.seeds:
+            text = f"{cell.model} {cell.seeds.count} seeds, mean {cell.seeds.mean:.2f}"
+            seeds.setdefault(cell.column, []).append(text)
+    for mark, by_column in ((CHOSEN, chosen), (SEEDS, seeds)):
+        notes += [f"{mark} {where}: {'; '.join(texts)}" for where, texts in by_column.items()]
+    return notes
+
+
+def _data(cell: Cell, unit: str) -> dict[str, Any]:
+    seeds, entry = cell.seeds, cell.entry
+    return {
+        **cell.data(unit),
+        "status": cell.status or NOTHING,
+        "chosen": cell.chosen,
+        "made": cell.made,
+        "size": size(entry) if entry else "",
+        "seeds": seeds and seeds.count,
+        "seeds_mean": seeds and seeds.mean,
+        "seeds_deviation": seeds and seeds.deviation,
+        "best": BEST in cell.marks,
+        "run_id": entry["run_id"] if entry else "",
+    }

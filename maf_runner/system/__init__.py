@@ -1,0 +1,1 @@
+"""Files, locks, signals, logs, memory and errors: what every room may use."""

@@ -1,0 +1,158 @@
+"""Pictures of results and of trained models, by the command."""
+
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+from maf_runner.commands.plot import main
+from maf_runner.records import entries
+from maf_runner.reporting.comparison.cells import comparison
+from maf_runner.reporting.plots import curves, dots, normality
+from maf_runner.reporting.plots.drawing import drawing
+from tests.helpers.records import keep, run
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Short runs: on pictures, given the class, and on points."""
+    folder = tmp_path_factory.mktemp("plot")
+    script = Path(sys.executable).parent / "maf-run"
+    for words in (
+        ["dataset=digits", "model=maf", "model.layers=2"],
+        ["dataset=digits", "model=made_mog", "model.conditional=true"],
+        ["dataset=toy/moons", "model=made_mog"],
+        ["dataset=toy/moons", "model=gaussian"],
+        ["dataset=toy/circles", "model=gaussian"],
+    ):
+        short = [] if words[-1] == "model=gaussian" else ["trainer.max_epochs=2"]
+        subprocess.run([script, *words, *short], cwd=folder, check=True)
+    return folder / "results"
+
+
+def runs(results, dataset):
+    return sorted(path.parent for path in results.glob(f"runs/{dataset}/*/*/record.json"))
+
+
+def is_picture(path):
+    if path.suffix == ".pdf":
+        return path.read_bytes().startswith(b"%PDF")
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    return pixels.shape[0] > 200 and pixels.std() > 5
+
+
+@pytest.mark.parametrize(
+    ("what", "dataset"),
+    [
+        ("curves", None),
+        ("comparison", None),
+        ("curves", "digits"),
+        ("noise", "digits"),
+        ("noise", "toy-moons"),
+        ("samples", "digits"),
+        ("samples", "toy-moons"),
+        ("density", "toy-moons"),
+        ("density", "toy-*"),  # two and one
+    ],
+)
+def test_pictures(results, tmp_path, command, what, dataset):
+    chosen = runs(results, dataset) if dataset else ["--results", results]
+    words = ("maf-plot", what, *chosen, "--out", "a.png", "--out", "b.pdf")
+    assert command(*words, check=0).stdout.split() == ["a.png", "b.pdf"]
+    assert is_picture(tmp_path / "a.png") and is_picture(tmp_path / "b.pdf")
+
+
+def test_the_same_picture_is_the_same_file(results, tmp_path, command):
+    for out in ("a.svg", "b.svg"):
+        command("maf-plot", "curves", "--results", results, "--out", out, check=0)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["noise"], 2, "needs at least one run folder"),
+        (["curves", "--out", "a.gif"], 2, "--out must end in .png or .pdf or .svg"),
+        (["samples", "DIGITS", "MOONS"], 2, "images of one size, or of points"),
+        (["density", "DIGITS"], 2, "two features"),
+        (["samples", "DIGITS", "--n", "0"], 2, "--n must be at least 1"),
+        (["noise", "nowhere"], 3, "is not a run folder"),
+        (["curves", "--results", "nowhere"], 3, "maf-run model=gaussian"),
+        (["curves", "nowhere"], 3, "nowhere cannot be opened"),
+        (["curves", "GAUSSIAN"], 3, "a Gaussian has none"),
+        (["curves", "--out", "no/such/folder.png", "DIGITS"], 3, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_said(results, capsys, words, code, said):
+    moons = runs(results, "toy-moons")
+    known = {"DIGITS": runs(results, "digits")[0], "MOONS": moons[0]}
+    known["GAUSSIAN"] = next(run for run in moons if run.parent.name == "gaussian")
+    assert main([str(known.get(word, word)) for word in words]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_noise_says_where_the_data_are_missing(results, tmp_path, command):
+    run = tmp_path / "run"
+    shutil.copytree(runs(results, "digits")[0], run)
+    (run / "config.yaml").write_text("just: words\n")
+    result = command("maf-plot", "noise", run, check=3)
+    assert "does not say where the data of this run are" in result.stderr
+    command("maf-plot", "samples", run, check=0)  # real images beside them are not needed
+
+
+def test_a_damaged_curve_is_named_and_left_out(results, tmp_path, command):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    damaged = runs(folder, "digits")[0] / "history.csv"
+    damaged.write_text(damaged.read_text() + "3,4")
+    result = command("maf-plot", "curves", "--results", folder, check=0)
+    assert f"left out: {damaged} is no learning curve" in result.stderr
+
+
+def test_runs_that_are_named_are_all_drawn(tmp_path):
+    """Two seeds of one model, though a table would show one of them; dollars are no formula."""
+    for seed in (0, 1):
+        rows = np.linspace(-1, 1, 10)
+        entry = run(f"{seed}", rows, 0.0, hidden=[8, 8], seed=seed, model=r"$\frac")
+        path = keep(tmp_path, entry).with_name("history.csv")
+        path.write_text("epoch,validation_nats\n1,-3\n2,-2\n3,-inf\n4,nan\n")
+    folders = [str(tmp_path / f"runs/mnist/model/{seed}") for seed in (0, 1)]
+    out = tmp_path / "a.svg"
+    assert main(["curves", *folders, "--out", str(out)]) == 0
+    text = out.read_text()
+    assert "2×8 seed=0" in text and "2×8 seed=1" in text
+
+
+def test_distances_are_those_of_kolmogorov_and_smirnov():
+    noise = np.random.default_rng(0).normal(size=(200, 5)) * [1, 2, 1, 0.1, 1] + [0, 0, 3, 0, 0]
+    expected = [stats.kstest(column, "norm").statistic for column in noise.T]
+    np.testing.assert_allclose(normality.distances(noise), expected)
+    assert normality.chosen(noise, 2) == [2, int(np.argmin(expected))]
+
+
+def test_curves_and_dots_hold_the_figures_of_the_records(results):
+    """Drawn into a stand-in: what a reader of the picture would measure."""
+    found, complaints = entries.find(results)
+    cells = comparison(found)
+    assert complaints == []
+    panels, _ = curves.curves_of(cells)
+    assert set(panels) == {"digits", "digits, class", "toy/moons"}
+    with drawing(*curves.size(3)) as figure:
+        curves.draw(figure, panels, curves.labels_of(panels))
+        (line,) = (x for x in figure.axes[0].lines if len(x.get_xdata()) > 1)
+        np.testing.assert_array_equal(line.get_ydata(), panels["digits"][0].nats)
+    columns = dots.panels(cells)
+    with drawing(*dots.size(columns)) as figure:
+        dots.draw(figure, columns)
+        drawn = np.concatenate([c[0].get_xdata() for c in figure.axes[0].containers])
+    (ours,) = (c.ours.value for c in columns["digits"] if c.ours)
+    assert math.isclose(drawn[0], ours) and len(drawn) == 1

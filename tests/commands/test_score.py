@@ -1,0 +1,261 @@
+"""A table of one's own, modelled standardised, scored and sampled in its own units."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+
+from maf_runner.commands import score
+from maf_runner.commands.common import label_code
+from maf_runner.datasets.spaces.table import TableSpace
+from tests.datasets.test_files import read
+
+SCRIPTS = Path(sys.executable).parent
+COLUMNS = ["income, yearly", "height", "share"]
+
+
+def people(n=400):
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=(n, 3)) @ [[1, 0.5, 0], [0, 1, 0.5], [0, 0, 1]]
+    frame = pd.DataFrame(u * [2e3, 8, 0.2] + [5e6, 170, 30], columns=COLUMNS)
+    return frame.assign(kind=np.where(rng.random(n) < 0.25, "rare", "usual"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Gaussians on the table: of all columns, and of two of them given the class."""
+    folder = tmp_path_factory.mktemp("units")
+    people().to_csv(folder / "people.csv", index=False)
+    np.save(folder / "people.npy", people()[COLUMNS].to_numpy())
+
+    def run(path, *words):
+        words = ["model=gaussian", "dataset=file", f"dataset.path={path}", *words]
+        command = [SCRIPTS / "maf-run", *words, "threads=1"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        return Path(done.stdout.strip())
+
+    two = ["dataset.columns=[share,height]", "dataset.label=kind", "model.conditional=true"]
+    return {
+        "all": run("people.csv"),
+        "nameless": run("people.npy"),
+        "turned": run("people.npy", "dataset.columns=[2,0,1]"),
+        "by class": run("people.csv", *two),
+        "by share": run("people.csv", *two, "dataset.class_prior=empirical"),
+        "table": folder / "people.csv",
+    }
+
+
+def in_own_units(path, **changes):
+    """The training rows as they stand in the file."""
+    return read(path, standardise=False, **changes).train
+
+
+def scores(folder, run, file, *words):
+    """What maf-score writes; called here, which takes a hundredth of the time of a command."""
+    out = folder / "scores.csv"
+    assert score.main([str(run), str(folder / file), "--out", str(out), *words]) == 0
+    return pd.read_csv(out)
+
+
+def test_there_and_back():
+    space = TableSpace(("a", "b"), mean=(5.0, -3.0), deviation=(10.0, 0.1))
+    rows = np.array([[5.0, -3.0], [15.0, -2.9]])
+    np.testing.assert_allclose(space.to_model(rows), [[0, 0], [1, 1]], atol=1e-12)
+    np.testing.assert_allclose(space.to_table(space.to_model(rows)), rows)
+    assert space.log_det == pytest.approx(0)
+    assert TableSpace(("a",), (0.0,), (2.0,)).log_det == pytest.approx(-np.log(2))
+
+
+def test_scores_are_those_of_a_gaussian_in_the_tables_units(runs, command, tmp_path):
+    table = people()
+    said = command("maf-score", runs["all"], runs["table"], check=0).stdout
+    found = pd.read_csv(tmp_path / "scores.csv")
+    assert f"mean {found['log_prob_nats'].mean():.3f} nats in the table's units" in said
+    train = in_own_units(runs["table"]).x.astype(np.float64)
+    train = table[COLUMNS].to_numpy()[_places(train, table)]
+    normal = multivariate_normal(train.mean(axis=0), np.cov(train.T, ddof=0))
+    np.testing.assert_allclose(
+        found["log_prob_nats"], normal.logpdf(table[COLUMNS].to_numpy()), atol=1e-4
+    )
+    moved = found["log_prob_nats"] - found["log_prob_nats_standardised"]
+    np.testing.assert_allclose(moved, -np.log(train.std(axis=0)).sum(), atol=1e-9)
+    record = json.loads((runs["all"] / "record.json").read_text())
+    nats = np.load(runs["all"] / "test_nats.npy")
+    assert record["test"]["log_likelihood"] == pytest.approx(nats.mean())
+    assert np.isclose(found["log_prob_nats_standardised"].to_numpy()[:, None], nats).any(0).all()
+
+
+def _places(rows, table):
+    """Which rows of ``table`` the float32 ``rows`` are."""
+    every = table[COLUMNS].to_numpy().astype(np.float32)
+    return [int(np.flatnonzero((every == row).all(axis=1))[0]) for row in rows.astype(np.float32)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])
+def test_every_format_in_any_order_scores_the_same(runs, tmp_path, suffix):
+    expected = scores(tmp_path, runs["all"], runs["table"])
+    table, file = people(), tmp_path / f"rows{suffix}"
+    shuffled = table[["kind", *COLUMNS[::-1]]].assign(other=1.0)
+    numbers = table[COLUMNS].to_numpy()
+    if suffix == ".csv":
+        shuffled.to_csv(file, index=False)
+    elif suffix == ".parquet":
+        shuffled.to_parquet(file)
+    elif suffix == ".npy":
+        np.save(file, numbers)
+    elif suffix == ".npz":
+        parts = np.split(numbers, [300, 350])
+        np.savez(file, **dict(zip(("train", "val", "test"), parts, strict=True)))
+    else:
+        with h5py.File(file, "w") as store:
+            store["data"] = numbers
+    pd.testing.assert_frame_equal(scores(tmp_path, runs["all"], file), expected)
+
+
+def test_samples_are_in_the_tables_units(runs, command, tmp_path):
+    out = ("--n", 20000, "--out", "s.csv", "--out", "s.npy")
+    command("maf-sample", runs["all"], *out, check=0)
+    samples, table = pd.read_csv(tmp_path / "s.csv"), people()[COLUMNS]
+    assert list(samples.columns) == COLUMNS
+    assert np.array_equal(samples.to_numpy(), np.load(tmp_path / "s.npy"))
+    off = (samples.mean() - table.mean()) / table.std()
+    assert off.abs().max() < 0.1
+    np.testing.assert_allclose(samples.std() / table.std(), 1, atol=0.1)
+    by_name = scores(tmp_path, runs["all"], "s.csv")
+    in_order = scores(tmp_path, runs["all"], "s.npy")
+    pd.testing.assert_frame_equal(by_name, in_order)
+
+
+def test_an_array_without_names(runs, command, tmp_path, capsys):
+    file = runs["table"].with_suffix(".npy")
+    expected = scores(tmp_path, runs["all"], runs["table"])
+    pd.testing.assert_frame_equal(scores(tmp_path, runs["nameless"], file), expected)
+    command("maf-sample", runs["nameless"], "--out", "s.csv", "--out", "s.npy", check=0)
+    by_name = scores(tmp_path, runs["nameless"], "s.csv")
+    in_order = scores(tmp_path, runs["nameless"], "s.npy")
+    pd.testing.assert_frame_equal(by_name, in_order)
+    # An array of the same columns turned round: nobody can say which is which.
+    assert score.main([str(runs["turned"]), str(file)]) == 3
+    assert "give a CSV that names them" in capsys.readouterr().err
+
+
+def test_given_the_class(runs, command, tmp_path):
+    found = scores(tmp_path, runs["by class"], runs["table"])
+    table = people()
+    train = in_own_units(runs["table"], label="kind", columns=["share", "height"])
+    rows = table[["share", "height"]].to_numpy()
+    kinds = ("rare", "usual")
+    for y, kind in enumerate(kinds):
+        own = train.x[train.labels == y].astype(np.float64)
+        normal = multivariate_normal(own.mean(axis=0), np.cov(own.T, ddof=0))
+        expected = normal.logpdf(rows)
+        np.testing.assert_allclose(found[f"log_prob_nats_class_{kind}"], expected, atol=1e-3)
+    by_class = found[[f"log_prob_nats_class_{kind}" for kind in kinds]].to_numpy()
+    assert (found["likeliest_class"] == np.array(kinds)[by_class.argmax(axis=1)]).all()
+    marginal = np.logaddexp.reduce(by_class, axis=1) - np.log(2)
+    np.testing.assert_allclose(found["log_prob_nats"], marginal, atol=1e-9)
+    of_one = scores(tmp_path, runs["by class"], runs["table"], "--label", "usual")
+    assert list(of_one) == ["log_prob_nats", "log_prob_nats_standardised"]
+    np.testing.assert_allclose(of_one["log_prob_nats"], by_class[:, 1], atol=1e-9)
+    command("maf-sample", runs["by class"], "--n", 4, "--out", "s.csv", check=0)
+    samples = pd.read_csv(tmp_path / "s.csv")
+    assert list(samples) == ["share", "height", "kind"]
+    assert samples["kind"].tolist() == ["rare", "rare", "usual", "usual"]
+    command("maf-sample", runs["by class"], "--n", 2, "--label=usual", "--out", "u.csv", check=0)
+    assert pd.read_csv(tmp_path / "u.csv")["kind"].tolist() == ["usual", "usual"]
+    refused = command("maf-sample", runs["by class"], "--label", "usul", check=2).stderr
+    assert "--label must be a class of this run, got 'usul'; did you mean 'usual'?" in refused
+    space = json.loads((runs["by class"] / "record.json").read_text())["data"]["table"]
+    assert (space["label"], space["classes"]) == ("kind", ["rare", "usual"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "code"),
+    [
+        (["a", "7"], "7", 1),
+        ([3, 7], "7", 1),
+        ([0.5, 7.0], "7.0", 1),
+        ([False, True], "True", 1),
+        ([False, True], "true", 1),
+        ([], "1", 1),
+    ],
+)
+def test_a_class_is_named_as_the_table_has_it(classes, label, code):
+    table = {"columns": ["x"], "mean": [0.0], "deviation": [1.0]}
+    if classes:
+        table |= {"label": "kind", "classes": classes}
+    assert label_code(label, {"context": 2, "data": {"table": table}}) == code
+
+
+def test_classes_by_their_shares(runs, command, tmp_path):
+    prior = json.loads((runs["by share"] / "record.json").read_text())["data"]["class_prior"]
+    train = in_own_units(runs["table"], label="kind")
+    assert prior == pytest.approx(np.bincount(train.labels) / len(train))
+    found = scores(tmp_path, runs["by share"], runs["table"])
+    by_class = found[["log_prob_nats_class_rare", "log_prob_nats_class_usual"]].to_numpy()
+    joint = by_class + np.log(prior)
+    np.testing.assert_allclose(
+        found["log_prob_nats"], np.logaddexp.reduce(joint, axis=1), atol=1e-9
+    )
+    likeliest = np.array(["rare", "usual"])[joint.argmax(axis=1)]
+    assert (found["likeliest_class"] == likeliest).all()
+    command("maf-sample", runs["by share"], "--n", 1000, "--out", "s.csv", check=0)
+    counts = pd.read_csv(tmp_path / "s.csv")["kind"].value_counts().sort_index()
+    np.testing.assert_allclose(counts, 1000 * np.array(prior), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.rename(columns={"height": "heigth"}), "no column 'height' .*'heigth'"),
+        (lambda t: t.assign(height=[np.nan, np.inf] + [1.0] * 398), "in 2 of 400 rows, .* row 0"),
+        (lambda t: t.assign(height="tall"), "not made of numbers: height .*'tall' in row 0"),
+        (lambda t: t.iloc[:0], "has no rows"),
+    ],
+)
+def test_unfit_files_are_refused(runs, command, tmp_path, change, message):
+    change(people()).to_csv(tmp_path / "bad.csv", index=False)
+    result = command("maf-score", runs["all"], "bad.csv", check=3)
+    assert re.search(message, result.stderr) and "Traceback" not in result.stderr
+
+
+def test_a_record_of_an_earlier_version_is_of_standardised_rows(runs, command, tmp_path):
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    (folder / "best.pt").write_bytes((runs["all"] / "best.pt").read_bytes())
+    record = json.loads((runs["all"] / "record.json").read_text())
+    del record["data"]["table"]
+    (folder / "record.json").write_text(json.dumps(record))
+    command("maf-sample", folder, "--out", "s.csv", check=0)
+    assert list(pd.read_csv(tmp_path / "s.csv")) == ["x1", "x2", "x3"]
+    assert list(scores(tmp_path, folder, "s.csv")) == ["log_prob_nats"]
+
+
+def test_a_record_without_the_names_of_the_classes_has_their_codes(runs, command, tmp_path):
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    (folder / "best.pt").write_bytes((runs["by class"] / "best.pt").read_bytes())
+    record = json.loads((runs["by class"] / "record.json").read_text())
+    del record["data"]["table"]["label"], record["data"]["table"]["classes"]
+    (folder / "record.json").write_text(json.dumps(record))
+    command("maf-sample", folder, "--n", 2, "--out", "s.csv", check=0)
+    assert pd.read_csv(tmp_path / "s.csv")["label"].tolist() == [0, 1]
+    assert "log_prob_nats_class_1" in scores(tmp_path, folder, "s.csv")
+    assert len(scores(tmp_path, folder, "s.csv", "--label", "1")) == 2
+    assert (
+        "class from 0 to 1, got usual"
+        in command("maf-score", folder, "s.csv", "--label", "usual", check=2).stderr
+    )
+
+
+def test_maf_score_does_not_misread_a_csv_either(runs, tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("a,b\nx,1,2\ny,3,4\n")
+    assert score.main([str(runs["all"]), str(tmp_path / "x.csv")]) == 3
+    assert "a row has 3 fields, the header names 2" in capsys.readouterr().err

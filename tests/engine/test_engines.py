@@ -1,0 +1,286 @@
+"""Masked layers in blocks, and compiled steps, against the plain model: it is the oracle."""
+
+import copy
+
+import pytest
+import torch
+
+from maf_runner.engine import blocks
+from maf_runner.engine import step as steps
+from maf_runner.engine.blocks import BlockLinear, copies_of, copy_back, cut, in_blocks
+from maf_runner.engine.rows import log_prob_of_rows
+from maf_runner.engine.step import COMPILED, EAGER, GRAPH, Step, choose
+from maf_runner.flows.made import MaskedLinear
+from maf_runner.system.errors import UsageError
+from maf_runner.training import TrainerSettings
+from tests.flows.test_models import build, rows
+from tests.helpers.models import MODELS
+from tests.training.test_loop import SETTINGS as TRAINER
+
+TRAINED = [name for name in MODELS if name != "gaussian"]
+SETTINGS = {**TRAINER, "learning_rate": 1e-3, "compile": "auto"}
+
+
+@pytest.fixture
+def everything_wide(monkeypatch):
+    monkeypatch.setattr(blocks, "WIDE", 1)
+
+
+def gradients(model, x, context):
+    loss = -model(x, context).mean()
+    return loss, torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+
+
+@pytest.mark.usefixtures("everything_wide")
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("context", [0, 3], ids=["", "conditional"])
+@pytest.mark.parametrize("features", [1, 2, 9])
+def test_same_density_and_same_gradients(name, features, context):
+    model = build(name, features, context).train()
+    twin = in_blocks(model)
+    masked = [m for m in model.modules() if isinstance(m, MaskedLinear)]
+    assert (twin is model) == (not masked or "iaf" in name)
+    x, given = rows(20, features, context)
+    torch.testing.assert_close(log_prob_of_rows(twin, x, given), log_prob_of_rows(model, x, given))
+    loss, expected = gradients(model, x, given)
+    again, found = gradients(twin, x, given)
+    torch.testing.assert_close(again, loss, rtol=1e-12, atol=1e-12)
+    # Put the gradients into the twin's parameters, and these into the model: as a step would.
+    was = {n: p.detach().clone() for n, p in model.named_parameters()}
+    with torch.no_grad():
+        for parameter, gradient in zip(twin.parameters(), found, strict=True):
+            if gradient is not None:
+                parameter.add_(gradient)
+    copy_back(twin, model)
+    for (n, parameter), gradient in zip(model.named_parameters(), expected, strict=True):
+        change = parameter.detach() - was[n]
+        right = torch.zeros_like(change) if gradient is None else gradient
+        torch.testing.assert_close(change, right, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
+def test_float32_gradients_are_those_of_float64(name, wide, monkeypatch):
+    monkeypatch.setattr(blocks, "WIDE", wide)
+    torch.manual_seed(0)
+    model = build(name, 9).train()
+    x, _ = rows(100, 9)
+    _, exact = gradients(in_blocks(model), x, None)
+    model = model.float()
+    _, found = gradients(in_blocks(model), x.float(), None)
+    pairs = [(a, b.double()) for a, b in zip(exact, found, strict=True) if a is not None]
+    apart = torch.cat([(a - b).flatten() for a, b in pairs]).norm()
+    assert apart < 1e-5 * torch.cat([a.flatten() for a, _ in pairs]).norm()
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 30])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("degrees", ["sequential", "random"])
+def test_blocks_hold_every_connection_once_and_leave_out_zeros(degrees, reverse, outputs):
+    from maf_runner.flows.made import MaskedNetwork
+
+    network = MaskedNetwork(
+        64, outputs=outputs, hidden=[256, 200], activation="relu", degrees=degrees, mask="paper",
+        reverse=reverse,
+    )  # fmt: skip
+    assert copies_of(network.linears[-1].mask) == outputs
+    for layer in network.linears:
+        stairs = layer.mask.unflatten(0, (copies_of(layer.mask), -1))[0]
+        taken = torch.zeros_like(stairs)
+        for rows_, columns, edge in cut(stairs):
+            taken[rows_, columns] += 1
+            inside = stairs[rows_, columns]
+            assert inside[:, : edge.start].all() and inside[:, edge.stop :].all()
+        assert taken.max() == 1 and (taken >= stairs).all()
+        assert taken.sum() < 0.7 * taken.numel()
+
+
+def test_any_mask_can_be_cut():
+    stripes = torch.zeros(600, 300)
+    stripes[::2] = 1
+    assert copies_of(stripes) == 300
+    assert cut(stripes[:2], 2) == [blocks.Block(slice(0, 1), slice(0, 300), slice(0, 0))]
+    for mask in (torch.rand(200, 300) < 0.5, torch.zeros(8, 3), torch.ones(8, 3), stripes):
+        linear = MaskedLinear(mask)
+        x = torch.randn(5, mask.shape[1])
+        torch.testing.assert_close(BlockLinear(linear)(x), linear(x))
+
+
+def test_narrow_models_are_left_alone_and_wide_ones_share_all_but_the_weights():
+    assert in_blocks(model := build("maf")) is model
+    wide = MODELS["maf"](5, context=0)
+    wide.transforms[0].network.layers[1] = MaskedLinear(torch.ones(1100, 16).tril())
+    twin = in_blocks(wide)
+    assert sum(isinstance(m, BlockLinear) for m in twin.modules()) == 1
+    ours = {id(t) for t in [*wide.parameters(), *wide.buffers()]}
+    others = [t for t in [*twin.parameters(), *twin.buffers()] if id(t) not in ours]
+    assert len(others) == len(twin.transforms[0].network.layers[1].weights)
+
+
+def trained(name, path, *, updates=50, context=3, device="cpu", ends_as=None):
+    model = build(name, 5, context).train().to(device)
+    step = Step(model, TrainerSettings(**SETTINGS), path)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(updates):
+        x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
+        labels = torch.randint(0, 3, (20,), generator=generator)
+        given = torch.nn.functional.one_hot(labels, 3).double() if context else None
+        loss = step(x.to(device), None if given is None else given.to(device))
+    step.finish()
+    assert step.path == (ends_as or path) and torch.isfinite(loss)
+    return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog"])
+def test_fifty_updates_in_blocks_are_those_of_the_plain_model(name, monkeypatch):
+    torch.manual_seed(0)
+    plain = trained(name, EAGER)
+    monkeypatch.setattr(blocks, "WIDE", 1)
+    torch.manual_seed(0)
+    for key, value in trained(name, EAGER).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("widths", [(1, 10_000), (10_000, 1)], ids=["to-plain", "to-blocks"])
+@pytest.mark.parametrize("name", ["made", "maf", "maf-mog"])
+def test_a_run_goes_on_without_blocks_or_with_them(name, widths, monkeypatch):
+    averaging = TrainerSettings(**{**SETTINGS, "averaging": 0.9})
+    generator = torch.Generator().manual_seed(1)
+    batches = torch.randn(30, 20, 5, dtype=torch.float64, generator=generator)
+
+    def updated(step, some):
+        for x in some:
+            step(x, None)
+        step.finish()
+        return step.model.state_dict(), step.state()
+
+    monkeypatch.setattr(blocks, "WIDE", widths[0])
+    torch.manual_seed(0)
+    half_way = build(name, 5).train()
+    model, rest = copy.deepcopy(updated(Step(half_way, averaging, EAGER), batches[:15]))
+    torch.manual_seed(0)
+    expected = updated(Step(build(name, 5).train(), averaging, EAGER), batches)
+    monkeypatch.setattr(blocks, "WIDE", widths[1])
+    other = build(name, 5).train()
+    other.load_state_dict(model)
+    step = Step(other, averaging, EAGER)
+    step.load(rest)
+    torch.testing.assert_close(updated(step, batches[15:]), expected, rtol=0, atol=1e-9)
+
+
+needs_compiler = pytest.mark.skipif(not steps.has_compiler(), reason="no C++ compiler here")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["maf-mog", "realnvp"])  # every kind of layer there is
+def test_fifty_compiled_updates_are_those_of_the_plain_model(name):
+    torch.manual_seed(0)
+    plain = trained(name, EAGER)
+    torch.manual_seed(0)
+    for key, value in trained(name, COMPILED).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+@needs_compiler
+def test_of_a_wide_model_adam_alone_is_compiled(monkeypatch):
+    torch.manual_seed(0)
+    plain = trained("maf", EAGER)
+    monkeypatch.setattr(steps, "NARROW", 1)
+    monkeypatch.setattr(steps, "whole", None)
+    torch.manual_seed(0)
+    for key, value in trained("maf", COMPILED).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog", "realnvp"])
+def test_fifty_captured_updates_are_those_of_the_plain_model(name):
+    torch.manual_seed(0)
+    plain = trained(name, EAGER)
+    torch.manual_seed(0)
+    for key, value in trained(name, GRAPH, device="cuda").items():
+        torch.testing.assert_close(value.cpu(), plain[key], rtol=0, atol=1e-9)
+
+
+def test_without_a_gpu_nothing_is_captured_and_training_goes_on(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(torch.cuda, "Stream", unavailable)
+    torch.manual_seed(0)
+    plain = trained("made", EAGER, updates=3)
+    torch.manual_seed(0)
+    for key, value in trained("made", GRAPH, updates=3, ends_as=EAGER).items():
+        assert torch.equal(value, plain[key])
+    assert said == ["the training step cannot be captured (no GPU): the slower path is taken"]
+
+
+def unavailable():
+    raise RuntimeError("no GPU")
+
+
+def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+
+    def broken(*arguments, **named):
+        def program(*rows):
+            raise RuntimeError("no such compiler\nand more")
+
+        return program
+
+    torch.manual_seed(0)
+    plain = trained("made", EAGER, updates=3)
+    monkeypatch.setattr(torch, "compile", broken)
+    torch.manual_seed(0)
+    model = build("made", 5, 3).train()
+    step = Step(model, TrainerSettings(**SETTINGS), COMPILED)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
+        labels = torch.randint(0, 3, (20,), generator=generator)
+        step(x, torch.nn.functional.one_hot(labels, 3).double())
+    step.finish()
+    assert step.path == EAGER and int(step.adam.count) == 3
+    assert len(said) == 1 and "no such compiler" in said[0] and "and more" not in said[0]
+    for key, value in model.named_parameters():
+        assert torch.equal(value, plain[key])
+
+
+def test_no_memory_is_no_failure_of_the_compiler(monkeypatch):
+    """The run ends and goes on later by the same path."""
+
+    def short(*arguments):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    monkeypatch.setattr(torch, "compile", lambda *arguments, **named: short)
+    step = Step(build("made", 5, 3).train(), TrainerSettings(**SETTINGS), COMPILED)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        step(torch.randn(20, 5, dtype=torch.float64), torch.eye(3).double()[[0] * 20])
+    assert step.path == COMPILED
+
+
+def test_the_path_follows_from_the_settings(monkeypatch):
+    narrow = build("maf")
+    monkeypatch.setattr(steps, "has_compiler", lambda: True)
+    assert choose(narrow, "auto", 100) == EAGER
+    assert choose(narrow, "auto", steps.LONG) == COMPILED
+    assert choose(narrow, True, 100) == COMPILED
+    assert choose(narrow, False, steps.LONG) == EAGER
+    assert choose(build("iaf"), "auto", steps.LONG) == EAGER
+    wide = MODELS["realnvp-plain"](5, context=0, hidden=[1024])
+    assert choose(wide, "auto", steps.LONG_OF_WIDE) == COMPILED
+    assert choose(narrow, "auto", steps.LONG_OF_WIDE) == EAGER
+    monkeypatch.setattr(steps, "has_compiler", lambda: False)
+    assert choose(narrow, "auto", steps.LONG) == EAGER
+    with pytest.raises(UsageError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
+        choose(narrow, True, steps.LONG)
+
+
+def test_copies_of_a_twin_do_not_share(everything_wide):
+    model = build("made")
+    twin = in_blocks(model)
+    other = copy.deepcopy(twin)
+    with torch.no_grad():
+        next(p for n, p in other.named_parameters() if "weights" in n).add_(1)
+    x, _ = rows(4)
+    torch.testing.assert_close(twin(x), model(x))

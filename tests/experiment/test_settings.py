@@ -1,0 +1,147 @@
+"""Every YAML composes, and every option of a group builds what it names."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
+
+from maf_runner.experiment.settings import arguments, build, departures, from_config, target
+from maf_runner.records.identity import run_id
+from maf_runner.system.errors import UsageError
+from maf_runner.training import TrainerSettings
+from tests.helpers import ROOT
+
+CONF = ROOT / "conf"
+GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "local"))
+
+
+def options(group):
+    return sorted(
+        p.relative_to(CONF / group).with_suffix("").as_posix()
+        for p in (CONF / group).rglob("*.yaml")
+    )
+
+
+def composed(*overrides):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
+)
+def test_every_file_composes_and_builds(group, option):
+    added = "+" if group == "sweep" else ""
+    needs = ["dataset.path=table.csv"] if option == "file" else []
+    needs += ["device=cpu"] if group == "launch" else []  # else by the number of the job
+    try:
+        config = composed(f"{added}{group}={option}", *needs)
+    except MissingConfigException as error:
+        if "hydra/" not in str(error):
+            raise
+        pytest.skip(f"launch={option}: its extra is not installed")
+    settings = from_config(config)
+    assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
+    model = build("model", settings["model"], features=5, context=0)
+    assert model.title
+    arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]), {"paths"})
+    if group in ("dataset", "model", "trainer"):
+        assert settings[group]["name"] == option or option == "conditional_maf"
+
+
+def test_run_id_depends_on_science_alone():
+    base = run_id(from_config(composed()))
+    same = composed(
+        "device=cpu", "threads=1", "force=true", "paths.results_dir=/x", "model.size=1"
+    )
+    assert run_id(from_config(same)) == base
+    assert run_id(from_config(composed("model.hidden=[100,100]"))) == base
+    for other in ("seed=1", "model.size=0", "trainer.l2=0", "model.layers=4", "dataset.alpha=0.1"):
+        assert run_id(from_config(composed(other))) != base
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.size=7", "model.size must be 0 to 1"),
+        ("model.size=x", "model.size must be"),
+        ("seed=-1", "seed must be a whole number"),
+        ("threads=0", "threads must be a whole number from 1"),
+        ("force=perhaps", "force must be true or false"),
+        ("model.conditional=3", "model.conditional must be true or false"),
+        ("+nonsense=1", "there is no setting 'nonsense'"),
+        ("paths.results_dir=null", "paths.results_dir must be a folder"),
+    ],
+)
+def test_impossible_settings_are_named(override, message):
+    with pytest.raises(UsageError, match=message):
+        from_config(composed(override))
+
+
+def test_paths_become_absolute():
+    settings = from_config(composed("paths.results_dir=here"))
+    assert settings["paths"]["results_dir"] == str(Path.cwd() / "here")
+
+
+def test_only_our_own_targets_are_built():
+    with pytest.raises(
+        UsageError, match=r"must name something in maf_runner\.flows, got 'os\.system'"
+    ):
+        build("model", {"_target_": "os.system", "command": "true"})
+
+
+@pytest.mark.parametrize("name", ["base.torch", "base.cast", "made.MaskedLinear.x", "nothing.X"])
+def test_nor_what_our_modules_have_only_imported(name):
+    with pytest.raises(UsageError, match=r"model\._target_"):
+        build("model", {"_target_": f"maf_runner.flows.{name}"}, features=2, context=0)
+
+
+def test_departures_from_a_preset_are_known():
+    overrides = ["trainer.l2=0", "model.mask=full_context", "model.layers=3", "seed=4"]
+    settings = from_config(composed(*overrides, "dataset.alpha=0.1", "model.hidden=[3]"))
+    assert sorted(departures(settings, CONF)) == [
+        "dataset.alpha=0.1",
+        "model.mask=full_context",
+        "trainer.l2=0",
+    ]
+    assert departures(from_config(composed("model=made", "dataset=mnist")), CONF) == []
+    # A limit cuts the paper's training short; that of a schedule is a setting as any other.
+    assert departures(from_config(composed("trainer.max_epochs=3")), CONF) == []
+    for limit in ("trainer.max_epochs=3", "trainer.max_updates=3"):
+        assert departures(from_config(composed("trainer=tuned", limit)), CONF) == [limit]
+    # What the preset does not name is at its default there.
+    noise = from_config(composed("+trainer.fresh_noise=true"))
+    assert departures(noise, CONF) == ["trainer.fresh_noise=True"]
+
+
+def test_help_is_quick(tmp_path):
+    """At most 1.3 times an empty Hydra application, with some room for a noisy machine."""
+    empty_app = "import hydra\n@hydra.main(version_base='1.3', config_path=None)\n"
+    (tmp_path / "app.py").write_text(empty_app + "def app(c): pass\napp()\n")
+    ours = [Path(sys.executable).parent / "maf-run", "--help"]
+    empty = [sys.executable, str(tmp_path / "app.py"), "--help"]
+
+    def seconds(words):
+        start = time.perf_counter()
+        subprocess.run(words, check=True, capture_output=True, cwd=tmp_path)
+        return time.perf_counter() - start
+
+    pairs = [(seconds(ours), seconds(empty)) for _ in range(5)]
+    assert min(a for a, _ in pairs) < 1.3 * min(b for _, b in pairs) + 0.05
+
+
+def test_help_is_in_the_users_words(command):
+    text = command("maf-run", "--help", check=0).stdout
+    for word in (
+        *GROUPS,
+        "model.layers",
+        "model.size",
+        "paths.raw_dir",
+        "retry",
+        "made_mog",
+    ):
+        assert word in text

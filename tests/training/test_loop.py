@@ -1,0 +1,428 @@
+"""The optimiser by hand, the order of the batches, early stopping, and the way back."""
+
+import errno
+import math
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maf_runner.datasets.spaces.images import LogitSpace
+from maf_runner.engine import blocks, products
+from maf_runner.engine.adam import PaperAdam
+from maf_runner.engine.products import fast_products
+from maf_runner.engine.rows import log_prob_of_rows
+from maf_runner.engine.step import GRAPH, Step
+from maf_runner.flows import MADE, MAF
+from maf_runner.system import memory
+from maf_runner.system.errors import Interrupted
+from maf_runner.system.interrupts import Interrupts
+from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit, loop
+from maf_runner.training import checkpoint as checkpoints
+from maf_runner.training.batches import Batches
+from maf_runner.training.loop import TensorRows, rate_at
+from maf_runner.training.noise import FreshNoise
+
+SETTINGS = {
+    "learning_rate": 1e-2,
+    "betas": (0.9, 0.999),
+    "epsilon": 1e-8,
+    "batch_size": 20,
+    "l2": 1e-6,
+    "patience": 3,
+    "max_epochs": None,
+    "max_updates": None,
+    "compile": False,
+}
+
+
+class Silent:
+    """A progress that counts updates, and can send a signal."""
+
+    def __init__(self, interrupts=None, stop_at=None):
+        self.updates, self.interrupts, self.stop_at = 0, interrupts, stop_at
+
+    def start(self, state, updates_per_epoch):
+        self.per_epoch = updates_per_epoch
+
+    def update(self):
+        self.updates += 1
+        if self.updates == self.stop_at:
+            self.interrupts.stop = 15
+
+    def validated(self, state, patience):
+        pass
+
+
+def data(n=90, features=3):
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(n, features, generator=generator)
+    return TensorRows(x, None)
+
+
+IMAGE = LogitSpace((1, 3), levels=16, alpha=0.01)
+
+
+def train(
+    tmp_path, *, image=IMAGE, stop_at=None, model="maf", name="last.pt", rows=None, **changes
+):
+    torch.manual_seed(0)
+    network = {"hidden": [8], "activation": "relu", "degrees": "sequential", "mask": "paper"}
+    model = MAF(3, layers=2, **network) if model == "maf" else MADE(3, **network)
+    interrupts = Interrupts()
+    outcome = fit(
+        model,
+        rows or data(),
+        data(30),
+        TrainerSettings(**{**SETTINGS, **changes}),
+        image=image,
+        seed=7,
+        checkpoint=Checkpoint(tmp_path / name, {"run_id": "x"}),
+        interrupts=interrupts,
+        progress=Silent(interrupts, stop_at),
+        on_validation=lambda state: None,
+    )
+    return model, outcome
+
+
+def test_adam_against_the_authors_formula_by_hand():
+    """Epsilon inside the root, beta^(t+1) at step t = 1, 2, ..., L2 in the gradient."""
+    theta, m, v = [0.5, -2.0], [0.0, 0.0], [0.0, 0.0]
+    parameters = [torch.nn.Parameter(torch.tensor([t], dtype=torch.float64)) for t in theta]
+    adam = PaperAdam(parameters, learning_rate=0.1, betas=(0.9, 0.999), epsilon=1e-8, l2=0.01)
+    for t in (1, 2, 3):
+        adam.zero_grad()
+        (parameters[0] ** 2 * 1e-4 + 3 * parameters[1]).sum().backward()
+        adam.step()
+        slopes = [2e-4 * theta[0], 3.0]
+        for i in range(2):
+            g = slopes[i] + 0.01 * theta[i]
+            m[i] = 0.9 * m[i] + 0.1 * g
+            v[i] = 0.999 * v[i] + 0.001 * g * g
+            m_hat, v_hat = m[i] / (1 - 0.9 ** (t + 1)), v[i] / (1 - 0.999 ** (t + 1))
+            theta[i] -= 0.1 * m_hat / math.sqrt(v_hat + 1e-8)
+        assert [p.item() for p in parameters] == pytest.approx(theta, rel=1e-12)
+
+
+def test_adam_is_not_the_textbook_one():
+    """The first step is 0.1/0.19 : 1 of m over sqrt(v) as they correct it, not 1."""
+    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    adam = PaperAdam([parameter], learning_rate=1.0, betas=(0.9, 0.999), epsilon=1e-8, l2=0.0)
+    parameter.grad = torch.ones(1, dtype=torch.float64)
+    adam.step()
+    assert parameter.item() == pytest.approx(-(0.1 / 0.19) / math.sqrt(0.001 / 0.001999), rel=1e-6)
+
+
+def test_every_row_once_before_any_twice():
+    batches = Batches(rows=7, size=3, seed=1)
+    drawn = torch.cat([batches.at(i) for i in range(7)])
+    for epoch in drawn.split(7):
+        assert sorted(epoch.tolist()) == list(range(7))
+    assert not torch.equal(drawn[:7], drawn[7:14])
+    again = Batches(rows=7, size=3, seed=1)
+    assert torch.equal(again.at(5), drawn[15:18])  # the place is the number of the update alone
+    assert not torch.equal(Batches(rows=7, size=7, seed=2).at(0), drawn[:7])
+    assert len(Batches(rows=2, size=5, seed=0).at(3)) == 5
+
+
+def test_early_stopping_keeps_the_best(tmp_path):
+    model, outcome = train(tmp_path)
+    history = outcome.state.history
+    best = max(history, key=lambda row: row["validation_nats"])
+    assert outcome.reason == "patience"
+    assert outcome.state.best_epoch == best["epoch"] == len(history) - 3
+    assert [row["updates"] for row in history] == [5 * (i + 1) for i in range(len(history))]
+    nats = float(log_prob_of_rows(model, data(30).x).mean())
+    assert nats == best["validation_nats"] == outcome.state.best_validation
+
+
+def test_limits(tmp_path):
+    assert train(tmp_path, max_epochs=2, name="a")[1].reason == "max_epochs"
+    _, outcome = train(tmp_path, max_updates=7, name="b")
+    assert outcome.reason == "max_updates"
+    assert (outcome.state.update, outcome.state.epoch) == (7, 2)
+
+
+TUNED = {
+    "averaging": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "fresh_noise": True,
+    "max_epochs": 12,
+}
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
+@pytest.mark.parametrize("changes", [{}, TUNED], ids=["paper", "tuned"])
+@pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at, changes, wide):
+    monkeypatch.setattr(blocks, "WIDE", wide)
+    whole, expected = train(tmp_path, name="whole.pt", **changes)
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop_at=stop_at, **changes)
+    resumed, outcome = train(tmp_path, **changes)
+    assert outcome.state.resumed == 1
+    for row, other in zip(expected.state.history, outcome.state.history, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+    for (key, one), other in zip(
+        whole.state_dict().items(), resumed.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), key
+
+
+def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
+    whole, _ = train(tmp_path, name="whole.pt")
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop_at=7)
+    state = checkpoints.load(tmp_path / "last.pt", {})
+    checkpoints.save(tmp_path / "last.pt", {**state, "device": "cuda", "path": GRAPH})
+    tried = []
+    monkeypatch.setattr(Step, "_captured", lambda *batch: tried.append(batch))
+    resumed, outcome = train(tmp_path)
+    assert outcome.state.resumed == 1 and not tried
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_rate_rises_then_falls_along_a_cosine():
+    settings = TrainerSettings(
+        **{**SETTINGS, "max_epochs": 10, "schedule": "cosine", "warmup": 0.1, "learning_rate": 2.0}
+    )
+    rates = [rate_at(settings, update, 4) for update in range(40)]
+    cosine = [1 + math.cos(math.pi * update / 36) for update in range(36)]
+    assert rates == pytest.approx([0.4, 0.8, 1.2, 1.6, *cosine])
+    assert max(rates) == 2.0 and 0 < rates[-1] < 0.01
+    assert rate_at(replace(settings, max_updates=20), 11, 4) == pytest.approx(1.0)
+    assert rate_at(replace(settings, schedule="constant"), 1, 4) == pytest.approx(0.8)
+    assert rate_at(replace(settings, schedule="constant"), 39, 4) == 2.0
+    assert {rate_at(TrainerSettings(**SETTINGS), update, 4) for update in (0, 10**6)} == {1e-2}
+
+
+def test_patience_is_not_lost_while_the_rate_rises(tmp_path):
+    """Of a rate far too high, which makes nothing better after the first updates."""
+    too_high = {"learning_rate": 0.3, "max_epochs": 20}
+    _, plain = train(tmp_path, name="plain", **too_high)
+    _, warm = train(tmp_path, name="warm", **too_high, warmup=0.5)
+    assert plain.reason == warm.reason == "patience"
+    assert plain.state.epoch == plain.state.best_epoch + 3 < 10
+    assert warm.state.best_epoch < 10 and warm.state.epoch == 13
+
+
+def test_the_rate_is_for_the_width():
+    settings = TrainerSettings(**SETTINGS, width=100)
+    assert settings.for_width(1000).learning_rate == pytest.approx(1e-3)
+    assert settings.for_width(10).learning_rate == 1e-2
+    assert TrainerSettings(**SETTINGS).for_width(1000).learning_rate == 1e-2
+
+
+def test_pictures_with_new_noise_keep_their_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 784))
+    space = LogitSpace((28, 28), levels=256, alpha=1e-6)
+    noise = np.random.default_rng(1).random(pixels.shape)
+    x = torch.from_numpy(space.to_logits((pixels + noise) / 256).astype(np.float32))
+    fresh, rows = FreshNoise(x, space, seed=3), torch.tensor([4, 0, 9])
+    first, second = fresh.batch(rows, 0), fresh.batch(rows, 1)
+    assert first.dtype == x.dtype and torch.equal(first, FreshNoise(x, space, 3).batch(rows, 0))
+    assert not torch.equal(first, FreshNoise(x, space, 4).batch(rows, 0))
+    drawn = [space.to_unit(batch.numpy()) * 256 - pixels[rows] for batch in (first, second)]
+    for u in drawn:
+        assert (u > -1e-3).all() and (u < 1 + 1e-3).all()  # to float32
+        assert abs(u.mean() - 0.5) < 0.03 and abs(u.var() - 1 / 12) < 0.01
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.1
+
+
+def test_only_pictures_get_new_noise(tmp_path):
+    def weights(name, **options):
+        return train(tmp_path, name=name, max_epochs=2, **options)[0].state_dict()
+
+    plain, fresh = weights("a"), weights("b", fresh_noise=True)
+    table = weights("c", fresh_noise=True, image=None)
+    assert all(torch.equal(plain[key], table[key]) for key in plain)
+    assert not all(torch.equal(plain[key], fresh[key]) for key in plain)
+
+
+def test_a_prior_is_a_penalty_that_falls_with_the_rows():
+    settings = TrainerSettings(**{**SETTINGS, "l2": 0.5}, prior_precision=30.0)
+    assert settings.for_rows(60).l2 == 1.0 and settings.for_rows(60).for_rows(9).l2 == 1.0
+
+
+def test_what_is_validated_and_kept_is_the_average():
+    torch.manual_seed(0)
+    model = MADE(3, hidden=[8], activation="tanh", degrees="sequential", mask="paper")
+    step = Step(model.train(), TrainerSettings(**SETTINGS, averaging=0.9), "eager")
+    seen = [step.adam.parameters.clone()]
+    for update in range(1, 41):
+        step(data().x, None)
+        if update % 10 == 0:
+            seen.append(step.adam.parameters.clone())
+    expected, decay = seen[0], 0.9**10
+    for turn, parameters in enumerate(seen[1:], 1):
+        kept = min(decay, turn / (turn + 9))
+        expected = kept * expected + (1 - kept) * parameters
+    with step.averaged():
+        inside = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    torch.testing.assert_close(inside, expected)
+    assert torch.equal(step.adam.parameters, seen[-1]) and not torch.equal(inside, seen[-1])
+
+
+def test_divergence_is_a_status_with_its_place(tmp_path):
+    rows = data()
+    poisoned = TensorRows(rows.x.clone(), None)
+    victim = int(Batches(rows=90, size=20, seed=7).at(2)[4])
+    poisoned.x[victim] = 1e30
+    _, outcome = train(tmp_path, rows=poisoned)
+    assert outcome.reason == "diverged"
+    assert outcome.divergence["update"] == 3
+    assert math.isfinite(outcome.divergence["last_finite_loss"])
+
+
+def test_a_validation_that_is_not_finite_costs_one_of_the_patience(tmp_path, monkeypatch):
+    """As in the authors' program: no improvement, and training goes on."""
+    nats = iter([-5.0, -4.0, -math.inf, math.nan, -3.0, math.nan, math.inf, -3.5])
+    monkeypatch.setattr(loop, "log_prob_of_rows", lambda *a: torch.tensor([next(nats)]))
+    _, outcome = train(tmp_path, patience=3)
+    assert outcome.reason == "patience" and outcome.divergence is None
+    assert (outcome.state.epoch, outcome.state.best_epoch) == (8, 5)
+    assert outcome.state.best_validation == -3.0
+
+
+def test_no_finite_validation_is_a_divergence(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "log_prob_of_rows", lambda *a: torch.tensor([-math.inf]))
+    _, outcome = train(tmp_path, patience=3)
+    assert outcome.reason == "diverged" and not outcome.has_model
+    assert outcome.divergence["of"] == "validation" and outcome.divergence["update"] == 15
+
+
+def test_the_best_parameters_outlive_a_divergence(tmp_path, monkeypatch):
+    """Steps far too large, from the middle of the third epoch of five updates."""
+    rate = loop.rate_at
+    monkeypatch.setattr(
+        loop, "rate_at", lambda s, update, n: 1e30 if update > 11 else rate(s, update, n)
+    )
+    model, outcome = train(tmp_path)
+    assert outcome.reason == "diverged" and outcome.has_model
+    assert 13 <= outcome.divergence["update"] <= 15 and outcome.state.epoch == 2
+    best = outcome.state.history[outcome.state.best_epoch - 1]["validation_nats"]
+    assert log_prob_of_rows(model, data(30).x).mean() == pytest.approx(best, abs=1e-6)
+
+
+def test_a_loss_that_falls_without_end_is_told_from_one_that_rises():
+    history = [{"train_nats": 4.0}, {"train_nats": 5.0}]
+    for last, falling in ((-90.0, True), (7.0, False)):
+        losses = torch.tensor([-6.0, last, math.nan, math.nan])
+        found = loop._divergence(losses, 20, history)
+        assert found == {
+            "of": "loss", "update": 23, "last_finite_loss": last, "falling": falling
+        }  # fmt: skip
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch):
+    complaints = []
+    checkpoint = Checkpoint(tmp_path / "last.pt", {"run_id": "x"}, complain=complaints.append)
+    assert checkpoint.load() is None
+    checkpoint.save({"update": 1})
+    checkpoint.save({"update": 2})
+    content = checkpoint.path.read_bytes()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for cut in (0, 10, len(content) // 2, len(content) - 1):
+        checkpoint.path.write_bytes(content[:cut])
+        assert checkpoint.load()["update"] == 1
+        assert "last.pt cannot be read" in complaints.pop()
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints.atomic, "write", full)
+            with pytest.raises(OSError, match="No space left"):
+                checkpoint.save({"update": 3})
+        assert checkpoint.load()["update"] == 1
+        checkpoint.save({"update": 2})
+    checkpoint.save({"update": 4})
+    checkpoint.save({"incomplete": 5})
+    assert checkpoint.load(["update"])["update"] == 4
+    assert "it lacks update" in complaints.pop()
+    assert Checkpoint(tmp_path / "last.pt", {"run_id": "y"}).load() is None
+
+
+def test_checkpoint_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    torch.save({"schema": 1, "evil": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(DamagedCheckpointError):
+        checkpoints.load(tmp_path / "evil.pt", {})
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", -1),
+        ("learning_rate", "fast"),
+        ("betas", [0.9]),
+        ("betas", [0.9, 1.0]),
+        ("epsilon", 0),
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("patience", True),
+        ("l2", float("nan")),
+        ("max_epochs", 0),
+    ],
+)
+def test_impossible_settings_are_named(key, value):
+    with pytest.raises(ValueError, match=key):
+        TrainerSettings(**{**SETTINGS, key: value})
+
+
+def test_routed_products_are_float32(monkeypatch):
+    """Whatever the switch does on this machine, no product is worse than float32."""
+    monkeypatch.setattr(products, "_on_amd", lambda: True)
+    a, b = torch.randn(100, 1024), torch.randn(1024, 1024)
+    exact = a.double() @ b.double()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with fast_products(torch.nn.Linear(1024, 1024), 100):
+        assert float((a @ b - exact).norm() / exact.norm()) < 1e-6
+    with fast_products(torch.nn.Linear(100, 100), 100) as routed:
+        assert not routed
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+def test_routing_is_off_where_it_is_not_exact(monkeypatch):
+    said = []
+    monkeypatch.setattr(products.log, "info", said.append)
+    monkeypatch.setattr(products, "_on_amd", lambda: True)
+    monkeypatch.setattr(products, "TOLERANCE", 0.0)
+    products._exact_enough.cache_clear()
+    with fast_products(torch.nn.Linear(1024, 1024), 100) as routed:
+        assert not routed and "not exact" in said[0]
+    products._exact_enough.cache_clear()
+    monkeypatch.setattr(products, "_on_amd", lambda: False)
+    with fast_products(torch.nn.Linear(1024, 1024), 100) as routed:
+        assert not routed and len(said) == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
+def test_freed_memory_is_kept_while_asked_for_and_given_back_after():
+    resource = pytest.importorskip("resource")
+
+    def faults(function):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        function()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    def update():
+        [torch.ones(1 << 20) for _ in range(40)]  # 168 MB at once: 40,960 pages
+
+    def resident():  # bytes
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    with memory.kept():
+        update()
+        assert faults(update) < 4096
+        during = resident()
+    assert during - resident() > 80e6
