@@ -1,0 +1,1 @@
+"""How updates of the parameters are computed: the paths of a training step."""
