@@ -31,13 +31,12 @@ struct Panels {
     const long unit = Half<T>::size, fits = ACROSS * Full<T>::size / unit;
     const long units = (rows + unit - 1) / unit;
     long count = (units + fits - 1) / fits;
-    // Even shares in whole vectors; the last one takes what is left.
-    const long whole = Full<T>::size / unit;
-    const long share = least(fits, ((units + count - 1) / count + whole - 1) / whole * whole);
-    count = (units + share - 1) / share;
+    // Even shares in whole vectors; the last one may end on a half.
+    const long whole = Full<T>::size / unit, vectors = (units + whole - 1) / whole;
     panel = Array<Panel>(count);
     for (long i = 0; i < count; i++) {
-      const long taken = least(share, units - i * share) * unit;
+      const long from = vectors * i / count, to = vectors * (i + 1) / count;
+      const long taken = (least(to * whole, units) - from * whole) * unit;
       panel[i] = {width, least(taken, rows - width), width, taken};
       width += taken;
       widest = most(widest, taken);

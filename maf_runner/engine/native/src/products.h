@@ -84,6 +84,14 @@ inline long fair(const Array<long>& cost, int number, int of) {
   return t;
 }
 
+// The first half of a vector, which costs nothing.
+template <class Q, class P>
+inline typename Q::Vector lower(typename P::Vector x) {
+  typename Q::Vector half;
+  __builtin_memcpy(&half, &x, sizeof half);
+  return half;
+}
+
 // How a tile begins and ends.
 template <class T>
 struct Ends {
@@ -119,18 +127,33 @@ inline void tile(long n, const T* const* a, const T* b, T* const* c, const Ends<
   }
   const T *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
   for (long k = 0; k < n; k++) {
-    const T one[TILE] = {PACKED ? a0[TILE * k] : a0[k], PACKED ? a0[TILE * k + 1] : a1[k],
-                         PACKED ? a0[TILE * k + 2] : a2[k], PACKED ? a0[TILE * k + 3] : a3[k]};
+    const T numbers[TILE] = {PACKED ? a0[TILE * k] : a0[k], PACKED ? a0[TILE * k + 1] : a1[k],
+                             PACKED ? a0[TILE * k + 2] : a2[k], PACKED ? a0[TILE * k + 3] : a3[k]};
+    if constexpr (FEW) {  // 12 sums, 3 of b and 1 of a: just sixteen
+      typename P::Vector other[COUNT];
 #pragma GCC unroll 8
-    for (int j = 0; j < FULL; j++) {
-      const typename P::Vector other = load<P>(b + j * P::size);
+      for (int j = 0; j < FULL; j++) other[j] = load<P>(b + j * P::size);
 #pragma GCC unroll 8
-      for (int i = 0; i < TILE; i++) sums[i][j] += one[i] * other;
-    }
-    if constexpr (HALF) {
-      const typename Q::Vector other = load<Q>(b + FULL * P::size);
+      for (int i = 0; i < TILE; i++) {
+        const typename P::Vector one = spread<P>(numbers[i]);
 #pragma GCC unroll 8
-      for (int i = 0; i < TILE; i++) halves[i] += one[i] * other;
+        for (int j = 0; j < FULL; j++) sums[i][j] += one * other[j];
+      }
+    } else {
+      typename P::Vector one[TILE];
+#pragma GCC unroll 8
+      for (int i = 0; i < TILE; i++) one[i] = spread<P>(numbers[i]);
+#pragma GCC unroll 8
+      for (int j = 0; j < FULL; j++) {
+        const typename P::Vector other = load<P>(b + j * P::size);
+#pragma GCC unroll 8
+        for (int i = 0; i < TILE; i++) sums[i][j] += one[i] * other;
+      }
+      if constexpr (HALF) {
+        const typename Q::Vector other = load<Q>(b + FULL * P::size);
+#pragma GCC unroll 8
+        for (int i = 0; i < TILE; i++) halves[i] += lower<Q, P>(one[i]) * other;
+      }
     }
     b += width;
   }
@@ -248,10 +271,17 @@ void forward(const Worker& worker, const Panels<T>& panels, const Linear<T>& lin
   }
 }
 
+// The rows that are packed at once: what is packed of them shall stay in the second cache.
+template <class T>
+long packed_rows(const Linear<T>& linear, const Panels<T>& panels) {
+  const long fit = most(TILE, FAR / (long)sizeof(T) / most(1, linear.columns));
+  return least(block_of(linear.rows, panels.widest * sizeof(T)), fit);
+}
+
 // The numbers that packing needs for itself, for each thread.
 template <class T>
 long packed_size(const Linear<T>& linear, const Panels<T>& panels) {
-  const long block = block_of(linear.rows, panels.widest * sizeof(T));
+  const long block = packed_rows(linear, panels);
   return panels.widest + block * linear.column_tiles() * TILE;
 }
 
@@ -263,7 +293,7 @@ void to_inputs(const Worker& worker, const Panels<T>& panels, const Linear<T>& l
   const T* weight = parameters + linear.weight;
   const long first = fair(linear.column_cost, worker.number, worker.of);
   const long last = fair(linear.column_cost, worker.number + 1, worker.of);
-  const long block = block_of(linear.rows, panels.widest * sizeof(T));
+  const long block = packed_rows(linear, panels);
   T* const nowhere = packed;  // for columns that fill up a tile
   packed += panels.widest;
   for (long r = 0; r < linear.rows || r == 0; r += block) {
@@ -380,11 +410,28 @@ long slope_size(const Linear<T>& linear) {
   return DEEP * (linear.columns + 2 * strip_width<T>());
 }
 
+// What Adam will need of some rows and columns, fetched while their gradient is computed: a line
+// of the cache at a time, of the parameters and of both moments.
+template <class T, int MR>
+struct Ahead {
+  const T* of[3];
+  long row[MR];  // offsets of the rows
+  static constexpr long LINE = 64 / sizeof(T);
+
+  void fetch(long line, long lines) const {
+    const long at = row[line / lines] + line % lines * LINE;
+    for (const T* numbers : of) __builtin_prefetch(numbers + at, 1);
+  }
+};
+
 // result[i, :] = sum over the batch of out'[r + i, b] times vectors of a strip, MR rows at a time.
 template <class T, int MR, int NK>
 inline void slope_tile(const Panels<T>& panels, const Rows<T>& out, long r, const T* strip,
-                       T* result, long stride) {
+                       T* result, long stride, const Ahead<T, MR>& ahead) {
   typedef Full<T> P;
+  constexpr long lines = (NK * WIDTH + 63) / 64, all = MR * lines;
+  const long pause = most(1, panels.batch / all);  // examples between two lines that are fetched
+  long line = 0;
   typename P::Vector sums[MR][NK];
 #pragma GCC unroll 8
   for (int i = 0; i < MR; i++)
@@ -394,7 +441,10 @@ inline void slope_tile(const Panels<T>& panels, const Rows<T>& out, long r, cons
     const T* slope[MR];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; i++) slope[i] = out.at(panel, r + i);
-    for (long b = 0; b < panel.count; b++) {
+    for (long b = 0, next = 0; b < panel.count;) {
+     if (line < all) ahead.fetch(line++, lines);
+     next = line < all ? least(b + pause, panel.count) : panel.count;
+     for (; b < next; b++) {
       typename P::Vector other[NK];
 #pragma GCC unroll 4
       for (int j = 0; j < NK; j++) other[j] = load<P>(strip + j * P::size);
@@ -403,6 +453,7 @@ inline void slope_tile(const Panels<T>& panels, const Rows<T>& out, long r, cons
 #pragma GCC unroll 4
         for (int j = 0; j < NK; j++) sums[i][j] += slope[i][b] * other[j];
       strip += strip_width<T>();
+     }
     }
   }
 #pragma GCC unroll 8
@@ -426,17 +477,20 @@ void slopes_of(const Panels<T>& panels, const Linear<T>& linear, const Rows<T>& 
   high = least(high, end);
   if (low >= high) return;
   const long stride = linear.columns + 2 * W;
+  Ahead<T, MR> ahead = {{adam.parameters, adam.first, adam.second}, {}};
   for (long k = low; k < high;) {
     const long s = k / W, offset = k % W;
     const long vectors = (least(high, (s + 1) * W) - k + N - 1) / N;
     const T* strip = transposed + s * W * panels.batch + offset;
     T* to = result + k - low;
+    for (int i = 0; i < MR; i++)
+      ahead.row[i] = linear.weight + linear.order[r + i] * linear.columns + k;
     if (vectors == 3)
-      slope_tile<T, MR, 3>(panels, out, r, strip, to, stride);
+      slope_tile<T, MR, 3>(panels, out, r, strip, to, stride, ahead);
     else if (vectors == 2)
-      slope_tile<T, MR, 2>(panels, out, r, strip, to, stride);
+      slope_tile<T, MR, 2>(panels, out, r, strip, to, stride, ahead);
     else
-      slope_tile<T, MR, 1>(panels, out, r, strip, to, stride);
+      slope_tile<T, MR, 1>(panels, out, r, strip, to, stride, ahead);
     k += vectors * N;
   }
   for (long i = 0; i < MR; i++) {

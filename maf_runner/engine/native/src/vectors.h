@@ -32,6 +32,7 @@ constexpr int WIDTH = 16, ACROSS = 6, DEEP = 8;
 #else
 constexpr int WIDTH = 16, ACROSS = 3, DEEP = 4;
 #endif
+constexpr bool FEW = ACROSS == 3;  // registers
 // Rows end on half a vector where a half is still a vector of the machine: 100 floats take 104.
 constexpr bool HALVES = WIDTH == 64;
 
