@@ -74,7 +74,7 @@ def next_coefficients(adam: Adam) -> Coefficients:
 
 
 def serves(model: Density) -> bool:
-    """Whether updates of a model, where it is now, can be native; says so if there is no library."""
+    """Whether a model, where it is now, can be updated so; says so if no library is here."""
     reference = model.reference
     if reference.device.type != "cpu" or reference.dtype not in (torch.float32, torch.float64):
         return False
