@@ -7,6 +7,7 @@ import pytest
 import torch
 from models import MODELS, NETWORK
 from test_flows import build, rows
+from test_training import SETTINGS
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
@@ -18,7 +19,10 @@ from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.base import Flow, StandardNormal
 from maf_runner.flows.rows import log_prob_of_rows
+from maf_runner.training import TrainerSettings
+from maf_runner.training import step as steps
 from maf_runner.training.adam import PaperAdam
+from maf_runner.training.step import EAGER, NATIVE, Step, choose
 
 pytestmark = pytest.mark.skipif(instructions() is None, reason="the native engine is not built")
 SERVED = [name for name in MODELS if name not in ("gaussian", "iaf")]
@@ -296,3 +300,43 @@ def test_wrong_tensors_never_reach_the_library():
             engine.gradient(values, *wrong)
     with pytest.raises(ValueError, match="expected a plain"):
         engine.update(values, values[:5], values, x, given, Coefficients(1, 1, (0.9, 0.9), 0))
+
+
+def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
+    assert choose(build("maf"), "auto", 1) == NATIVE
+    assert choose(build("maf"), False, 1) == EAGER
+    assert choose(build("iaf"), "auto", 1) == EAGER
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
+    settings = TrainerSettings(**{**SETTINGS, "averaging": averaging})
+    batches = [rows(20, 5) for _ in range(45)]
+
+    def state_after(*paths):
+        torch.manual_seed(0)
+        model, kept = build("maf", 5).train(), None
+        for number, path in enumerate(paths):
+            step = Step(model, settings, path)
+            if kept is not None:
+                step.load(copy.deepcopy(kept))
+            for batch in batches[number * 15 : (number + 1) * 15]:
+                step(*batch)
+            step.finish()
+            kept = step.state()
+            assert step.path == path
+        return model.state_dict(), kept
+
+    wanted = state_after(EAGER, EAGER, EAGER)
+    for paths in ((NATIVE, EAGER, NATIVE), (EAGER, NATIVE, EAGER)):
+        torch.testing.assert_close(state_after(*paths), wanted, rtol=0, atol=1e-9)
+
+
+def test_a_run_that_was_native_goes_on_without_a_library(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(library, "library", lambda: None)
+    step = Step(build("maf", 5).train(), TrainerSettings(**SETTINGS), NATIVE)
+    step(*rows(20, 5))
+    assert step.path == EAGER and len(said) == 1
+    assert "cannot be done by the native engine (the native library was not built" in said[0]
