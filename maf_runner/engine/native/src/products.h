@@ -226,6 +226,16 @@ inline long block_of(long n, long bytes) {
   return blocks ? (n + blocks - 1) / blocks : 1;
 }
 
+// Numbers of a line of the cache.
+template <class T>
+constexpr long LINE = 64 / sizeof(T);
+
+// Have n numbers fetched: the processor's own guesses are no use where pieces of rows are short.
+template <class T>
+inline void fetch(const T* from, long n) {
+  for (long i = 0; i < n + LINE<T> - 1; i += LINE<T>) __builtin_prefetch(from + i);
+}
+
 // out = activation(W in + bias), or added to ``out`` if there is ``more`` in it already.
 template <class T>
 void forward(const Worker& worker, const Panels<T>& panels, const Linear<T>& linear,
@@ -253,6 +263,14 @@ void forward(const Worker& worker, const Panels<T>& panels, const Linear<T>& lin
           a[i] = weight + linear.order[row] * linear.columns + begin;
           c[i] = out.at(panel, row);
           if (linear.bias >= 0) start[i] = parameters[linear.bias + linear.order[row]];
+        }
+        if (t + 1 < last) {
+          const long next = most(linear.tile_low[t + 1], k);
+          const long n = least(linear.tile_high[t + 1], k + block) - next;
+          for (long i = 0; i < TILE && n > 0; i++) {
+            const long row = least(TILE * (t + 1) + i, linear.rows - 1);
+            fetch(weight + linear.order[row] * linear.columns + next, n);
+          }
         }
         const bool fresh = !more && (empty || linear.tile_low[t] >= k);
         const bool relu = done && activation == Activation::relu;
@@ -285,6 +303,44 @@ long packed_size(const Linear<T>& linear, const Panels<T>& panels) {
   return panels.widest + block * linear.column_tiles() * TILE;
 }
 
+// Rows r .. stop of the tiles first .. last of columns: packed[tile][row][TILE columns]. Of four
+// rows at a time, which make a line of the cache in the end.
+template <class T>
+void pack(const Linear<T>& linear, const T* weight, long first, long last, long r, long stop,
+          long block, T* packed) {
+  constexpr long N = 4;
+  const long whole = linear.columns / TILE;  // tiles; the columns behind them are few
+  for (long row = r; row < stop; row += N) {
+    const long count = least(N, stop - row);
+    const T* source[N];
+    long low = last, high = first;
+    for (long i = 0; i < N; i++) {
+      const long here = least(row + i, stop - 1);
+      source[i] = weight + linear.order[here] * linear.columns;
+      if (linear.reach_low[here] >= linear.reach_high[here]) continue;
+      low = least(low, linear.reach_low[here]);
+      high = most(high, linear.reach_high[here]);
+    }
+    low = most(low, first);
+    high = least(high, last);
+    T* const target = packed + (row - r) * TILE;
+    for (long c = low; c < least(high, whole); c++) {
+      T* const to = target + (c - first) * block * TILE;
+      if (count == N)
+        for (long i = 0; i < N; i++)
+          std::memcpy(to + i * TILE, source[i] + c * TILE, TILE * sizeof(T));
+      else
+        for (long i = 0; i < count; i++)
+          std::memcpy(to + i * TILE, source[i] + c * TILE, TILE * sizeof(T));
+    }
+    for (long c = most(low, whole); c < high; c++)
+      for (long i = 0; i < count; i++)
+        for (long j = 0; j < TILE; j++)
+          target[(c - first) * block * TILE + i * TILE + j] =
+              c * TILE + j < linear.columns ? source[i][c * TILE + j] : 0;
+  }
+}
+
 // in' = (W^T out') times the slope of the activation that made ``value``; or added to in'.
 template <class T>
 void to_inputs(const Worker& worker, const Panels<T>& panels, const Linear<T>& linear,
@@ -298,18 +354,7 @@ void to_inputs(const Worker& worker, const Panels<T>& panels, const Linear<T>& l
   packed += panels.widest;
   for (long r = 0; r < linear.rows || r == 0; r += block) {
     const long stop = least(r + block, linear.rows);
-    for (long row = r; row < stop; row++) {
-      const T* source = weight + linear.order[row] * linear.columns;
-      const long end = least(linear.reach_high[row], last);
-      for (long c = most(linear.reach_low[row], first); c < end; c++) {
-        T* target = packed + ((c - first) * block + row - r) * TILE;
-        if (TILE * (c + 1) <= linear.columns)
-          std::memcpy(target, source + TILE * c, TILE * sizeof(T));
-        else
-          for (long i = 0; i < TILE; i++)
-            target[i] = TILE * c + i < linear.columns ? source[TILE * c + i] : 0;
-      }
-    }
+    pack(linear, weight, first, last, r, stop, block, packed);
     for (const Panel& panel : panels) {
       const auto work = tile_for<T, true>(panel.width);
       for (long c = first; c < last; c++) {
@@ -327,6 +372,12 @@ void to_inputs(const Worker& worker, const Panels<T>& panels, const Linear<T>& l
           to[i] = column < linear.columns ? in.at(panel, column) : nowhere;
           if (value) ends.value[i] = value->at(panel, least(column, linear.columns - 1));
         }
+        // The next rows to be packed, into the second cache: of a line of them, which is that of
+        // some tiles, each tile has its share fetched.
+        constexpr long TILES = LINE<T> / TILE;
+        for (long row = stop + c % TILES; row < least(stop + block, linear.rows); row += TILES)
+          if (c >= linear.reach_low[row] && c < linear.reach_high[row])
+            __builtin_prefetch(weight + linear.order[row] * linear.columns + TILE * c, 0, 2);
         work(empty ? 0 : end - begin, a, out.at(panel, begin), to, ends);
       }
     }
@@ -416,10 +467,9 @@ template <class T, int MR>
 struct Ahead {
   const T* of[3];
   long row[MR];  // offsets of the rows
-  static constexpr long LINE = 64 / sizeof(T);
 
   void fetch(long line, long lines) const {
-    const long at = row[line / lines] + line % lines * LINE;
+    const long at = row[line / lines] + line % lines * LINE<T>;
     for (const T* numbers : of) __builtin_prefetch(numbers + at, 1);
   }
 };

@@ -134,6 +134,23 @@ inline typename P::Vector root(typename P::Vector x) {
   return result;
 }
 
+// x / sqrt(y). Where there is an estimate of 1 / sqrt(y) to 14 bits, a step of Newton's method makes
+// 28 of them, in a third of the time that the root and the division take.
+template <class P>
+inline typename P::Vector over_root(typename P::Vector x, typename P::Vector y) {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if constexpr (sizeof(typename P::Vector) == 64 && sizeof(typename P::Number) == 4) {
+    // Zero, denormal, negative, infinite and NaN have no such step.
+    constexpr int ODD = 0xff;
+    if (__builtin_expect(!_mm512_fpclass_ps_mask((__m512)y, ODD), 1)) {
+      const typename P::Vector guess = (typename P::Vector)_mm512_rsqrt14_ps((__m512)y);
+      return x * (guess * (1.5f - 0.5f * (y * guess) * guess));
+    }
+  }
+#endif
+  return x / root<P>(y);
+}
+
 template <class P>
 inline typename P::Number total(typename P::Vector x) {
   typename P::Number lanes[P::size];
