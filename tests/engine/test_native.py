@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from maf_runner.engine.native import library, updates
-from maf_runner.engine.native.describe import describe, statistics
+from maf_runner.engine.native.describe import describe
 from maf_runner.engine.native.library import Coefficients, Engine, instructions
+from maf_runner.engine.native.rows import native_rows
 from maf_runner.engine.native.updates import NativeUpdate, serves
 from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
@@ -158,15 +159,6 @@ def test_a_number_of_threads_gives_one_result():
     x = torch.randn(100, 43)
     found = [native(model, x, None, SINGLE, threads=2)[1] for _ in range(5)]
     assert all(torch.equal(gradient, found[0]) for gradient in found)
-
-
-@pytest.mark.parametrize("name", SERVED)
-def test_the_log_density_is_that_of_the_model_in_evaluation(name):
-    model = build(name, 9, 3)
-    x, given = rows(50, 9, 3)
-    engine = Engine(describe(model), DOUBLE, len(x), 2)
-    found = engine.log_density(flat(model), statistics(model), x, given)
-    torch.testing.assert_close(found, log_prob_of_rows(model, x, given), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
@@ -340,3 +332,24 @@ def test_a_run_that_was_native_goes_on_without_a_library(monkeypatch):
     step(*rows(20, 5))
     assert step.path == EAGER and len(said) == 1
     assert "cannot be done by the native engine (the native library was not built" in said[0]
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("context", [0, 3], ids=["", "conditional"])
+def test_many_rows_are_those_of_the_model_in_evaluation(name, context):
+    model = build(name, 9, context)
+    native = native_rows(model)
+    for n in (1, 113, 500):
+        x, given = rows(n, 9, context)
+        wanted = log_prob_of_rows(model, x, given)
+        torch.testing.assert_close(native.log_prob(x, given), wanted, rtol=1e-12, atol=1e-12)
+        if context:
+            wanted = log_prob_of_rows(model, x, given[:1])
+            found = native.log_prob(x, given[:1])
+            torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+        if isinstance(model, Flow):
+            carry, carried = native.carrier(), x.clone()
+            for number, transform in enumerate(model.chain):
+                carry(number, carried, given)
+                x = transform._forward(x, given)[0].detach()
+                torch.testing.assert_close(carried, x, rtol=1e-12, atol=1e-12)

@@ -56,7 +56,13 @@ def library() -> ctypes.CDLL | None:
         found.maf_update.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Numbers)]
         found.maf_log_density.restype = None
         found.maf_log_density.argtypes = [
-            ctypes.c_void_p, ctypes.POINTER(_Numbers), ctypes.c_void_p, ctypes.c_void_p,
+            ctypes.c_void_p, ctypes.POINTER(_Numbers), ctypes.c_void_p, ctypes.c_int64,
+            ctypes.c_void_p,
+        ]  # fmt: skip
+        found.maf_transform.restype = None
+        found.maf_transform.argtypes = [
+            ctypes.c_void_p, ctypes.POINTER(_Numbers), ctypes.c_void_p, ctypes.c_int64,
+            ctypes.c_int64, ctypes.c_void_p,
         ]  # fmt: skip
         return found
     return None
@@ -144,20 +150,45 @@ class Engine:
     def log_density(
         self, parameters: Tensor, statistics: Tensor, x: Tensor, context: Tensor | None
     ) -> Tensor:
-        """Log densities [B] of a batch, in nats, with the given statistics of batch norms."""
-        numbers = self._numbers(parameters, x, context)
+        """Log densities [N] of any number of rows [N, D], in nats.
+
+        Args:
+            parameters: flat.
+            statistics: of the batch norms, by `describe.statistics`.
+            x: rows.
+            context: [N, C] or None.
+        """
+        numbers = self._numbers(parameters, x, context, len(x))
         self._need(statistics, statistics.shape)
-        result = parameters.new_empty(self.batch)
+        result = parameters.new_empty(len(x))
         self._library.maf_log_density(
-            self._handle, numbers, statistics.data_ptr(), result.data_ptr()
+            self._handle, numbers, statistics.data_ptr(), len(x), result.data_ptr()
         )
         return result
 
-    def _numbers(self, parameters: Tensor, x: Tensor, context: Tensor | None) -> _Numbers:
+    def transform(
+        self,
+        layer: int,
+        parameters: Tensor,
+        statistics: Tensor,
+        x: Tensor,
+        context: Tensor | None,
+    ) -> None:
+        """Put into the place of rows ``x`` [N, D] what a layer of the flow makes of them."""
+        numbers = self._numbers(parameters, x, context, len(x))
+        self._need(statistics, statistics.shape)
+        self._library.maf_transform(
+            self._handle, numbers, statistics.data_ptr(), layer, len(x), x.data_ptr()
+        )
+
+    def _numbers(
+        self, parameters: Tensor, x: Tensor, context: Tensor | None, rows: int | None = None
+    ) -> _Numbers:
+        rows = self.batch if rows is None else rows
         self._need(parameters, parameters.shape)
-        self._need(x, (self.batch, self.features))
+        self._need(x, (rows, self.features))
         if self.context:
-            self._need(context, (self.batch, self.context))
+            self._need(context, (rows, self.context))
         numbers = _Numbers(parameters=parameters.data_ptr(), x=x.data_ptr())
         numbers.context = context.data_ptr() if context is not None and self.context else None
         return numbers

@@ -9,6 +9,9 @@ static int fits() {
 }
 
 extern const Table table_avx512;
-const Table table_avx512 = {"avx512",          fits,
-                            maf_avx512::create, maf_avx512::destroy,
-                            maf_avx512::update, maf_avx512::log_density};
+const Table table_avx512 = {
+    "avx512",            fits,
+    maf_avx512::create, maf_avx512::destroy,
+    maf_avx512::update, maf_avx512::log_density,
+    maf_avx512::transform,
+};

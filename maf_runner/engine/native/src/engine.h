@@ -78,8 +78,7 @@ class Engine {
   }
 
   double update(const Numbers& numbers) {
-    call_ = {this, &numbers, nullptr};
-    pool_run(pool_, &Engine::work, &call_);
+    run({this, &numbers, nullptr, 0, panels_.batch, 0, depth_});
     double loss = 0;
     for (const Panel& panel : panels_)
       for (long b = 0; b < panel.count; b++)
@@ -89,17 +88,31 @@ class Engine {
     return loss;
   }
 
-  void log_density(const Numbers& numbers, const T* statistics, T* result) {
-    call_ = {this, &numbers, statistics};
-    pool_run(pool_, &Engine::work, &call_);
-    double constant = 0;
-    for (int t = 0; t < threads_; t++) constant += scratch_.constant[t];
-    for (const Panel& panel : panels_)
-      for (long b = 0; b < panel.count; b++) {
-        T found = 0;
-        for (int t = 0; t < threads_; t++) found += scratch_.log_det[t][panel.begin + b];
-        result[panel.first + b] = found + (T)constant;
-      }
+  void log_density(const Numbers& numbers, const T* statistics, long rows, T* result) {
+    for (long first = 0; first < rows; first += panels_.batch) {
+      run({this, &numbers, statistics, first, rows, 0, depth_});
+      double constant = 0;
+      for (int t = 0; t < threads_; t++) constant += scratch_.constant[t];
+      for (const Panel& panel : panels_)
+        for (long b = 0; b < panel.count && first + panel.first + b < rows; b++) {
+          T found = 0;
+          for (int t = 0; t < threads_; t++) found += scratch_.log_det[t][panel.begin + b];
+          result[first + panel.first + b] = found + (T)constant;
+        }
+    }
+  }
+
+  void transform(const Numbers& numbers, const T* statistics, long layer, long rows, T* result) {
+    if (layer < 0 || layer + 1 >= depth_) return;
+    for (long first = 0; first < rows; first += panels_.batch) {
+      run({this, &numbers, statistics, first, rows, layer, layer + 1});
+      const Rows<T>& out = layers_[layer]->out;
+      for (const Panel& panel : panels_)
+        for (long b = 0; b < panel.count && first + panel.first + b < rows; b++) {
+          T* row = result + (first + panel.first + b) * features_;
+          for (long d = 0; d < features_; d++) row[d] = out.at(panel, d)[b];
+        }
+    }
   }
 
  private:
@@ -107,6 +120,8 @@ class Engine {
     Engine* engine;
     const Numbers* numbers;
     const T* statistics;  // null: training
+    long first, rows;     // of the rows given, the first of this batch; and how many there are
+    long begin, end;      // the layers to pass
   };
 
   Layer<T>* read(Reader& reader) {
@@ -153,7 +168,7 @@ class Engine {
 
   void prepare() {
     Sizes sizes;
-    Rows<T> rows = input_ = memory_.take(features_, panels_);
+    Rows<T> rows = memory_.take(features_, panels_);
     context_rows_ = memory_.take(context_, panels_);
     context_transposed_ = memory_.take(transposed_size<T>(context_, panels_));
     slope_ = memory_.take(features_, panels_);
@@ -191,6 +206,8 @@ class Engine {
     for (long i = 0; i < depth_; i++) delete layers_[i];
   }
 
+  void run(Call call) { pool_run(pool_, &Engine::work, &call); }
+
   static void work(void* what, int number) {
     const Call& call = *static_cast<Call*>(what);
     call.engine->pass({number, call.engine->threads_, call.engine->pool_}, call);
@@ -212,24 +229,25 @@ class Engine {
     const bool training = !call.statistics;
     const Update<T> update = {panels_, adam, parameters, context_rows_, context_transposed_,
                               (T)1 / panels_.batch, training, call.statistics};
-    take(worker, static_cast<const T*>(given.x), input_);
-    if (context_) take(worker, static_cast<const T*>(given.context), context_rows_);
+    take(worker, call, static_cast<const T*>(given.x), layers_[call.begin]->in);
+    if (context_) take(worker, call, static_cast<const T*>(given.context), context_rows_);
     std::memset(scratch_.log_det[worker.number], 0, panels_.width * sizeof(T));
     scratch_.constant[worker.number] = 0;
     worker.wait();
     if (context_ && training) transpose(worker, panels_, context_rows_, context_transposed_);
-    for (long i = 0; i < depth_; i++) layers_[i]->forward(worker, update, scratch_);
+    for (long i = call.begin; i < call.end; i++) layers_[i]->forward(worker, update, scratch_);
     if (!training) return;
     for (long i = depth_ - 1; i >= 0; i--) layers_[i]->backward(worker, update, scratch_, slope_);
     for (long i = worker.number; i < depth_; i += worker.of) layers_[i]->finish(update);
   }
 
-  // Rows of a batch, one behind the other, as rows of features.
-  void take(const Worker& worker, const T* from, const Rows<T>& to) {
+  // Rows of a batch, one behind the other, as rows of features. Behind the last one it is repeated.
+  void take(const Worker& worker, const Call& call, const T* from, const Rows<T>& to) {
     for (const Panel& panel : panels_)
       for (long d = worker.begin(to.rows); d < worker.end(to.rows); d++) {
         T* row = to.at(panel, d);
-        for (long b = 0; b < panel.count; b++) row[b] = from[(panel.first + b) * to.rows + d];
+        for (long b = 0; b < panel.count; b++)
+          row[b] = from[least(call.first + panel.first + b, call.rows - 1) * to.rows + d];
       }
   }
 
@@ -240,11 +258,10 @@ class Engine {
   Array<Layer<T>*> layers_;
   Memory<T> memory_;
   Scratch<T> scratch_;
-  Rows<T> input_, context_rows_, slope_;
+  Rows<T> context_rows_, slope_;
   T* context_transposed_;
   Array<T*> packed_, result_, log_det_, room_;
   Array<double> constant_;
-  Call call_;
 };
 
 // The engine of either precision, behind plain functions.
@@ -281,15 +298,26 @@ inline double update(void* engine, const Numbers* numbers) {
   return any->single ? any->single->update(*numbers) : any->twice->update(*numbers);
 }
 
-inline void log_density(void* engine, const Numbers* numbers, const void* statistics,
+inline void log_density(void* engine, const Numbers* numbers, const void* statistics, int64_t rows,
                         void* result) {
   Any* any = static_cast<Any*>(engine);
   if (any->single)
-    any->single->log_density(*numbers, static_cast<const float*>(statistics),
+    any->single->log_density(*numbers, static_cast<const float*>(statistics), rows,
                              static_cast<float*>(result));
   else
-    any->twice->log_density(*numbers, static_cast<const double*>(statistics),
+    any->twice->log_density(*numbers, static_cast<const double*>(statistics), rows,
                             static_cast<double*>(result));
+}
+
+inline void transform(void* engine, const Numbers* numbers, const void* statistics, int64_t layer,
+                      int64_t rows, void* result) {
+  Any* any = static_cast<Any*>(engine);
+  if (any->single)
+    any->single->transform(*numbers, static_cast<const float*>(statistics), layer, rows,
+                           static_cast<float*>(result));
+  else
+    any->twice->transform(*numbers, static_cast<const double*>(statistics), layer, rows,
+                          static_cast<double*>(result));
 }
 
 }  // namespace MAF_ISA

@@ -80,7 +80,13 @@ MAF_EXPORT double maf_update(void* handle, const Numbers* numbers) {
 }
 
 MAF_EXPORT void maf_log_density(void* handle, const Numbers* numbers, const void* statistics,
-                                void* result) {
+                                int64_t rows, void* result) {
   Handle* found = static_cast<Handle*>(handle);
-  found->table->log_density(found->engine, numbers, statistics, result);
+  found->table->log_density(found->engine, numbers, statistics, rows, result);
+}
+
+MAF_EXPORT void maf_transform(void* handle, const Numbers* numbers, const void* statistics,
+                              int64_t layer, int64_t rows, void* result) {
+  Handle* found = static_cast<Handle*>(handle);
+  found->table->transform(found->engine, numbers, statistics, layer, rows, result);
 }

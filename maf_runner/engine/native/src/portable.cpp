@@ -8,6 +8,9 @@ static int fits() {
 }
 
 extern const Table table_portable;
-const Table table_portable = {"portable",          fits,
-                            maf_portable::create, maf_portable::destroy,
-                            maf_portable::update, maf_portable::log_density};
+const Table table_portable = {
+    "portable",            fits,
+    maf_portable::create, maf_portable::destroy,
+    maf_portable::update, maf_portable::log_density,
+    maf_portable::transform,
+};

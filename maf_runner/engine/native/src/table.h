@@ -21,6 +21,10 @@ struct Table {
                   int threads);
   void (*destroy)(void* engine);
   double (*update)(void* engine, const Numbers* numbers);
-  // Log densities [B] in nats; batch norms take the given statistics.
-  void (*log_density)(void* engine, const Numbers* numbers, const void* statistics, void* result);
+  // Log densities [rows] in nats of any number of rows; batch norms take the given statistics.
+  void (*log_density)(void* engine, const Numbers* numbers, const void* statistics, int64_t rows,
+                      void* result);
+  // What a layer, counted from the data, makes of any number of rows [rows, D], in place.
+  void (*transform)(void* engine, const Numbers* numbers, const void* statistics, int64_t layer,
+                    int64_t rows, void* result);
 };
