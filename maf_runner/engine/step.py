@@ -1,14 +1,17 @@
-"""One update of the parameters, by one of three paths that compute the same.
+"""One update of the parameters, by one of four paths that compute the same.
 
 - ``eager``: the loss as the model states it, autograd, Adam. What a student reads, and the oracle
   of the others in the tests.
 - ``compiled`` (CPU): gradient, penalty and Adam as one program that torch's compiler makes. It
   takes a minute to make, and pays in long runs of narrow networks, whose many small operations
   cost more to call than to do. Of wide ones, whose time goes into products, only Adam is compiled.
+- ``native`` (CPU): the whole update in one call of a library of our own (`engine.native`), of the
+  models it knows, where it was built.
 - ``graph`` (GPU): the eager update, recorded once as a CUDA graph and replayed, so that nothing
   is called one by one.
 
-Each works on the model in blocks where its masked layers are wide (`engine.blocks`).
+Each but the native one works on the model in blocks where its masked layers are wide
+(`engine.blocks`).
 """
 
 import copy
@@ -27,6 +30,7 @@ from torch.nn.utils import parameters_to_vector
 
 from maf_runner.engine.adam import PaperAdam
 from maf_runner.engine.blocks import copy_back, copy_over, in_blocks
+from maf_runner.engine.native.updates import NativeUpdate, serves
 from maf_runner.engine.rows import is_short
 from maf_runner.flows.base import Density, inverts
 from maf_runner.system.errors import UsageError
@@ -35,7 +39,10 @@ if TYPE_CHECKING:
     from maf_runner.training.settings import TrainerSettings
 
 log = logging.getLogger("maf_runner")
-EAGER, COMPILED, GRAPH = "eager", "compiled", "graph"
+EAGER, COMPILED, GRAPH, NATIVE = "eager", "compiled", "graph", "native"
+UNABLE = {  # how the warning about a path that fails goes on
+    COMPILED: "be compiled", GRAPH: "be captured", NATIVE: "be done by the native engine"
+}  # fmt: skip
 NARROW = 512  # networks wider than this are bound by their products, which a compiler leaves alone
 EVERY = 10  # updates between two looks of the average at the parameters
 LONG = 20_000  # updates of a narrow network: a run that makes so many is compiled, if it may be
@@ -50,13 +57,13 @@ class Step:
     Args:
         model: what is trained. Between updates its tensors may lag behind: see `finish`.
         settings: of Adam.
-        path: ``eager``, ``compiled`` or ``graph``; if one of the latter fails, the slower one is
-            taken, and a warning says so.
+        path: ``eager``, ``compiled``, ``native`` or ``graph``; if one of the latter fails, the
+            slower one is taken, and a warning says so.
     """
 
     def __init__(self, model: Density, settings: "TrainerSettings", path: str) -> None:
         self.model = model
-        self.working = in_blocks(model)
+        self.working = model if path == NATIVE else in_blocks(model)
         self.path = path
         self.adam = PaperAdam(
             self.working.parameters(),
@@ -146,6 +153,8 @@ class Step:
             if self.path == COMPILED:
                 log.info("compiling the training step; this can take a minute or two")
                 self._update = self._compiled()
+            elif self.path == NATIVE:
+                self._update = NativeUpdate(self.model, self.adam)
             elif self.path == GRAPH:
                 self._update = self._captured(x, context)
             else:
@@ -156,8 +165,8 @@ class Step:
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning(
-                "the training step cannot be %s (%s): the slower path is taken",
-                "captured" if self.path == GRAPH else "compiled",
+                "the training step cannot %s (%s): the slower path is taken",
+                UNABLE[self.path],
                 reason,
             )
             self.path = EAGER
@@ -261,7 +270,8 @@ def choose(model: Density, compile_: bool | str, updates: int) -> str:
 
     Args:
         model: what will be trained, where it will be trained.
-        compile_: ``true``, ``false``, or ``auto``: if it pays.
+        compile_: ``true``, ``false``, or ``auto``: the native engine if it serves the model, else
+            if it pays.
         updates: how many there will be at least.
 
     Raises:
@@ -271,6 +281,8 @@ def choose(model: Density, compile_: bool | str, updates: int) -> str:
         return EAGER
     if model.reference.device.type == "cuda":
         return GRAPH
+    if compile_ == "auto" and serves(model):
+        return NATIVE
     pays = updates >= (LONG if narrow(model) else LONG_OF_WIDE) and not inverts(model)
     if compile_ == "auto" and not pays:
         return EAGER

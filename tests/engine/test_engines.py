@@ -261,6 +261,7 @@ def test_no_memory_is_no_failure_of_the_compiler(monkeypatch):
 
 def test_the_path_follows_from_the_settings(monkeypatch):
     narrow = build("maf")
+    monkeypatch.setattr(steps, "serves", lambda model: False)
     monkeypatch.setattr(steps, "has_compiler", lambda: True)
     assert choose(narrow, "auto", 100) == EAGER
     assert choose(narrow, "auto", steps.LONG) == COMPILED

@@ -1,0 +1,95 @@
+"""The native engine as a path of a training step."""
+
+import logging
+import math
+from functools import cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from maf_runner.engine.native.describe import describe
+from maf_runner.engine.native.library import Coefficients, Engine, instructions
+from maf_runner.flows.base import Density
+
+log = logging.getLogger("maf_runner")
+
+
+class Adam(Protocol):
+    """What an update needs of the optimiser: `PaperAdam`'s state and settings."""
+
+    parameters: Tensor
+    first: Tensor
+    second: Tensor
+    count: Tensor
+    rate: Tensor
+    betas: tuple[float, float]
+    epsilon: float
+    l2: float
+
+
+class NativeUpdate:
+    """Updates a model's parameters by a batch, in one call of the library.
+
+    It works on the optimiser's own buffers and keeps nothing between two updates, so that it can
+    be left, and taken up again, at any of them.
+
+    Args:
+        model: what is trained; its parameters are views of ``adam.parameters``, in their order.
+        adam: the optimiser's state.
+
+    Raises:
+        RuntimeError: there is no library that fits, or the model is none that it knows.
+    """
+
+    def __init__(self, model: Density, adam: Adam) -> None:
+        description = describe(model)
+        if description is None:
+            raise RuntimeError(f"the native engine has no kernels for {type(model).__name__}")
+        if instructions() is None:
+            raise RuntimeError("the native library was not built here")
+        self.description, self.adam = description, adam
+        self._engines: dict[int, Engine] = {}  # by batch size
+
+    def __call__(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Update by a batch of rows [B, D]; returns its loss before that, nats."""
+        if (engine := self._engines.get(len(x))) is None:
+            engine = Engine(self.description, x.dtype, len(x), torch.get_num_threads())
+            self._engines[len(x)] = engine
+        adam = self.adam
+        given = None if context is None else context.contiguous()
+        flat = adam.parameters, adam.first, adam.second
+        return x.new_tensor(engine.update(*flat, x.contiguous(), given, next_coefficients(adam)))
+
+
+def next_coefficients(adam: Adam) -> Coefficients:
+    """`PaperAdam.next_coefficients`, as plain numbers: a dozen operations on tensors less."""
+    power = float(adam.count.add_(1)) + 1
+    correction1, correction2 = (1 - beta**power for beta in adam.betas)
+    rate = float(adam.rate) / correction1
+    square = rate**2
+    a = 1 / (correction2 * square) if square else math.inf
+    b = adam.epsilon / square if square else math.inf
+    return Coefficients(a, b, adam.betas, adam.l2)
+
+
+def serves(model: Density) -> bool:
+    """Whether a model, where it is now, can be updated so; says so if no library is here."""
+    reference = model.reference
+    if reference.device.type != "cpu" or reference.dtype not in (torch.float32, torch.float64):
+        return False
+    if describe(model) is None:
+        return False
+    if instructions() is None:
+        _say_missing()
+        return False
+    return True
+
+
+@cache
+def _say_missing() -> None:
+    """Once is enough."""
+    log.info(
+        "the native engine is not built, as it is where a C++ compiler is found when the package "
+        "is installed: training takes a slower path"
+    )

@@ -1,0 +1,57 @@
+"""Builds the native engine, a plain shared library, if there is a C++ compiler."""
+
+import platform
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = Path("maf_runner", "engine", "native", "src")
+# No -ffast-math: overflow, inf and NaN must come out as they are.
+FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden",
+         "-g0"]  # fmt: skip
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+OWN = {  # of the instruction sets among which the library chooses when it is loaded
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+    "avx2": ["-mavx2", "-mfma"],
+}
+NAMES = ["interface", "pool", "portable", *(OWN if X86 else ())]
+
+
+class Build(build_ext):
+    """Compiles each file with its own flags."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile and link; a failure costs a warning, since the extension is optional."""
+        objects = []
+        for source in ext.sources:
+            own = OWN.get(Path(source).stem, []) if X86 else []
+            defined = [("MAF_X86", None)] if X86 else []
+            objects += self.compiler.compile(
+                [source],
+                output_dir=self.build_temp,
+                macros=defined,
+                extra_postargs=[*FLAGS, *own],
+                depends=ext.depends,
+            )
+        self.compiler.link_shared_object(
+            objects,
+            self.get_ext_fullpath(ext.name),
+            extra_postargs=["-pthread"],
+            build_temp=self.build_temp,
+            target_lang="c++",
+        )
+
+
+extension = Extension(
+    "maf_runner.engine.native._library",
+    sources=[str(SOURCES / f"{name}.cpp") for name in NAMES],
+    depends=[str(file) for file in sorted(SOURCES.glob("*.h"))],
+    language="c++",
+    optional=True,
+)
+setup(
+    ext_modules=[] if sys.platform == "win32" else [extension],
+    cmdclass={"build_ext": Build},
+)
