@@ -25,18 +25,19 @@ import peers
 import torch
 
 from maf_runner.engine.blocks import in_blocks
+from maf_runner.engine.driver import COMPILED, EAGER, Driver
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.engine.step import COMPILED, EAGER, Step
 from maf_runner.flows import MAF
-from maf_runner.system import atomic, memory
+from maf_runner.system import allocator, atomic
 from maf_runner.training import TrainerSettings
 
 # features, width, rows drawn, rows evaluated
 SIZES = {6: (100, 1000, 200_000), 43: (512, 1000, 10_000), 63: (512, 1000, 10_000),
          784: (1024, 100, 3000)}  # fmt: skip
+RATE = 1e-4
 PAPER = TrainerSettings(
-    learning_rate=1e-4, betas=(0.9, 0.999), epsilon=1e-8, batch_size=100, l2=1e-6, patience=30,
+    learning_rate=RATE, betas=(0.9, 0.999), epsilon=1e-8, batch_size=100, l2=1e-6, patience=30,
     max_epochs=None, max_updates=None, compile=False,
 )  # fmt: skip
 SECONDS = 15.0  # for the turns of one comparison, about
@@ -102,7 +103,7 @@ def timed(function: Callable[[], object], times: int) -> float:
 @contextmanager
 def as_in_a_run(model: torch.nn.Module, rows: int) -> Iterator[None]:
     """Products routed and memory kept as in a training."""
-    with memory.kept(), fast_products(model, rows):
+    with allocator.keep_freed_memory(), fast_products(model, rows):
         yield
 
 
@@ -129,9 +130,9 @@ def training(
     work: Work = {}
     around: dict[str, Around] = {}
     for path in paths:
-        step = Step(maf(features, width).train().to(device), PAPER, path)
-        work[path] = partial(step, x, None)
-        around[path] = partial(as_in_a_run, step.model, batch)
+        driver = Driver(maf(features, width).to(device), PAPER.adam, path)
+        work[path] = partial(driver.step, x, None, RATE)
+        around[path] = partial(as_in_a_run, driver.model, batch)
     for name, peer in peers.of(features, width, file).items():
         peer.module.to(device)
         adam = torch.optim.Adam(peer.module.parameters(), lr=1e-4, weight_decay=1e-6, fused=True)
@@ -171,7 +172,9 @@ def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[
         peer.module.eval()
         work[name] = lambda peer=peer: [peer.log_prob(p) for p in x.split(2048)]  # type: ignore[misc]
     with torch.no_grad():
-        return summary(interleaved(work, around={"ours": memory.kept}), "ours", list(work)[1:])
+        return summary(
+            interleaved(work, around={"ours": allocator.keep_freed_memory}), "ours", list(work)[1:]
+        )
 
 
 def sampling(features: int, width: int, rows: int) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark import PAPER, SIZES, maf, timed, training
+from benchmark import PAPER, RATE, SIZES, maf, timed, training
 from torch.profiler import ProfilerActivity, profile
 
-from maf_runner.engine.step import EAGER, GRAPH, Step
+from maf_runner.engine.driver import EAGER, GRAPH, Driver
 from maf_runner.flows import MADE, MAF, Density, MADEMoG, MAFMoG, RealNVP
 from maf_runner.system import atomic
 
@@ -43,12 +43,12 @@ def disagreement(build: Any, classes: int) -> tuple[float, float]:
     ended: list[Density] = []
     for device, path in (("cpu", EAGER), ("cuda", GRAPH)):
         torch.manual_seed(1)
-        model = build(classes).double().train().to(device)
-        step = Step(model, PAPER, path)
+        model = build(classes).double().to(device)
+        driver = Driver(model, PAPER.adam, path)
         for rows in x.to(device):
-            step(rows, None if context is None else context.to(device))
-        step.finish()
-        assert step.path == path, f"{path} was not taken"
+            driver.step(rows, None if context is None else context.to(device), RATE)
+        driver.sync()
+        assert driver.name == path, f"the {path} engine was not used"
         ended.append(model.cpu().eval())
     parameters = zip(*(model.parameters() for model in ended), strict=True)
     apart = max(float((a - b).abs().max()) for a, b in parameters)
@@ -61,13 +61,11 @@ def disagreement(build: Any, classes: int) -> tuple[float, float]:
 
 def launches(features: int, width: int) -> int:
     """The kernels of one eager update."""
-    step, x = (
-        Step(maf(features, width).train().cuda(), PAPER, EAGER),
-        torch.randn(100, features).cuda(),
-    )
-    step(x, None)
+    driver = Driver(maf(features, width).cuda(), PAPER.adam, EAGER)
+    x = torch.randn(100, features).cuda()
+    driver.step(x, None, RATE)
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        step(x, None)
+        driver.step(x, None, RATE)
         torch.cuda.synchronize()
     return sum(event.count for event in seen.key_averages())
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark import PAPER, interleaved
+from benchmark import PAPER, RATE, interleaved
 
-from maf_runner.engine.step import EAGER, Step
+from maf_runner.engine.driver import EAGER, Driver
 from maf_runner.flows import MAF
 
 USUAL = {"features": 64, "width": 512, "layers": 5, "batch": 100}
@@ -26,9 +26,9 @@ SWEEPS = {
 def step_ms(features: int, width: int, layers: int, batch: int) -> float:
     """Milliseconds of one update: the median of many."""
     network: dict[str, Any] = {"activation": "relu", "degrees": "sequential", "mask": "paper"}
-    model = MAF(features, layers=layers, hidden=[width, width], **network).train()
-    step, x = Step(model, PAPER, EAGER), torch.randn(batch, features)
-    taken = sorted(interleaved({"step": lambda: step(x, None)}, seconds=2)["step"])
+    model = MAF(features, layers=layers, hidden=[width, width], **network)
+    driver, x = Driver(model, PAPER.adam, EAGER), torch.randn(batch, features)
+    taken = sorted(interleaved({"step": lambda: driver.step(x, None, RATE)}, seconds=2)["step"])
     return taken[len(taken) // 2]
 
 

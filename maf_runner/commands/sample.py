@@ -22,7 +22,7 @@ from maf_runner.commands.common import (
     parser,
     table_space,
 )
-from maf_runner.system import atomic, memory
+from maf_runner.system import atomic, shortage
 from maf_runner.system.errors import DataError, UsageError
 
 
@@ -65,7 +65,7 @@ def _work(options: argparse.Namespace) -> None:
         raise UsageError("--out .png: only images and points in the plane have a picture")
 
     needed = options.n * found["features"] * model.reference.itemsize
-    memory.require(needed, f"--n {options.n:,}", "draw fewer at once, each with another --seed")
+    shortage.require(needed, f"--n {options.n:,}", "draw fewer at once, each with another --seed")
     rows, codes = draw_samples(model, found, options.n, seed=options.seed, label=label)
     labels = None if codes is None else [classes(found)[code] for code in codes]
     if not np.isfinite(rows).all():

@@ -1,6 +1,7 @@
 """The Adam of the authors' code, over all parameters at once."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +9,25 @@ from torch import Tensor, nn
 CHUNK = 1 << 17  # numbers updated at a time: small enough to stay in a core's cache, 2.4x faster
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdamSettings:
+    """What Adam needs beside the learning rate, which can change with every update.
+
+    Attributes:
+        betas: decay of the first and the second moment.
+        epsilon: added to the second moment, inside the root.
+        l2: strength of the penalty l2/2 * sum(parameter^2) that is added to the loss.
+    """
+
+    betas: tuple[float, float]
+    epsilon: float
+    l2: float
+
+
 class PaperAdam:
     """Adam (Kingma & Ba 2015) as the MAF authors wrote it, with L2 on every parameter.
 
-    Two differences from the textbook, in neither paper, both kept:
+    It differs from the textbook in two ways that neither paper mentions:
 
     - epsilon stands inside the square root: step = rate * m' / sqrt(v' + epsilon);
     - at step t = 1, 2, ... the bias correction uses beta^(t + 1).
@@ -21,30 +37,22 @@ class PaperAdam:
 
     Args:
         parameters: what is trained.
-        learning_rate: at the start; ``rate`` is what it is now.
-        betas: decay of the first and the second moment.
-        epsilon: added to the second moment, inside the root.
-        l2: strength of the penalty l2/2 * sum(parameter^2) that is added to the loss.
+        settings: see `AdamSettings`. The learning rate is the tensor ``rate``, which must be
+            filled before the first step.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        *,
-        learning_rate: float,
-        betas: tuple[float, float],
-        epsilon: float,
-        l2: float,
-    ) -> None:
-        self.betas = betas
-        self.epsilon = epsilon
-        self.l2 = l2
+    def __init__(self, parameters: Iterable[nn.Parameter], settings: AdamSettings) -> None:
+        self.betas = settings.betas
+        self.epsilon = settings.epsilon
+        self.l2 = settings.l2
         self.tensors = list(parameters)
         self.parameters = flatten(self.tensors)
-        self.gradient, self.first, self.second = (torch.zeros_like(self.parameters) for _ in "gms")
+        self.gradient = torch.zeros_like(self.parameters)
+        self.first = torch.zeros_like(self.parameters)
+        self.second = torch.zeros_like(self.parameters)
         device = self.parameters.device
         self.count = torch.zeros((), dtype=torch.float64, device=device)
-        self.rate = torch.full_like(self.count, learning_rate)
+        self.rate = torch.full_like(self.count, torch.nan)
         self.chunk = CHUNK if device.type == "cpu" else self.parameters.numel()
         self.program: Callable[..., None] = self.update  # may be replaced by a faster one
 
@@ -64,10 +72,10 @@ class PaperAdam:
             self.program(*parts, a, b)
 
     def next_coefficients(self) -> tuple[Tensor, Tensor]:
-        """Count a step; its a and b in m / sqrt(a v + b), which is rate * m' / sqrt(v' + eps).
+        """Count a step, and return a and b, with which its change is m / sqrt(a v + b).
 
-        They are tensors, and so are count and rate: what is made of one step, compiled or
-        captured on a GPU, then holds for every step.
+        This equals rate * m' / sqrt(v' + epsilon). The count, the rate, a and b are tensors, so
+        that a step that was compiled or captured once is right for every other count and rate.
         """
         power = self.count.add_(1) + 1
         correction1, correction2 = (1 - beta**power for beta in self.betas)
@@ -91,11 +99,11 @@ class PaperAdam:
         parameters.addcdiv_(first, (second * a).add_(b).sqrt_(), value=-1)
 
     def state(self) -> dict[str, Tensor | int]:
-        """What a checkpoint keeps, beside the parameters."""
+        """What a checkpoint stores beside the parameters."""
         return {"steps": int(self.count), "first": self.first, "second": self.second}
 
     def load(self, state: dict) -> None:
-        """Continue from what `state` gave."""
+        """Continue from what `state` returned."""
         self.count.fill_(state["steps"])
         self.first.copy_(state["first"])
         self.second.copy_(state["second"])

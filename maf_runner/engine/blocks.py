@@ -1,10 +1,11 @@
-"""Masked layers without their zeros: the same densities, for about half of the work.
+"""Masked layers without their zeros: the same densities for about half of the work.
 
-Units are sorted by degree, so the zeros of every mask of MADE lie on one side of a staircase; the
-mask of the outputs is that of one parameter, repeated for each. `BlockLinear` cuts the stairs into
-a few pieces and keeps of each piece only the columns up to its step; the same piece of all
-parameters is one product. `in_blocks` gives a model such layers where they pay; what is
-written with plain masked layers stays as it is, and is the oracle in the tests.
+Units are sorted by degree, so the zeros of every mask of MADE lie on one side of a staircase. The
+mask of the output layer repeats the staircase of one parameter of the conditionals for each of
+them: these are the copies. `BlockLinear` cuts the staircase into a few pieces, and stores of each
+piece only the columns up to its step; the same piece of all copies is one product. `in_blocks`
+makes a copy of a model with such layers where they pay. The model itself keeps its plain masked
+layers, with which the tests compare the blocks.
 """
 
 import copy
@@ -14,17 +15,17 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from maf_runner.engine.width import worth_cutting
 from maf_runner.flows.base import Conditioned, inverts
 from maf_runner.flows.made import MaskedLinear
 
-PIECES = 4  # of each staircase
-WIDE = 1024  # inputs or outputs: products of narrower layers gain nothing from being cut
+PIECES = 4  # into which each staircase is cut
 
 M = TypeVar("M", bound=Conditioned)
 
 
 class Block(NamedTuple):
-    """Rows, of every copy, and columns; in the columns of ``edge`` not every row is connected."""
+    """Rows of each copy, and columns. Only in the columns of ``edge`` are there zeros."""
 
     rows: slice
     columns: slice
@@ -32,7 +33,7 @@ class Block(NamedTuple):
 
 
 def copies_of(mask: Tensor) -> int:
-    """Of how many equal parts, one below the other, a mask [out, in] is made.
+    """The number of equal parts, one below the other, that make up a mask [out, in].
 
     >>> copies_of(torch.ones(4, 4).tril().repeat(3, 1))
     3
@@ -47,7 +48,7 @@ def copies_of(mask: Tensor) -> int:
 
 
 def cut(stairs: Tensor, pieces: int = PIECES) -> list[Block]:
-    """The blocks that hold every connection of a mask [out, in], of a staircase as a rule.
+    """The blocks that hold every connection of a mask [out, in], which is usually a staircase.
 
     >>> [(b.rows, b.columns) for b in cut(torch.ones(4, 4).tril(), 2)]
     [(slice(0, 2, None), slice(0, 2, None)), (slice(2, 4, None), slice(0, 4, None))]
@@ -65,7 +66,7 @@ def cut(stairs: Tensor, pieces: int = PIECES) -> list[Block]:
 
 
 def _span(flags: Tensor) -> slice:
-    """From the first to behind the last place that is set."""
+    """The slice from the first to the last flag that is set."""
     places = flags.nonzero().flatten().tolist()
     return slice(places[0], places[-1] + 1) if places else slice(0, 0)
 
@@ -112,7 +113,7 @@ class _Product(torch.autograd.Function):
 
 
 class BlockLinear(nn.Module):
-    """What a `MaskedLinear` computes, from the blocks of its weight; they share the bias."""
+    """Computes the same as a `MaskedLinear`, from the blocks of its weight; it shares the bias."""
 
     def __init__(self, linear: MaskedLinear) -> None:
         super().__init__()
@@ -134,32 +135,32 @@ class BlockLinear(nn.Module):
 
     @torch.no_grad()
     def copy_to(self, linear: MaskedLinear) -> None:
-        """Put the blocks into the weight they were cut from."""
+        """Copy the blocks to the weight of the layer they were cut from."""
         by_copy = linear.weight.unflatten(0, (self.copies, -1))
         for (rows, columns, _), weight in zip(self.blocks, self.weights, strict=True):
             by_copy[:, rows, columns] = weight.unflatten(0, (self.copies, -1))
 
     @torch.no_grad()
     def copy_from(self, linear: MaskedLinear) -> None:
-        """Take the blocks from such a weight."""
+        """Copy the blocks from the weight of such a layer."""
         by_copy = linear.weight.unflatten(0, (self.copies, -1))
         for (rows, columns, _), weight in zip(self.blocks, self.weights, strict=True):
             weight.copy_(by_copy[:, rows, columns].flatten(0, 1))
 
 
 def in_blocks(model: M) -> M:
-    """A model with `BlockLinear` for each wide masked layer; other tensors are the model's own.
+    """A copy of a model with `BlockLinear` for each wide masked layer.
 
-    ``model`` itself is given where it has no such layer; is an IAF, whose density is worked out
-    from whole weights (`flows.inversion`); or is on a GPU, where more products cost more than
-    their zeros.
+    It shares all other tensors with ``model``. Returns ``model`` itself in three cases: it has no
+    such layer; it is an IAF, whose density needs whole weights (`flows.inversion`); or it is on a
+    GPU, where additional products cost more than the zeros.
     """
     if inverts(model) or model.reference.device.type != "cpu":
         return model
     wide = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, MaskedLinear) and max(layer.mask.shape) >= WIDE
+        if isinstance(layer, MaskedLinear) and worth_cutting(layer.mask)
     }
     if not wide:
         return model
@@ -171,13 +172,13 @@ def in_blocks(model: M) -> M:
 
 
 def copy_back(twin: nn.Module, model: nn.Module) -> None:
-    """Bring what the blocks of ``twin`` have learned into ``model``, from which it was made."""
+    """Copy the blocks of ``twin`` to ``model``, from which it was made."""
     for block, linear in _pairs(twin, model):
         block.copy_to(linear)
 
 
 def copy_over(model: nn.Module, twin: nn.Module) -> None:
-    """Bring the weights of ``model`` into the blocks of ``twin``, which was made from it."""
+    """Copy the weights of ``model`` to the blocks of ``twin``, which was made from it."""
     for block, linear in _pairs(twin, model):
         block.copy_from(linear)
 

@@ -1,4 +1,4 @@
-"""Where a run computes: the CPU, or a GPU that is there and has the memory."""
+"""The device of a run: the CPU, or one of the GPUs."""
 
 import torch
 
@@ -11,7 +11,7 @@ def choose(name: str) -> torch.device:
     """The device that the setting ``device`` names.
 
     Raises:
-        UsageError: no such GPU is here.
+        UsageError: this machine has no such GPU.
     """
     kind, _, number = name.partition(":")
     gpus = torch.cuda.device_count()
@@ -21,16 +21,6 @@ def choose(name: str) -> torch.device:
         return torch.device("cuda", int(number) % gpus) if number else torch.device("cuda")
     if int(number or 0) >= gpus:
         raise UsageError(
-            f"device={name}: torch sees {gpus} CUDA GPUs here; device=auto takes what there is"
+            f"device={name}: torch sees {gpus} CUDA GPUs here; device=auto uses one if it can"
         )
     return torch.device(name)
-
-
-def too_small(device: torch.device, asked: str) -> str:
-    """What to say where a GPU has not the memory for a run."""
-    memory = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
-    free, of = (size / 2**30 for size in memory)
-    return (
-        f"the GPU has not enough memory for this run ({free:.1f} of {of:.1f} GiB are free; "
-        f"device={asked}); device=cpu, a smaller model or dataset, or a freer GPU would do"
-    )

@@ -11,29 +11,28 @@ from typing import Any
 import torch
 from torch import nn
 
+from maf_runner.engine.width import ModelSize
+
 log = logging.getLogger("maf_runner")
-WORK = 4e6  # multiplications of the largest product; below, the switch costs more than it gains
 TOLERANCE = 1e-6  # relative error of a product that still counts as float32
 
 
 @contextmanager
 def fast_products(model: nn.Module, rows: int) -> Iterator[bool]:
-    """Route the float32 products of ``rows`` rows at a time through oneDNN; yield whether it is.
+    """Inside, float32 products go through oneDNN if that is faster; yields whether they do.
 
-    It is where the largest product takes at least `WORK` multiplications.
-
-    MKL, which torch uses for products, holds back on AMD's processors, where oneDNN is up to
-    twice as fast; on Intel's it is the slower of the two. torch's switch allows, by its name,
-    products in bfloat16: where they are used the check of accuracy fails and nothing is switched.
-    So which library it is depends on the machine alone.
+    That needs a large model (`ModelSize.switches_products`, for ``rows`` rows at a time) and a
+    processor by AMD: MKL, which torch uses for products, is slow there, and oneDNN up to twice as
+    fast. On Intel's processors oneDNN is the slower one. By its name, torch's switch allows
+    products in bfloat16. On a machine that really uses them the check of accuracy fails, and
+    nothing is switched. So the choice depends on the model, the rows and the machine alone.
     """
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    largest = max((p.numel() for p in model.parameters() if p.ndim == 2), default=0)
-    if rows * largest < WORK or not _on_amd():
+    if not ModelSize.of(model).switches_products(rows) or not _on_amd():
         yield False
         return
     if not _exact_enough():
-        log.info("oneDNN's products are not exact on this machine: they are left to MKL, slower")
+        log.info("oneDNN's matrix products are not exact here: MKL's are used, which are slower")
         yield False
         return
     before = matmul.fp32_precision

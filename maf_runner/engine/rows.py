@@ -1,4 +1,4 @@
-"""Many rows through a model: in chunks, with the products routed."""
+"""Many rows through a model: in chunks that fit into memory, with fast products."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 
 from maf_runner.engine.products import fast_products
+from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.batchnorm import BatchNorm
-from maf_runner.system import memory
-
-FEWEST, MOST = 1024, 4096  # rows at a time: more gain nothing
-PIECE = 4 << 20  # numbers (16 MB); allocators do not keep much larger ones
+from maf_runner.system import allocator, shortage
 
 
 @torch.no_grad()
@@ -21,8 +19,8 @@ def log_prob_of_rows(
 ) -> Tensor:
     """Log densities in nats of many rows [N], in float64 on the CPU.
 
-    ``context`` is [N, C], or [1, C] for the same one in every row. They are taken ``chunk`` at a
-    time, or by default `at_once`.
+    ``context`` is [N, C], or [1, C] for the same context in every row. ``chunk`` rows are taken at
+    a time, by default `ModelSize.rows_at_once`; fewer if the memory does not suffice.
     """
     return _of_rows(model, model, x, context, chunk, empty=(0,))
 
@@ -35,19 +33,6 @@ def noise_of_rows(
     return _of_rows(model, model.standard_noise, x, context, chunk, empty=(0, model.features))
 
 
-def at_once(model: Density) -> int:
-    """How many rows to take at a time: many of a narrow model, whose operators cost their call."""
-    widest = max((p.shape[0] for p in model.parameters() if p.ndim == 2), default=1)
-    return min(max(PIECE // widest, FEWEST), MOST)
-
-
-def is_short(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on the CPU or a GPU."""
-    words = ("out of memory", "allocate memory", "failed to map segment", "create a primitive")
-    told = isinstance(error, (RuntimeError, ImportError)) and any(w in str(error) for w in words)
-    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
-
-
 def _of_rows(
     model: Density,
     function: Callable[[Tensor, Tensor | None], Tensor],
@@ -56,18 +41,18 @@ def _of_rows(
     chunk: int | None,
     empty: tuple[int, ...],
 ) -> Tensor:
-    chunk = chunk or at_once(model)
-    found = []
+    chunk = chunk or ModelSize.of(model).rows_at_once
+    results = []
 
     def evaluate(part: slice) -> None:
         rows, given = x[part], context
         if context is not None:
             given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
-        found.append(function(rows, given).to("cpu", torch.float64))
+        results.append(function(rows, given).to("cpu", torch.float64))
 
     with fast_products(model, chunk):
         _in_chunks(len(x), chunk, evaluate)
-    return torch.cat(found) if found else torch.empty(empty, dtype=torch.float64)
+    return torch.cat(results) if results else torch.empty(empty, dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -85,7 +70,7 @@ def refresh_statistics(
     norms = [i for i, t in enumerate(flow.chain) if isinstance(t, BatchNorm)]
     if not norms:
         return
-    chunk = chunk or at_once(flow)
+    chunk = chunk or ModelSize.of(flow).rows_at_once
     was_training = flow.training
     flow.eval()
     rows = x.clone()
@@ -113,7 +98,7 @@ def _chunks(rows: int, size: int) -> list[slice]:
 
 
 def _in_chunks(rows: int, size: int, work: Callable[[slice], None]) -> None:
-    """Do the work on all rows, on fewer at once where the memory does not suffice."""
+    """Do the work on all rows; on half as many at once whenever the memory does not suffice."""
     start = 0
     while start < rows:
         try:
@@ -121,7 +106,7 @@ def _in_chunks(rows: int, size: int, work: Callable[[slice], None]) -> None:
             start += size
             continue
         except (RuntimeError, MemoryError) as error:
-            if size == 1 or not is_short(error):
+            if size == 1 or not shortage.is_memory(error):
                 raise
-        size //= 2  # out of the handler, which holds on to what was allocated
-        memory.spare()  # or what was freed is in no place where fewer rows find room
+        size //= 2  # outside the handler, which holds on to what was allocated
+        allocator.release_freed_memory()  # else it may be of no use to fewer rows

@@ -17,7 +17,7 @@ from torch import Tensor
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.engine import devices
 from maf_runner.engine.blocks import in_blocks
-from maf_runner.engine.rows import is_short
+from maf_runner.engine.width import PlannedSize
 from maf_runner.experiment import description
 from maf_runner.experiment.evaluation import evaluate, log_prob_function, one_hot
 from maf_runner.experiment.settings import build, check, from_config
@@ -25,7 +25,7 @@ from maf_runner.flows.base import Density
 from maf_runner.records import record
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.statistics import not_finite, outlier
-from maf_runner.system import atomic, logs, memory
+from maf_runner.system import allocator, atomic, logs, shortage
 from maf_runner.system.errors import DataError, ShortageError, UnwritableError, UsageError
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.tracking.history import History
@@ -36,8 +36,6 @@ from maf_runner.training.loop import TensorRows
 
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
-WIDE = 8192  # 256 MiB a layer
-NARROW = 512  # threads of a network less wide would only wait for each other
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,9 @@ def run(config: DictConfig) -> Result:
     try:
         return _run(config)
     except Exception as error:
-        if not _is_shortage(error):
+        if not shortage.is_shortage(error):
             raise
-        raise ShortageError(_shortage(error)) from error
+        raise ShortageError(shortage.describe(error)) from error
 
 
 def _run(config: DictConfig) -> Result:
@@ -99,14 +97,18 @@ def _run(config: DictConfig) -> Result:
         check(settings)  # before data are loaded
         trainer: TrainerSettings = build("trainer", settings["trainer"])
         device = devices.choose(settings["device"])
-        width = _widest(settings["model"].get("hidden"))
-        torch.set_num_threads(settings["threads"] or (1 if 0 < width < NARROW else THREADS))
+        size = PlannedSize.of(settings["model"].get("hidden"))
+        torch.set_num_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
         splits = load_splits(settings)
         model = _build_model(settings, splits, trainer, device)
         about = description.of_run(settings, splits, model)
         folder = run_folder(settings, about["run_id"])
         try:
-            with folder.held(wait=settings["wait"]), logs.to_file(folder.log), memory.kept():
+            with (
+                folder.held(wait=settings["wait"]),
+                logs.to_file(folder.log),
+                allocator.keep_freed_memory(),
+            ):
                 known = _known(folder, settings, about)
                 if known is not None:
                     return Result(known, folder, known=True)
@@ -114,7 +116,7 @@ def _run(config: DictConfig) -> Result:
                 try:
                     return _carry_out(model, settings, about, *job)
                 except torch.OutOfMemoryError as error:  # of a GPU
-                    short = devices.too_small(device, asked := settings["device"])
+                    short = shortage.describe_gpu(device, asked := settings["device"])
                     if not asked.startswith("auto"):
                         folder.discard()
                         raise UsageError(short) from error
@@ -161,7 +163,7 @@ def _build_model(
 
 def _fits(settings: dict[str, Any], features: int, context: int) -> None:
     """Refuse a model too large for the memory, counted without taking any."""
-    if max(features, _widest(settings.get("hidden"))) < WIDE:
+    if not PlannedSize.of(settings.get("hidden"), features).may_exceed_memory:
         return  # torch takes a second to load what counting needs
     alike = {"degrees": "sequential"} if "degrees" in settings else {}  # random ones are looked at
     with torch.device("meta"):
@@ -171,7 +173,7 @@ def _fits(settings: dict[str, Any], features: int, context: int) -> None:
     # Each parameter has a gradient, two moments and a copy of the best.
     needed = 5 * learned + held if not model.closed_form else learned + held
     way_out = "take fewer columns" if model.closed_form else "take a smaller model.hidden"
-    memory.require(needed, f"{model.title} of this size", way_out)
+    shortage.require(needed, f"{model.title} of this size", way_out)
 
 
 def _carry_out(
@@ -226,7 +228,7 @@ def _carry_out(
         folder.discard()
         raise
     except Exception as error:
-        if _is_shortage(error):
+        if shortage.is_shortage(error):
             raise
         interrupts.act()  # a library may have made something else of it
         log.exception("%s failed", title)
@@ -342,22 +344,3 @@ def _tensors(rows: Rows, model: Density, device: torch.device) -> TensorRows:
     if not model.context or rows.labels is None:
         return TensorRows(x, None)
     return TensorRows(x, one_hot(torch.from_numpy(rows.labels), model.context).to(device))
-
-
-def _widest(hidden: Any) -> int:
-    """The widest hidden layer, 0 where there is none or the setting is not as it should be."""
-    widths = hidden if isinstance(hidden, list) else []
-    return max((w for w in widths if isinstance(w, int)), default=0)
-
-
-def _is_shortage(error: Exception) -> bool:
-    """Whether the disk or the memory, of the CPU or a GPU, did not suffice."""
-    return isinstance(error, OSError) or is_short(error)
-
-
-def _shortage(error: Exception) -> str:
-    """What to say of a run that could not go on."""
-    what = "there is not enough memory for this run"
-    if isinstance(error, OSError):
-        what = f"{error.filename or 'a file'}: {error.strerror or error}"
-    return f"{what}; what was saved before is whole, and the same command goes on from there"

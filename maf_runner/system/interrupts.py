@@ -1,4 +1,4 @@
-"""Signals: stop at a safe place, with everything saved."""
+"""Signals: stop at a safe place, after everything was saved."""
 
 import signal
 import threading
@@ -11,16 +11,17 @@ from maf_runner.system.errors import Interrupted
 
 STOP = (signal.SIGINT, signal.SIGTERM)
 SAVE = getattr(signal, "SIGUSR1", None)  # not on Windows
-PREEMPTED = getattr(signal, "SIGUSR2", None)  # submitit's, for jobs that are put back in the queue
+PREEMPTED = getattr(signal, "SIGUSR2", None)  # submitit uses it for jobs that are queued again
 
 
 class Interrupts:
-    """While this context is open, SIGINT and SIGTERM raise `Interrupted`; SIGUSR1 is noted.
+    """Inside this context, SIGINT and SIGTERM raise `Interrupted`, and SIGUSR1 sets ``save``.
 
-    Inside ``deferred()`` they are noted only, for the training loop to look at between two
-    updates; a second one raises at once. A signal that is somebody else's already, as SIGUSR2
-    and SIGTERM are submitit's, goes on to them, from the training loop once the checkpoint is
-    written. Does nothing outside the main thread, where Python lets nobody handle signals.
+    Inside ``deferred()``, SIGINT and SIGTERM only set ``stop``, which the training loop reads
+    between two updates; a second signal raises at once. If another program had installed a handler
+    before (submitit does so for SIGUSR2 and SIGTERM), that handler is called: at once outside
+    ``deferred()``, inside it after the checkpoint was written. Outside the main thread, where
+    Python does not allow handlers of signals, the context does nothing.
     """
 
     def __init__(self) -> None:
@@ -46,11 +47,11 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if isinstance(error, Exception):
-            self.act()  # what a library made of an Interrupted that came in the midst of it
+            self.act()  # a library may have turned an Interrupted into an error of its own
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note what comes; act on leaving on what nobody has acted on."""
+        """Inside, signals are only noted. On leaving, `act` deals with those still open."""
         self._deferred = True
         try:
             yield
@@ -59,7 +60,7 @@ class Interrupts:
         self.act()
 
     def act(self) -> None:
-        """Raise `Interrupted` if a signal to stop was noted; hand on what is others'."""
+        """Raise `Interrupted` if a signal to stop was noted; else call the handlers of others."""
         if self.stop is not None:
             raise Interrupted(self.stop)
         while self._owed:
@@ -83,6 +84,6 @@ class Interrupts:
 
 
 def _foreign(handler: Any) -> bool:
-    """Whether somebody else handles the signal: neither Python, nor the system, nor we."""
+    """Whether a handler belongs to another program: not to Python, the system or this class."""
     ours = isinstance(getattr(handler, "__self__", None), Interrupts)
     return callable(handler) and handler is not signal.default_int_handler and not ours

@@ -1,88 +1,19 @@
-"""How much memory there is, who is told that it is not enough, and keeping what is used again."""
+"""How much memory is free: the least of what the system, the group and the process allow."""
 
-import ctypes
-import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from maf_runner.system.errors import UsageError
 
 CGROUPS = Path("/sys/fs/cgroup")  # version 2: the limits of containers and of queueing systems
 
 
-# glibc's mallopt(3): below how much free memory at its end the heap is not shortened, and from
-# which size on a piece is mapped by itself. glibc adapts both, up to these values, until either is
-# set.
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-ADAPTED = {TRIM_THRESHOLD: 64 << 20, MMAP_THRESHOLD: 32 << 20}
-
-
-@contextmanager
-def kept() -> Iterator[None]:
-    """Inside, memory that is freed stays with the process, which will want it again.
-
-    glibc gives large pieces back to the system, and each update of a wide model takes them anew: a
-    page fault for every 4 kB, 5 to 19 % of an update on MNIST. At the end what is free goes back,
-    and the thresholds are those to which glibc adapts itself where large pieces are freed. Other
-    allocators are left alone.
-    """
-    if (libc := _glibc()) is None:
-        yield
-        return
-    for option, value in {**ADAPTED, TRIM_THRESHOLD: 2**31 - 1}.items():
-        libc.mallopt(option, value)
-    try:
-        yield
-    finally:
-        for option, value in ADAPTED.items():
-            libc.mallopt(option, value)
-        libc.malloc_trim(0)
-
-
-def spare() -> None:
-    """From here on every large piece is mapped by itself, so that all of it can go back.
-
-    Pieces freed in glibc's heap stay there, below any small one that is still in use, and under a
-    limit of the process leave no room for others.
-    """
-    if (libc := _glibc()) is not None:
-        libc.mallopt(MMAP_THRESHOLD, 128 << 10)
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-
-
-def require(needed: int, what: str, way_out: str) -> None:
-    """Refuse what cannot fit, before it is tried.
-
-    Args:
-        needed: bytes, the least it will take.
-        what: needs them.
-        way_out: what the user can do.
-
-    Raises:
-        UsageError: there is less memory than that.
-    """
-    free = available()
-    if free is not None and needed > free:
-        raise UsageError(
-            f"{what} needs at least {in_words(needed)} of memory, and {in_words(free)} are free "
-            f"here: {way_out}"
-        )
-
-
 def available() -> int | None:
-    """Bytes this process may still take; None where the system does not say."""
-    free = [found for found in (_of_system(), _of_group(), _of_process()) if found is not None]
-    return max(0, min(free)) if free else None
+    """Bytes this process may still take; None if the system does not say."""
+    limits = [size for size in (_of_system(), _of_group(), _of_process()) if size is not None]
+    return max(0, min(limits)) if limits else None
 
 
 def in_words(size: float) -> str:
-    """Bytes, for people.
+    """A number of bytes with a unit.
 
     >>> in_words(1_290_000_000), in_words(4000)
     ('1.29 GB', '0.004 MB')
@@ -100,10 +31,9 @@ def _of_group() -> int | None:
         (name,) = re.findall(r"^0::/(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
         group = CGROUPS / name
         limit, used = (int((group / f"memory.{f}").read_text()) for f in ("max", "current"))
-        kept = re.search(
-            r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE
-        )
-        return limit - used + (int(kept[1]) if kept else 0)  # files in the cache can give way
+        statistics = (group / "memory.stat").read_text()
+        cached = re.search(r"^inactive_file (\d+)$", statistics, re.MULTILINE)
+        return limit - used + (int(cached[1]) if cached else 0)  # cached files can be dropped
     except (OSError, ValueError):  # no group, or no limit: "max"
         return None
 
@@ -119,8 +49,9 @@ def _of_process() -> int | None:
 
 
 def _kilobytes(path: Path, key: str) -> int | None:
+    """The bytes after ``key`` in a file of /proc, which are given there in kB."""
     try:
-        found = re.search(rf"^{key}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
+        match = re.search(rf"^{key}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) << 10 if found else None
+    return int(match[1]) << 10 if match else None

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from maf_runner.system import atomic
-from maf_runner.training.loop import State
+from maf_runner.training.state import State
 
 
 class History:

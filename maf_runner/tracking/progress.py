@@ -7,7 +7,7 @@ import time
 from tqdm import tqdm
 
 from maf_runner.system import logs
-from maf_runner.training.loop import State
+from maf_runner.training.state import State
 
 log = logging.getLogger("maf_runner")
 QUIET_SECONDS = 30  # between two lines where there is no terminal

@@ -5,7 +5,7 @@ from typing import Any
 
 from maf_runner.system.errors import UsageError, extra
 from maf_runner.tracking.history import History
-from maf_runner.training.loop import State
+from maf_runner.training.state import State
 
 
 class TensorBoard(History):

@@ -1,4 +1,4 @@
-"""The order in which training rows are seen."""
+"""The order of the training rows."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Batches:
-    """Rows without replacement, in one endless sequence of permutations.
+    """Draws rows without replacement, from one endless sequence of permutations.
 
     The e-th permutation is a function of (seed, e), and a batch may span two of them, so every
     batch has the same size, each row is seen once before any is seen twice, and the place in

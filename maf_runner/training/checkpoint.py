@@ -1,4 +1,4 @@
-"""The checkpoint of a run: everything needed to go on as if nothing had happened."""
+"""The checkpoint of a run: all that is needed to continue as if it had not been stopped."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,16 +13,16 @@ SCHEMA = 1
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint that cannot be read, or is not this run's."""
+    """A checkpoint that cannot be read, or belongs to another run."""
 
 
 class Checkpoint:
-    """A file of tensors and JSON types, replaced atomically; the one before is kept beside it.
+    """A file of tensors and JSON types. Saving replaces it atomically and keeps the last one.
 
     Args:
-        path: the file; the one before has ``previous-`` in front of its name.
-        owner: what the checkpoint must say of itself to be taken (run id, data fingerprint).
-        complain: told of each file that was passed over, and why.
+        path: the file; the previous one gets ``previous-`` in front of its name.
+        owner: entries that a checkpoint of this run has (run id, fingerprint of the data).
+        complain: called with a message for each file that cannot be used, and why.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Checkpoint:
         save(self.path, {**state, **self.owner})
 
     def load(self, needed: Iterable[str] = ()) -> dict[str, Any] | None:
-        """The last state that can be read and has all that is ``needed``, or None.
+        """The latest state that can be read and has all ``needed`` entries; None if there is none.
 
-        If that is the one before, its file takes the place of the last one, which else would take
-        its place at the next save, and leave nothing if that failed.
+        If only the previous file can be used, it replaces the newer one. Otherwise the next save
+        would overwrite it with the unusable file, and nothing would be left if that save failed.
         """
         for path in (self.path, self.previous):
             if path.exists():
@@ -60,19 +60,19 @@ class Checkpoint:
                         return state
                     self.complain(f"{path} is passed over: it lacks {', '.join(lacking)}")
                 except DamagedCheckpointError as error:
-                    self.complain(f"passed over: {error}")
+                    self.complain(f"a checkpoint is passed over: {error}")
         if self.path.exists() or self.previous.exists():
-            self.complain("no checkpoint can be taken up: training starts anew")
+            self.complain("no checkpoint can be used: training starts from the beginning")
         return None
 
     def remove(self) -> None:
-        """Remove the file and the one before."""
+        """Remove the file and the previous one."""
         self.path.unlink(missing_ok=True)
         self.previous.unlink(missing_ok=True)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and JSON types to ``path`` atomically, from the CPU."""
+    """Write tensors, copied to the CPU, and JSON types to ``path`` atomically."""
     content = {"schema": SCHEMA, **_detached(state)}
 
     def fill(temporary: Path) -> None:
@@ -80,7 +80,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             with temporary.open("wb") as file:
                 torch.save(content, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # no room: torch says something else
+            if isinstance(error.__context__, OSError):  # torch hides it
                 raise error.__context__ from None
             raise
 
@@ -88,26 +88,39 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, owner: dict[str, str]) -> dict[str, Any]:
-    """Read what `save` wrote, to the CPU, running no code from the file.
+    """Read a file that `save` wrote. Tensors come to the CPU; no code from the file is run.
 
     Raises:
-        DamagedCheckpointError: unreadable, of another schema, or not ``owner``'s.
+        DamagedCheckpointError: unreadable, of another schema, or without the entries of ``owner``.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedCheckpointError(f"{path} cannot be read ({reason[:200]})") from error
-    # As text, for a tensor in its place can be compared with nothing.
+    # Compared as text: a damaged file may hold a tensor here, whose == gives a tensor.
     if not isinstance(state, dict) or str(state.get("schema")) != str(SCHEMA):
         raise DamagedCheckpointError(f"{path} is not a checkpoint of schema {SCHEMA}")
     for key, value in owner.items():
-        found = str(state.get(key))
-        if found != value:
+        actual = str(state.get(key))
+        if actual != value:
             raise DamagedCheckpointError(
-                f"{path} is of another run: its {key} is {found[:100]!r}, expected {value!r}"
+                f"{path} belongs to another run: its {key} is {actual[:100]!r}, expected {value!r}"
             )
-    return state
+    return _in_present_layout(state)
+
+
+def _in_present_layout(content: dict[str, Any]) -> dict[str, Any]:
+    """Bring a checkpoint of an earlier version into the layout of today.
+
+    It had the fields of `training.state.State` beside the other entries, and the state of torch's
+    generator, which no update uses.
+    """
+    if "generator" not in content:
+        return content
+    others = {"schema", "model", "step", "device", "path", "run_id", "fingerprint"}
+    state = {key: value for key, value in content.items() if key not in others | {"generator"}}
+    return {**{key: content[key] for key in others & set(content)}, "state": state}
 
 
 def _detached(value: Any) -> Any:

@@ -1,89 +1,44 @@
-"""The training loop: updates, validation, early stopping, and a way back after a stop."""
+"""The training loop: updates, validation, early stopping, checkpoints, and resuming from them."""
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from maf_runner.datasets.spaces.images import LogitSpace
-from maf_runner.engine.products import fast_products
-from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
-from maf_runner.engine.step import Step, choose
+from maf_runner.engine.driver import Driver, choose
+from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
 from maf_runner.training.noise import FreshNoise
+from maf_runner.training.schedule import Schedule
 from maf_runner.training.settings import TrainerSettings
+from maf_runner.training.state import Outcome, State, divergence, never_finite
 
 
 class TensorRows(NamedTuple):
-    """Rows ``x`` [N, D] and their context [N, C] or None, where the model is."""
+    """Rows ``x`` [N, D] and their context [N, C] or None, on the device of the model."""
 
     x: Tensor
     context: Tensor | None
 
 
 class Progress(Protocol):
-    """Who wants to hear how training goes."""
+    """An object that is told how training proceeds."""
 
-    def start(self, state: "State", updates_per_epoch: int) -> None:
-        """Training starts, or goes on from ``state``."""
+    def start(self, state: State, updates_per_epoch: int) -> None:
+        """Training starts, or continues from ``state``."""
 
     def update(self) -> None:
-        """One more update is done."""
+        """An update is done."""
 
-    def validated(self, state: "State", patience: int) -> None:
-        """One more validation is done, the last of ``state.history``; so much patience is left."""
-
-
-@dataclass
-class State:
-    """Where training is. With the model and the optimiser, all that a checkpoint holds.
-
-    Attributes:
-        update: updates done; it is also the place in the permutations.
-        epoch: validations done.
-        losses: of the updates since the last validation.
-        history: one entry for each validation; ``validation_nats`` may be NaN or infinite.
-        best: the state of the model at the best validation so far.
-        seconds: spent so far, over all sessions.
-        resumed: how many times training went on from a checkpoint.
-    """
-
-    update: int = 0
-    epoch: int = 0
-    losses: Tensor = field(default_factory=lambda: torch.zeros(0))
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None
-    best_epoch: int = 0
-    best_validation: float = -math.inf
-    seconds: float = 0.0
-    resumed: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended.
-
-    Attributes:
-        reason: ``closed_form``, ``patience``, ``max_epochs``, ``max_updates`` or ``diverged``.
-        state: where it ended.
-        divergence: where training diverged, or why it has no model: see `_divergence`.
-    """
-
-    reason: str
-    state: State
-    divergence: dict[str, Any] | None = None
-
-    @property
-    def has_model(self) -> bool:
-        """Whether there are parameters to evaluate: those of the best finite validation."""
-        return self.reason == "closed_form" or self.state.best is not None
+    def validated(self, state: State, patience: int) -> None:
+        """A validation is done, the last of ``state.history``; so much patience is left."""
 
 
 def fit(
@@ -99,66 +54,55 @@ def fit(
     progress: Progress,
     on_validation: Callable[[State], None],
 ) -> Outcome:
-    """Train ``model`` until validation stops to improve; leave the best parameters in it.
+    """Train ``model`` until validation stops improving; leave the best parameters in it.
 
-    Goes on from the checkpoint where there is one. ``image`` is how the rows were made, if they
+    Continues from the checkpoint if there is one. ``image`` tells how the rows were made, if they
     are pictures.
 
     A validation that is not finite counts as one without improvement, as in the authors' program:
-    one row far out can overflow for a few epochs. A training loss that is not finite ends the
-    training, for the parameters are lost by then; the best ones so far are kept.
+    a row far out can overflow for a few epochs. A training loss that is not finite ends the
+    training, because the parameters are lost by then; the best ones so far are kept.
 
     Raises:
-        Interrupted: a signal came; the checkpoint was written.
+        Interrupted: a signal arrived; the checkpoint was written.
     """
     if model.closed_form:
         started = time.monotonic()
-        model.fit(*train)  # type: ignore[operator]
+        model.fit(*train)
         return Outcome("closed_form", State(seconds=time.monotonic() - started))
 
     rows = len(train.x)
-    widest = max(p.shape[1] for p in model.parameters() if p.ndim == 2)
-    settings = settings.for_rows(rows).for_width(widest)
+    settings = settings.for_rows(rows).for_width(ModelSize.of(model).widest_input)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
-    per_epoch = math.ceil(rows / settings.batch_size)
-    path = choose(model, settings.compile, _at_least(settings, per_epoch))
-    state, step = _resume(checkpoint, model, settings, path) or (
-        State(),
-        Step(model, settings, path),
-    )
-    working = step.working
-    if len(state.losses) != per_epoch:
-        state.losses = train.x.new_zeros(per_epoch)
+    schedule = Schedule(settings, math.ceil(rows / settings.batch_size))
+    state, engine = _begin(checkpoint, model, settings, schedule)
     started = time.monotonic() - state.seconds
 
     def save() -> None:
         state.seconds = time.monotonic() - started
-        step.finish()
+        engine.sync()
         checkpoint.save(
             {
-                **vars(state),
+                "state": vars(state),
                 "device": model.reference.device.type,
-                "path": step.path,
+                "path": engine.name,
                 "model": model.state_dict(),
-                "step": step.state(),
-                "generator": torch.get_rng_state(),
+                "step": engine.state(),
             }
         )
 
-    divergence = None
-    progress.start(state, per_epoch)
-    with interrupts.deferred(), fast_products(working, settings.batch_size):
-        while (reason := _stop_reason(settings, state, per_epoch)) is None:
-            working.train()
-            first = state.epoch * per_epoch
-            last = min(first + per_epoch, settings.max_updates or math.inf)
+    where = None  # training diverged
+    progress.start(state, schedule.per_epoch)
+    with interrupts.deferred(), engine.session(settings.batch_size):
+        while (reason := schedule.stop_reason(state)) is None:
+            first = state.epoch * schedule.per_epoch
+            last = schedule.epoch_end(state.epoch)
             while state.update < last:
                 batch = batches.at(state.update)
-                context = None if train.context is None else train.context.index_select(0, batch)
                 x = noise.batch(batch, state.update) if noise else train.x.index_select(0, batch)
-                step.adam.rate.fill_(rate_at(settings, state.update, per_epoch))
-                loss = step(x, context)
+                context = None if train.context is None else train.context.index_select(0, batch)
+                loss = engine.step(x, context, schedule.rate(state.update))
                 state.losses[state.update - first] = loss
                 state.update += 1
                 progress.update()
@@ -169,18 +113,14 @@ def fit(
 
             losses = state.losses[: state.update - first].double().cpu()
             if not torch.isfinite(losses).all():
-                reason, divergence = "diverged", _divergence(losses, first, state.history)
+                reason, where = "diverged", divergence(losses, first, state.history)
                 break
-            with step.averaged():
-                working.eval()
-                refresh_statistics(working, *train)
-                nats = float(log_prob_of_rows(working, *validation).mean())
-                state.epoch += 1
-                if math.isfinite(nats) and nats > state.best_validation:
-                    state.best_validation = nats
-                    state.best_epoch = state.epoch
-                    step.finish()
-                    state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            nats = engine.evaluate(train, validation)
+            state.epoch += 1
+            if math.isfinite(nats) and nats > state.best_validation:
+                state.best_validation = nats
+                state.best_epoch = state.epoch
+                state.best = engine.averaged_model()
             state.history.append(
                 {
                     "epoch": state.epoch,
@@ -190,124 +130,38 @@ def fit(
                     "seconds": time.monotonic() - started,
                 }
             )
-            on_validation(state)  # before the checkpoint, so that a kill between loses nothing
+            on_validation(state)  # before the checkpoint: if killed between, it is told again
             save()
-            progress.validated(state, _patience_left(settings, state, per_epoch))
+            progress.validated(state, schedule.patience_left(state))
             interrupts.act()
     if state.best is None:
-        return Outcome("diverged", state, divergence or _never_finite(state))
-    # The batch-norm statistics in it were computed with these very parameters.
+        return Outcome("diverged", state, where or never_finite(state))
+    # It includes the batch-norm statistics, which were computed with these parameters.
     model.load_state_dict(state.best)
     model.eval()
-    return Outcome(reason, state, divergence)
+    return Outcome(reason, state, where)
 
 
-def rate_at(settings: TrainerSettings, update: int, per_epoch: int) -> float:
-    """The learning rate of an update, counted from 0.
+def _begin(
+    checkpoint: Checkpoint, model: Density, settings: TrainerSettings, schedule: Schedule
+) -> tuple[State, Driver]:
+    """The state and the engine at the start, or as the checkpoint has them.
 
-    It rises linearly over the first ``warmup`` of all updates, and where the schedule is
-    ``cosine`` it falls over the others, along half a cosine, to 0.
+    A run continues on the engine it was on, unless that was for another kind of device.
     """
-    rate: float = settings.learning_rate  # type: ignore[assignment]
-    total, warm = _at_most(settings, per_epoch), _warm(settings, per_epoch)
-    if update < warm:
-        return rate * (update + 1) / (warm + 1)
-    if settings.schedule == "constant":
-        return rate
-    return rate * (1 + math.cos(math.pi * (update - warm) / (total - warm))) / 2
-
-
-def _stop_reason(settings: TrainerSettings, state: State, per_epoch: int) -> str | None:
-    if _patience_left(settings, state, per_epoch) <= 0:
-        return "patience"
-    if settings.max_epochs is not None and state.epoch >= settings.max_epochs:
-        return "max_epochs"
-    validated = state.history[-1]["updates"] if state.history else 0
-    if settings.max_updates is not None and validated >= settings.max_updates:
-        return "max_updates"
-    return None
-
-
-def _patience_left(settings: TrainerSettings, state: State, per_epoch: int) -> int:
-    """How many more validations may bring nothing better.
-
-    Those of the warm-up are not counted: a rising rate can set a model back for a while.
-    """
-    start = max(state.best_epoch, math.ceil(_warm(settings, per_epoch) / per_epoch))
-    return settings.patience - max(0, state.epoch - start)
-
-
-def _divergence(losses: Tensor, first: int, history: list[dict[str, float]]) -> dict[str, Any]:
-    """Where the training loss was not finite.
-
-    Args:
-        losses: of the updates since the last validation; one of them is not finite.
-        first: the update, from 0, of the first of them.
-        history: the validations before.
-
-    Returns:
-        ``of``: "loss"; ``update``: which, counted from 1; ``last_finite_loss`` before it, in nats;
-        ``falling``: whether that is lower than all epochs before it. A loss that falls without end
-        tells of a density that grows without bound, one that rises of steps that are too large.
-    """
-    where = int((~torch.isfinite(losses)).nonzero()[0])
-    before = [-epoch["train_nats"] for epoch in history]
-    last = float(losses[where - 1]) if where > 0 else before[-1] if before else None
-    earlier = before or losses[:1].tolist()
-    falling = last is not None and last < min(earlier)
-    return {
-        "of": "loss",
-        "update": first + where + 1,
-        "last_finite_loss": last,
-        "falling": falling,
-    }
-
-
-def _never_finite(state: State) -> dict[str, Any]:
-    """What `_divergence` says, of a run whose losses were finite and no validation was."""
-    last = -state.history[-1]["train_nats"]
-    return {
-        "of": "validation",
-        "update": state.update,
-        "last_finite_loss": last,
-        "falling": False,
-    }
-
-
-def _at_least(settings: TrainerSettings, per_epoch: int) -> int:
-    """How many updates a run makes at least."""
-    return int(min((settings.patience + 1) * per_epoch, _at_most(settings, per_epoch)))
-
-
-def _warm(settings: TrainerSettings, per_epoch: int) -> float:
-    """The updates over which the rate rises."""
-    return settings.warmup * _at_most(settings, per_epoch) if settings.warmup else 0.0
-
-
-def _at_most(settings: TrainerSettings, per_epoch: int) -> float:
-    """How many updates the limits allow."""
-    epochs, updates = settings.max_epochs or math.inf, settings.max_updates or math.inf
-    return min(epochs * per_epoch, updates)
-
-
-def _resume(
-    checkpoint: Checkpoint, model: Density, settings: TrainerSettings, path: str
-) -> tuple[State, Step] | None:
-    """Where a run was, and its steps; None where there is no checkpoint.
-
-    They take the path that the run took, unless it was on another kind of device.
-    """
-    needed = (*vars(State()), "model", "step", "generator", "device", "path")
-    saved: dict[str, Any] | None = checkpoint.load(needed)
-    if saved is None:
-        return None
-    model.load_state_dict(saved["model"])
-    if saved["device"] == model.reference.device.type:
-        path = saved["path"]
-    step = Step(model, settings, path)
-    step.load(saved["step"])
-    torch.set_rng_state(saved["generator"])
-    state = State(**{name: saved[name] for name in vars(State())})
-    state.losses = state.losses.to(model.reference.device)
-    state.resumed += 1
-    return state, step
+    name = choose(model, settings.compile, schedule.fewest_updates)
+    saved = checkpoint.load(("state", "model", "step", "device", "path"))
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        if saved["device"] == model.reference.device.type:
+            name = saved["path"]
+    engine = Driver(model, settings.adam, name, averaging=settings.averaging)
+    state = State()
+    if saved is not None:
+        engine.load(saved["step"])
+        state = State.from_saved(saved["state"])
+        state.losses = state.losses.to(model.reference.device)
+        state.resumed += 1
+    if len(state.losses) != schedule.per_epoch:
+        state.losses = model.reference.new_zeros(schedule.per_epoch)
+    return state, engine

@@ -11,13 +11,13 @@ class FreshNoise:
     """Gives training pictures noise that is drawn anew whenever they are seen.
 
     The expected log density over the noise is a lower bound of the log probability of the pixels
-    (Theis et al. 2016, section 3.1). With noise drawn once, a model learns one draw by heart; with
-    new noise in every batch it is that expectation which is maximised.
+    (Theis et al. 2016, section 3.1). With noise that is drawn once, a model can memorise that one
+    draw; with new noise in every batch, training maximises the expectation.
 
-    The noise is a function of (seed, update), so a run that goes on sees what it would have seen.
+    The noise is a function of (seed, update), so a resumed run gets the same noise.
 
     Args:
-        x: logits [N, D]; the noise in them is left out.
+        x: logits [N, D]; the noise in them is removed.
         image: how they were made from pixels.
         seed: of the run.
     """

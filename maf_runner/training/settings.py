@@ -1,14 +1,15 @@
-"""The settings of a trainer. Their values stand in ``conf/trainer/``; here they are checked."""
+"""The settings of a trainer, checked. Their values stand in ``conf/trainer/``."""
 
 import math
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
+from maf_runner.engine.adam import AdamSettings
 from maf_runner.flows.base import one_of, positive
 
 SCHEDULES = ("constant", "cosine")
-LARGEST = sys.float_info.max  # a whole number can be larger, and no float
+LARGEST = sys.float_info.max  # a larger whole number has no float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class TrainerSettings:
     """How a model is trained; see ``conf/trainer/`` for the meaning of each.
 
     Raises:
-        ValueError: a value that cannot be, naming the setting.
+        ValueError: an impossible value; the message names the setting.
     """
 
     learning_rate: float | None
@@ -59,20 +60,26 @@ class TrainerSettings:
         if endless and (self.warmup or self.schedule == "cosine"):
             raise ValueError("a schedule or warmup needs an end: max_epochs or max_updates")
 
-    def for_rows(self, rows: int) -> "TrainerSettings":
-        """The same with the penalty of a prior over the parameters, by the mean loss of N rows.
+    @property
+    def adam(self) -> AdamSettings:
+        """The part that Adam needs."""
+        return AdamSettings(betas=self.betas, epsilon=self.epsilon, l2=self.l2)
 
-        The posterior's log density is the sum of the rows' and -precision/2 times the sum of
-        squares; divided by N, it is the mean and ``precision / N`` more of ``l2``.
+    def for_rows(self, rows: int) -> "TrainerSettings":
+        """The same settings, with the prior over the parameters as a part of ``l2``.
+
+        The log density of the posterior is the sum of the log densities of N rows, minus
+        precision/2 times the sum of squares of the parameters. Divided by N it is their mean,
+        with a penalty that is ``precision / N`` stronger.
         """
         return replace(self, l2=self.l2 + self.prior_precision / rows, prior_precision=0.0)
 
     def for_width(self, widest: int) -> "TrainerSettings":
-        """The same with the learning rate for layers of so many inputs.
+        """The same settings, with the learning rate for layers of at most so many inputs.
 
-        An update by Adam moves every weight by about the rate, and so the outputs of a layer by
-        that times its inputs: the rate is divided by how many there are at most, where these are
-        more than ``width``.
+        An update by Adam changes every weight by about the rate, and so each output of a layer by
+        about the rate times the number of its inputs. If a layer has more inputs than ``width``,
+        the rate is therefore multiplied by ``width`` / inputs.
         """
         if self.width is None or self.learning_rate is None:
             return self

@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from maf_runner.engine import blocks
-from maf_runner.engine import step as steps
+from maf_runner.engine import blocks, driver, width
+from maf_runner.engine import compiled as compiling
 from maf_runner.engine.blocks import BlockLinear, copies_of, copy_back, cut, in_blocks
+from maf_runner.engine.driver import COMPILED, EAGER, GRAPH, Driver, choose
 from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.engine.step import COMPILED, EAGER, GRAPH, Step, choose
 from maf_runner.flows.made import MaskedLinear
 from maf_runner.system.errors import UsageError
 from maf_runner.training import TrainerSettings
@@ -18,12 +18,13 @@ from tests.helpers.models import MODELS
 from tests.training.test_loop import SETTINGS as TRAINER
 
 TRAINED = [name for name in MODELS if name != "gaussian"]
-SETTINGS = {**TRAINER, "learning_rate": 1e-3, "compile": "auto"}
+RATE = 1e-3
+ADAM = TrainerSettings(**TRAINER).adam
 
 
 @pytest.fixture
 def everything_wide(monkeypatch):
-    monkeypatch.setattr(blocks, "WIDE", 1)
+    monkeypatch.setattr(width, "CUT_FROM", 1)
 
 
 def gradients(model, x, context):
@@ -61,7 +62,7 @@ def test_same_density_and_same_gradients(name, features, context):
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
 def test_float32_gradients_are_those_of_float64(name, wide, monkeypatch):
-    monkeypatch.setattr(blocks, "WIDE", wide)
+    monkeypatch.setattr(width, "CUT_FROM", wide)
     torch.manual_seed(0)
     model = build(name, 9).train()
     x, _ = rows(100, 9)
@@ -118,16 +119,16 @@ def test_narrow_models_are_left_alone_and_wide_ones_share_all_but_the_weights():
 
 
 def trained(name, path, *, updates=50, context=3, device="cpu", ends_as=None):
-    model = build(name, 5, context).train().to(device)
-    step = Step(model, TrainerSettings(**SETTINGS), path)
+    model = build(name, 5, context).to(device)
+    engine = Driver(model, ADAM, path)
     generator = torch.Generator().manual_seed(1)
     for _ in range(updates):
         x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
         labels = torch.randint(0, 3, (20,), generator=generator)
         given = torch.nn.functional.one_hot(labels, 3).double() if context else None
-        loss = step(x.to(device), None if given is None else given.to(device))
-    step.finish()
-    assert step.path == (ends_as or path) and torch.isfinite(loss)
+        loss = engine.step(x.to(device), None if given is None else given.to(device), RATE)
+    engine.sync()
+    assert engine.name == (ends_as or path) and torch.isfinite(loss)
     return {n: p.detach().clone() for n, p in model.named_parameters()}
 
 
@@ -135,7 +136,7 @@ def trained(name, path, *, updates=50, context=3, device="cpu", ends_as=None):
 def test_fifty_updates_in_blocks_are_those_of_the_plain_model(name, monkeypatch):
     torch.manual_seed(0)
     plain = trained(name, EAGER)
-    monkeypatch.setattr(blocks, "WIDE", 1)
+    monkeypatch.setattr(width, "CUT_FROM", 1)
     torch.manual_seed(0)
     for key, value in trained(name, EAGER).items():
         torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
@@ -144,31 +145,33 @@ def test_fifty_updates_in_blocks_are_those_of_the_plain_model(name, monkeypatch)
 @pytest.mark.parametrize("widths", [(1, 10_000), (10_000, 1)], ids=["to-plain", "to-blocks"])
 @pytest.mark.parametrize("name", ["made", "maf", "maf-mog"])
 def test_a_run_goes_on_without_blocks_or_with_them(name, widths, monkeypatch):
-    averaging = TrainerSettings(**{**SETTINGS, "averaging": 0.9})
     generator = torch.Generator().manual_seed(1)
     batches = torch.randn(30, 20, 5, dtype=torch.float64, generator=generator)
 
-    def updated(step, some):
+    def updated(engine, some):
         for x in some:
-            step(x, None)
-        step.finish()
-        return step.model.state_dict(), step.state()
+            engine.step(x, None, RATE)
+        engine.sync()
+        return engine.model.state_dict(), engine.state()
 
-    monkeypatch.setattr(blocks, "WIDE", widths[0])
+    def begun(model):
+        return Driver(model, ADAM, EAGER, averaging=0.9)
+
+    monkeypatch.setattr(width, "CUT_FROM", widths[0])
     torch.manual_seed(0)
-    half_way = build(name, 5).train()
-    model, rest = copy.deepcopy(updated(Step(half_way, averaging, EAGER), batches[:15]))
+    half_way = build(name, 5)
+    model, rest = copy.deepcopy(updated(begun(half_way), batches[:15]))
     torch.manual_seed(0)
-    expected = updated(Step(build(name, 5).train(), averaging, EAGER), batches)
-    monkeypatch.setattr(blocks, "WIDE", widths[1])
-    other = build(name, 5).train()
+    expected = updated(begun(build(name, 5)), batches)
+    monkeypatch.setattr(width, "CUT_FROM", widths[1])
+    other = build(name, 5)
     other.load_state_dict(model)
-    step = Step(other, averaging, EAGER)
-    step.load(rest)
-    torch.testing.assert_close(updated(step, batches[15:]), expected, rtol=0, atol=1e-9)
+    engine = begun(other)
+    engine.load(rest)
+    torch.testing.assert_close(updated(engine, batches[15:]), expected, rtol=0, atol=1e-9)
 
 
-needs_compiler = pytest.mark.skipif(not steps.has_compiler(), reason="no C++ compiler here")
+needs_compiler = pytest.mark.skipif(not compiling.has_compiler(), reason="no C++ compiler here")
 
 
 @needs_compiler
@@ -185,8 +188,8 @@ def test_fifty_compiled_updates_are_those_of_the_plain_model(name):
 def test_of_a_wide_model_adam_alone_is_compiled(monkeypatch):
     torch.manual_seed(0)
     plain = trained("maf", EAGER)
-    monkeypatch.setattr(steps, "NARROW", 1)
-    monkeypatch.setattr(steps, "whole", None)
+    monkeypatch.setattr(width, "NARROW", 1)
+    monkeypatch.setattr(compiling, "whole", None)
     torch.manual_seed(0)
     for key, value in trained("maf", COMPILED).items():
         torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
@@ -204,14 +207,17 @@ def test_fifty_captured_updates_are_those_of_the_plain_model(name):
 
 def test_without_a_gpu_nothing_is_captured_and_training_goes_on(monkeypatch):
     said = []
-    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(driver.log, "warning", lambda form, *a: said.append(form % a))
     monkeypatch.setattr(torch.cuda, "Stream", unavailable)
     torch.manual_seed(0)
     plain = trained("made", EAGER, updates=3)
     torch.manual_seed(0)
     for key, value in trained("made", GRAPH, updates=3, ends_as=EAGER).items():
         assert torch.equal(value, plain[key])
-    assert said == ["the training step cannot be captured (no GPU): the slower path is taken"]
+    assert said == [
+        "the graph training step failed (no GPU): training continues with the eager one, "
+        "which is slower"
+    ]
 
 
 def unavailable():
@@ -220,7 +226,7 @@ def unavailable():
 
 def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
     said = []
-    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(driver.log, "warning", lambda form, *a: said.append(form % a))
 
     def broken(*arguments, **named):
         def program(*rows):
@@ -232,15 +238,15 @@ def test_a_compiler_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
     plain = trained("made", EAGER, updates=3)
     monkeypatch.setattr(torch, "compile", broken)
     torch.manual_seed(0)
-    model = build("made", 5, 3).train()
-    step = Step(model, TrainerSettings(**SETTINGS), COMPILED)
+    model = build("made", 5, 3)
+    engine = Driver(model, ADAM, COMPILED)
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
         x = torch.randn(20, 5, dtype=torch.float64, generator=generator)
         labels = torch.randint(0, 3, (20,), generator=generator)
-        step(x, torch.nn.functional.one_hot(labels, 3).double())
-    step.finish()
-    assert step.path == EAGER and int(step.adam.count) == 3
+        engine.step(x, torch.nn.functional.one_hot(labels, 3).double(), RATE)
+    engine.sync()
+    assert engine.name == EAGER and engine.state()["steps"] == engine.updates == 3
     assert len(said) == 1 and "no such compiler" in said[0] and "and more" not in said[0]
     for key, value in model.named_parameters():
         assert torch.equal(value, plain[key])
@@ -253,28 +259,28 @@ def test_no_memory_is_no_failure_of_the_compiler(monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
 
     monkeypatch.setattr(torch, "compile", lambda *arguments, **named: short)
-    step = Step(build("made", 5, 3).train(), TrainerSettings(**SETTINGS), COMPILED)
+    engine = Driver(build("made", 5, 3), ADAM, COMPILED)
     with pytest.raises(RuntimeError, match="allocate memory"):
-        step(torch.randn(20, 5, dtype=torch.float64), torch.eye(3).double()[[0] * 20])
-    assert step.path == COMPILED
+        engine.step(torch.randn(20, 5, dtype=torch.float64), torch.eye(3).double()[[0] * 20], RATE)
+    assert engine.name == COMPILED
 
 
 def test_the_path_follows_from_the_settings(monkeypatch):
     narrow = build("maf")
-    monkeypatch.setattr(steps, "serves", lambda model: False)
-    monkeypatch.setattr(steps, "has_compiler", lambda: True)
+    monkeypatch.setattr(driver, "serves", lambda model: False)
+    monkeypatch.setattr(driver, "has_compiler", lambda: True)
     assert choose(narrow, "auto", 100) == EAGER
-    assert choose(narrow, "auto", steps.LONG) == COMPILED
+    assert choose(narrow, "auto", compiling.LONG) == COMPILED
     assert choose(narrow, True, 100) == COMPILED
-    assert choose(narrow, False, steps.LONG) == EAGER
-    assert choose(build("iaf"), "auto", steps.LONG) == EAGER
+    assert choose(narrow, False, compiling.LONG) == EAGER
+    assert choose(build("iaf"), "auto", compiling.LONG) == EAGER
     wide = MODELS["realnvp-plain"](5, context=0, hidden=[1024])
-    assert choose(wide, "auto", steps.LONG_OF_WIDE) == COMPILED
-    assert choose(narrow, "auto", steps.LONG_OF_WIDE) == EAGER
-    monkeypatch.setattr(steps, "has_compiler", lambda: False)
-    assert choose(narrow, "auto", steps.LONG) == EAGER
+    assert choose(wide, "auto", compiling.LONG_IF_WIDE) == COMPILED
+    assert choose(narrow, "auto", compiling.LONG_IF_WIDE) == EAGER
+    monkeypatch.setattr(driver, "has_compiler", lambda: False)
+    assert choose(narrow, "auto", compiling.LONG) == EAGER
     with pytest.raises(UsageError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
-        choose(narrow, True, steps.LONG)
+        choose(narrow, True, compiling.LONG)
 
 
 def test_copies_of_a_twin_do_not_share(everything_wide):

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from maf_runner.engine import step as steps
-from maf_runner.engine.adam import PaperAdam
+from maf_runner.engine import driver
+from maf_runner.engine.adam import AdamSettings, PaperAdam
+from maf_runner.engine.driver import EAGER, NATIVE, Driver, choose
 from maf_runner.engine.native import library, updates
 from maf_runner.engine.native.describe import describe
 from maf_runner.engine.native.library import Coefficients, Engine, instructions
 from maf_runner.engine.native.rows import native_rows
 from maf_runner.engine.native.updates import NativeUpdate, serves
 from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.engine.step import EAGER, NATIVE, Step, choose
 from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.base import Flow, StandardNormal
@@ -28,7 +28,8 @@ from tests.training.test_loop import SETTINGS
 pytestmark = pytest.mark.skipif(instructions() is None, reason="the native engine is not built")
 SERVED = [name for name in MODELS if name not in ("gaussian", "iaf")]
 SETS = [name for name in ("avx512", "avx2", "portable") if instructions(name)]
-ADAM = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "l2": 1e-3}
+RATE = 1e-3
+ADAM = AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=1e-3)
 DOUBLE, SINGLE = torch.float64, torch.float32
 
 
@@ -122,7 +123,8 @@ def eager(model, adam):
 
 
 def trained(model, batches, path):
-    adam = PaperAdam(model.parameters(), **ADAM)
+    adam = PaperAdam(model.parameters(), ADAM)
+    adam.rate.fill_(RATE)
     return updated(model, path(model, adam), batches)
 
 
@@ -144,7 +146,8 @@ def test_what_goes_on_later_is_the_same_to_the_last_bit(threads, monkeypatch):
     batches = [(x.float(), c.float()) for x, c in (rows(20, 5, 3) for _ in range(20))]
     other = copy.deepcopy(model)
     _, wanted = trained(model, batches, NativeUpdate)
-    adam = PaperAdam(other.parameters(), **ADAM)
+    adam = PaperAdam(other.parameters(), ADAM)
+    adam.rate.fill_(RATE)
     updated(other, NativeUpdate(other, adam), batches[:9])
     state = copy.deepcopy(adam.state())
     later = PaperAdam(other.parameters(), **ADAM)
@@ -302,21 +305,21 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
-    settings = TrainerSettings(**{**SETTINGS, "averaging": averaging})
+    settings = TrainerSettings(**SETTINGS).adam
     batches = [rows(20, 5) for _ in range(45)]
 
     def state_after(*paths):
         torch.manual_seed(0)
-        model, kept = build("maf", 5).train(), None
+        model, kept = build("maf", 5), None
         for number, path in enumerate(paths):
-            step = Step(model, settings, path)
+            engine = Driver(model, settings, path, averaging=averaging)
             if kept is not None:
-                step.load(copy.deepcopy(kept))
+                engine.load(copy.deepcopy(kept))
             for batch in batches[number * 15 : (number + 1) * 15]:
-                step(*batch)
-            step.finish()
-            kept = step.state()
-            assert step.path == path
+                engine.step(*batch, RATE)
+            engine.sync()
+            kept = engine.state()
+            assert engine.name == path
         return model.state_dict(), kept
 
     wanted = state_after(EAGER, EAGER, EAGER)
@@ -326,12 +329,12 @@ def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
 
 def test_a_run_that_was_native_goes_on_without_a_library(monkeypatch):
     said = []
-    monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(driver.log, "warning", lambda form, *a: said.append(form % a))
     monkeypatch.setattr(library, "library", lambda: None)
-    step = Step(build("maf", 5).train(), TrainerSettings(**SETTINGS), NATIVE)
-    step(*rows(20, 5))
-    assert step.path == EAGER and len(said) == 1
-    assert "cannot be done by the native engine (the native library was not built" in said[0]
+    engine = Driver(build("maf", 5), ADAM, NATIVE)
+    engine.step(*rows(20, 5), RATE)
+    assert engine.name == EAGER and len(said) == 1
+    assert "the native engine cannot train this model: the native library is missing" in said[0]
 
 
 @pytest.mark.parametrize("name", SERVED)

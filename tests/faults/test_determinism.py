@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from maf_runner.engine import blocks
-from maf_runner.engine.step import COMPILED, EAGER, Step, has_compiler
+from maf_runner.engine import width
+from maf_runner.engine.driver import COMPILED, EAGER, Driver, has_compiler
 from maf_runner.flows import MAF
 from maf_runner.training import TrainerSettings
 from tests.faults.runs import record_of
@@ -65,16 +65,16 @@ def fifty(monkeypatch):
 
     def updates(threads, path, wide):
         torch.set_num_threads(threads)
-        monkeypatch.setattr(blocks, "WIDE", wide)
+        monkeypatch.setattr(width, "CUT_FROM", wide)
         torch.manual_seed(0)
         network = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
-        model = MAF(32, layers=2, hidden=[256], **network).double().train()
-        step = Step(model, TrainerSettings(**{**SETTINGS, "learning_rate": 1e-3}), path)
+        model = MAF(32, layers=2, hidden=[256], **network).double()
+        driver = Driver(model, TrainerSettings(**SETTINGS).adam, path)
         x = torch.randn(50, 50, 32, dtype=torch.float64)
         for batch in x:
-            step(batch, None)
-        step.finish()
-        assert step.path == path
+            driver.step(batch, None, 1e-3)
+        driver.sync()
+        assert driver.name == path
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     yield updates

@@ -11,20 +11,23 @@ import pytest
 import torch
 
 from maf_runner.datasets.spaces.images import LogitSpace
-from maf_runner.engine import blocks, products
-from maf_runner.engine.adam import PaperAdam
+from maf_runner.engine import driver, products, width
+from maf_runner.engine.adam import AdamSettings, PaperAdam
+from maf_runner.engine.driver import GRAPH, Driver
+from maf_runner.engine.graph import Graph
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.engine.step import GRAPH, Step
 from maf_runner.flows import MADE, MAF
-from maf_runner.system import memory
+from maf_runner.system import allocator
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
-from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit, loop
+from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.batches import Batches
-from maf_runner.training.loop import TensorRows, rate_at
+from maf_runner.training.loop import TensorRows
 from maf_runner.training.noise import FreshNoise
+from maf_runner.training.schedule import Schedule
+from maf_runner.training.state import divergence
 
 SETTINGS = {
     "learning_rate": 1e-2,
@@ -92,7 +95,8 @@ def test_adam_against_the_authors_formula_by_hand():
     """Epsilon inside the root, beta^(t+1) at step t = 1, 2, ..., L2 in the gradient."""
     theta, m, v = [0.5, -2.0], [0.0, 0.0], [0.0, 0.0]
     parameters = [torch.nn.Parameter(torch.tensor([t], dtype=torch.float64)) for t in theta]
-    adam = PaperAdam(parameters, learning_rate=0.1, betas=(0.9, 0.999), epsilon=1e-8, l2=0.01)
+    adam = PaperAdam(parameters, AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=0.01))
+    adam.rate.fill_(0.1)
     for t in (1, 2, 3):
         adam.zero_grad()
         (parameters[0] ** 2 * 1e-4 + 3 * parameters[1]).sum().backward()
@@ -110,7 +114,8 @@ def test_adam_against_the_authors_formula_by_hand():
 def test_adam_is_not_the_textbook_one():
     """The first step is 0.1/0.19 : 1 of m over sqrt(v) as they correct it, not 1."""
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    adam = PaperAdam([parameter], learning_rate=1.0, betas=(0.9, 0.999), epsilon=1e-8, l2=0.0)
+    adam = PaperAdam([parameter], AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=0.0))
+    adam.rate.fill_(1.0)
     parameter.grad = torch.ones(1, dtype=torch.float64)
     adam.step()
     assert parameter.item() == pytest.approx(-(0.1 / 0.19) / math.sqrt(0.001 / 0.001999), rel=1e-6)
@@ -159,7 +164,7 @@ TUNED = {
 @pytest.mark.parametrize("changes", [{}, TUNED], ids=["paper", "tuned"])
 @pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at, changes, wide):
-    monkeypatch.setattr(blocks, "WIDE", wide)
+    monkeypatch.setattr(width, "CUT_FROM", wide)
     whole, expected = train(tmp_path, name="whole.pt", **changes)
     with pytest.raises(Interrupted):
         train(tmp_path, stop_at=stop_at, **changes)
@@ -180,7 +185,7 @@ def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
     state = checkpoints.load(tmp_path / "last.pt", {})
     checkpoints.save(tmp_path / "last.pt", {**state, "device": "cuda", "path": GRAPH})
     tried = []
-    monkeypatch.setattr(Step, "_captured", lambda *batch: tried.append(batch))
+    monkeypatch.setattr(Graph, "prepare", lambda *batch: tried.append(batch))
     resumed, outcome = train(tmp_path)
     assert outcome.state.resumed == 1 and not tried
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
@@ -191,14 +196,15 @@ def test_the_rate_rises_then_falls_along_a_cosine():
     settings = TrainerSettings(
         **{**SETTINGS, "max_epochs": 10, "schedule": "cosine", "warmup": 0.1, "learning_rate": 2.0}
     )
-    rates = [rate_at(settings, update, 4) for update in range(40)]
+    rates = [Schedule(settings, 4).rate(update) for update in range(40)]
     cosine = [1 + math.cos(math.pi * update / 36) for update in range(36)]
     assert rates == pytest.approx([0.4, 0.8, 1.2, 1.6, *cosine])
     assert max(rates) == 2.0 and 0 < rates[-1] < 0.01
-    assert rate_at(replace(settings, max_updates=20), 11, 4) == pytest.approx(1.0)
-    assert rate_at(replace(settings, schedule="constant"), 1, 4) == pytest.approx(0.8)
-    assert rate_at(replace(settings, schedule="constant"), 39, 4) == 2.0
-    assert {rate_at(TrainerSettings(**SETTINGS), update, 4) for update in (0, 10**6)} == {1e-2}
+    assert Schedule(replace(settings, max_updates=20), 4).rate(11) == pytest.approx(1.0)
+    assert Schedule(replace(settings, schedule="constant"), 4).rate(1) == pytest.approx(0.8)
+    assert Schedule(replace(settings, schedule="constant"), 4).rate(39) == 2.0
+    constant = Schedule(TrainerSettings(**SETTINGS), 4)
+    assert {constant.rate(update) for update in (0, 10**6)} == {1e-2}
 
 
 def test_patience_is_not_lost_while_the_rate_rises(tmp_path):
@@ -252,20 +258,20 @@ def test_a_prior_is_a_penalty_that_falls_with_the_rows():
 def test_what_is_validated_and_kept_is_the_average():
     torch.manual_seed(0)
     model = MADE(3, hidden=[8], activation="tanh", degrees="sequential", mask="paper")
-    step = Step(model.train(), TrainerSettings(**SETTINGS, averaging=0.9), "eager")
-    seen = [step.adam.parameters.clone()]
+    engine = Driver(model, TrainerSettings(**SETTINGS).adam, "eager", averaging=0.9)
+    seen = [engine.engine.parameters.clone()]
     for update in range(1, 41):
-        step(data().x, None)
+        engine.step(data().x, None, 1e-2)
         if update % 10 == 0:
-            seen.append(step.adam.parameters.clone())
+            seen.append(engine.engine.parameters.clone())
     expected, decay = seen[0], 0.9**10
     for turn, parameters in enumerate(seen[1:], 1):
         kept = min(decay, turn / (turn + 9))
         expected = kept * expected + (1 - kept) * parameters
-    with step.averaged():
-        inside = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    averaged = engine.averaged_model()
+    inside = torch.cat([averaged[name].reshape(-1) for name, _ in model.named_parameters()])
     torch.testing.assert_close(inside, expected)
-    assert torch.equal(step.adam.parameters, seen[-1]) and not torch.equal(inside, seen[-1])
+    assert torch.equal(engine.engine.parameters, seen[-1]) and not torch.equal(inside, seen[-1])
 
 
 def test_divergence_is_a_status_with_its_place(tmp_path):
@@ -282,7 +288,7 @@ def test_divergence_is_a_status_with_its_place(tmp_path):
 def test_a_validation_that_is_not_finite_costs_one_of_the_patience(tmp_path, monkeypatch):
     """As in the authors' program: no improvement, and training goes on."""
     nats = iter([-5.0, -4.0, -math.inf, math.nan, -3.0, math.nan, math.inf, -3.5])
-    monkeypatch.setattr(loop, "log_prob_of_rows", lambda *a: torch.tensor([next(nats)]))
+    monkeypatch.setattr(driver, "log_prob_of_rows", lambda *a: torch.tensor([next(nats)]))
     _, outcome = train(tmp_path, patience=3)
     assert outcome.reason == "patience" and outcome.divergence is None
     assert (outcome.state.epoch, outcome.state.best_epoch) == (8, 5)
@@ -290,7 +296,7 @@ def test_a_validation_that_is_not_finite_costs_one_of_the_patience(tmp_path, mon
 
 
 def test_no_finite_validation_is_a_divergence(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "log_prob_of_rows", lambda *a: torch.tensor([-math.inf]))
+    monkeypatch.setattr(driver, "log_prob_of_rows", lambda *a: torch.tensor([-math.inf]))
     _, outcome = train(tmp_path, patience=3)
     assert outcome.reason == "diverged" and not outcome.has_model
     assert outcome.divergence["of"] == "validation" and outcome.divergence["update"] == 15
@@ -298,9 +304,9 @@ def test_no_finite_validation_is_a_divergence(tmp_path, monkeypatch):
 
 def test_the_best_parameters_outlive_a_divergence(tmp_path, monkeypatch):
     """Steps far too large, from the middle of the third epoch of five updates."""
-    rate = loop.rate_at
+    rate = Schedule.rate
     monkeypatch.setattr(
-        loop, "rate_at", lambda s, update, n: 1e30 if update > 11 else rate(s, update, n)
+        Schedule, "rate", lambda self, update: 1e30 if update > 11 else rate(self, update)
     )
     model, outcome = train(tmp_path)
     assert outcome.reason == "diverged" and outcome.has_model
@@ -313,7 +319,7 @@ def test_a_loss_that_falls_without_end_is_told_from_one_that_rises():
     history = [{"train_nats": 4.0}, {"train_nats": 5.0}]
     for last, falling in ((-90.0, True), (7.0, False)):
         losses = torch.tensor([-6.0, last, math.nan, math.nan])
-        found = loop._divergence(losses, 20, history)
+        found = divergence(losses, 20, history)
         assert found == {
             "of": "loss", "update": 23, "last_finite_loss": last, "falling": falling
         }  # fmt: skip
@@ -421,7 +427,7 @@ def test_freed_memory_is_kept_while_asked_for_and_given_back_after():
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize()
 
-    with memory.kept():
+    with allocator.keep_freed_memory():
         update()
         assert faults(update) < 4096
         during = resident()

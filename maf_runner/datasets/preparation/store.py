@@ -25,7 +25,7 @@ from maf_runner.datasets.preparation.download import fetch
 from maf_runner.datasets.preparation.recipe import Recipe
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.untrusted import archives, hdf5
-from maf_runner.system import atomic, memory
+from maf_runner.system import atomic, shortage
 from maf_runner.system.errors import DataError
 from maf_runner.system.locks import alone
 
@@ -55,7 +55,7 @@ def load(recipe: Recipe, paths: Paths, *, download: bool, **options: Any) -> Spl
         UsageError: more rows than the memory holds.
     """
     needed = sum(recipe.rows) * recipe.features * np.dtype(np.float32).itemsize
-    memory.require(needed, f"dataset={recipe.name}", "a machine with more is needed")
+    shortage.require(needed, f"dataset={recipe.name}", "a machine with more is needed")
     try:
         return read(recipe, paths, options)
     except UnpreparedError:

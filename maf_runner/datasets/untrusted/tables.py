@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
 from maf_runner.datasets.untrusted import hdf5, limits
-from maf_runner.system import memory
+from maf_runner.system import shortage
 from maf_runner.system.errors import DataError, extra, suggestion
 
 FORMATS = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
@@ -42,7 +42,7 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
         raise DataError(f"{file.absolute()} is a folder; expected a file, {FORMATS} ({setting})")
     if not file.is_file():
         raise DataError(f"{file.absolute()} not found ({setting})")
-    memory.require(file.stat().st_size, str(file), "take some of its rows")
+    shortage.require(file.stat().st_size, str(file), "take some of its rows")
     try:
         tables = _read(file, with_labels=with_labels)
         for table in tables.values():

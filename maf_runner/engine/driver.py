@@ -1,0 +1,226 @@
+"""The door to the engines: training makes its updates with a `Driver`, whatever engine is inside.
+
+What is the same for every engine stands here once: the choice, the fallback to the eager engine,
+the average of the parameters, evaluation, and a state that any other engine can load.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from maf_runner.engine.adam import AdamSettings
+from maf_runner.engine.compiled import Compiled, has_compiler
+from maf_runner.engine.eager import Eager
+from maf_runner.engine.engine import DeclinedError, Engine
+from maf_runner.engine.graph import Graph
+from maf_runner.engine.native.engine import Native
+from maf_runner.engine.native.updates import serves
+from maf_runner.engine.products import fast_products
+from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.flows.base import Density
+from maf_runner.system import shortage
+from maf_runner.system.errors import UsageError
+
+log = logging.getLogger("maf_runner")
+EAGER, COMPILED, NATIVE, GRAPH = Eager.name, Compiled.name, Native.name, Graph.name
+ENGINES = {engine.name: engine for engine in (Eager, Compiled, Native, Graph)}
+EVERY = 10  # the average takes in the parameters after every tenth update
+
+RowsAndContext = tuple[Tensor, Tensor | None]  # [N, D] and [N, C]
+
+
+def choose(model: Density, compile_: bool | str, updates: int) -> str:
+    """Name the engine for a run.
+
+    Args:
+        model: what will be trained, on the device where it will be trained.
+        compile_: ``true``, ``false``, or ``auto``: the native engine if it serves the model, else
+            the compiled one if it pays.
+        updates: the least number of updates that the run will make.
+
+    Raises:
+        UsageError: ``compile_`` is true, and this machine has no C++ compiler.
+    """
+    if compile_ is False:
+        return EAGER
+    if model.reference.device.type == "cuda":
+        return GRAPH
+    if compile_ == "auto" and serves(model):
+        return NATIVE
+    if compile_ == "auto" and not Compiled.pays(model, updates):
+        return EAGER
+    if has_compiler():
+        return COMPILED
+    if compile_ == "auto":
+        log.info("this machine has no C++ compiler: training will take longer")
+        return EAGER
+    raise UsageError(
+        "trainer.compile=true needs a C++ compiler (g++ or clang++, or the one that the "
+        "environment variable CXX names): install one, or use trainer.compile=auto"
+    )
+
+
+class Driver:
+    """Makes the updates of one run with one engine.
+
+    Args:
+        model: what is trained. It may lag behind the updates: see `sync`.
+        settings: of Adam.
+        name: of the engine. If it is unknown here, or the engine declines the model, the eager
+            engine is used. If its first update fails, a warning says so, and the eager engine
+            takes its place.
+        averaging: decay of the average of the parameters for each update; 0: no average.
+    """
+
+    def __init__(
+        self, model: Density, settings: AdamSettings, name: str, *, averaging: float = 0.0
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.engine = _make(name, model, settings)
+        self.updates = 0
+        self.average = self.engine.parameters.clone() if averaging else None
+        self._decay = averaging**EVERY
+        self._has_worked = False
+
+    @property
+    def name(self) -> str:
+        """Name of the engine in use."""
+        return self.engine.name
+
+    def step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
+        """Update the parameters by a batch; see `Engine.step`."""
+        run = self.engine.step if self._has_worked else self._first_step
+        loss = run(x, context, rate)
+        self.updates += 1
+        if self.average is not None and self.updates % EVERY == 0:
+            seen = self.updates // EVERY
+            weight = 1 - min(self._decay, seen / (seen + 9))
+            self.average.lerp_(self.engine.parameters, weight)
+        return loss
+
+    def session(self, rows: int) -> AbstractContextManager[bool]:
+        """Inside, updates by ``rows`` rows use this machine's fastest exact products."""
+        return fast_products(self.engine.density(), rows)
+
+    def evaluate(self, train: RowsAndContext, validation: RowsAndContext) -> float:
+        """Mean log density of the validation rows in nats, with the averaged parameters.
+
+        Batch norms get the statistics of the training rows for these parameters first.
+        """
+        with self._averaged():
+            density = self.engine.density().eval()
+            refresh_statistics(density, *train)
+            nats = float(log_prob_of_rows(density, *validation).mean())
+            density.train()
+        return nats
+
+    def averaged_model(self) -> dict[str, Tensor]:
+        """A copy of the model's ``state_dict``, with the averaged parameters."""
+        with self._averaged():
+            self.sync()
+            return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def sync(self) -> None:
+        """Bring the model up to date."""
+        self.engine.to_model()
+
+    def state(self) -> dict[str, Any]:
+        """State of the optimiser and the average, for the checkpoint.
+
+        Its tensors are laid out as the model's parameters, one after another, so that a run can
+        continue on another engine, another device or with another version of the program.
+        """
+        return _map_tensors(
+            {**self.engine.state(), "average": self.average}, self._to_model_layout
+        )
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned. The model must hold the parameters of then."""
+        own = _map_tensors(state, self._to_own_layout)
+        self.engine.load(own)
+        self.updates = own["steps"]
+        if self.average is not None:
+            self.average = own["average"].to(self.engine.parameters, copy=True)
+
+    def _first_step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
+        """The first update, by the eager engine if the chosen one fails."""
+        try:
+            loss = self.engine.step(x, context, rate)
+        except Exception as error:  # compilers and drivers raise many kinds
+            if self.name == EAGER or shortage.is_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning(
+                "the %s training step failed (%s): training continues with the eager one, "
+                "which is slower",
+                self.name,
+                reason,
+            )
+        else:
+            self._has_worked = True
+            return loss
+        # Outside the handler, which holds on to the memory of what failed.
+        state = {**self.state(), "steps": self.updates}  # without the failed update
+        del self.engine
+        self.engine = Eager(self.model, self.settings)
+        self.load(state)
+        return self._first_step(x, context, rate)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Inside, the engine has the averaged parameters, if there is an average."""
+        return nullcontext() if self.average is None else self._holding(self.average)
+
+    @contextmanager
+    def _holding(self, values: Tensor) -> Iterator[None]:
+        """Inside, the engine has other parameters."""
+        parameters = self.engine.parameters
+        current = parameters.clone()
+        parameters.copy_(values)
+        try:
+            yield
+        finally:
+            parameters.copy_(current)
+
+    @torch.no_grad()
+    def _to_model_layout(self, flat: Tensor) -> Tensor:
+        """Numbers in the engine's layout, in the order of the model's parameters."""
+        if not self.engine.own_layout:
+            return flat
+        with self._holding(flat):
+            self.sync()
+            vector = parameters_to_vector(self.model.parameters())
+        self.sync()
+        return vector
+
+    @torch.no_grad()
+    def _to_own_layout(self, vector: Tensor) -> Tensor:
+        """The inverse of `_to_model_layout`."""
+        if not self.engine.own_layout:
+            return vector
+        parameters = list(self.model.parameters())
+        parts = vector.split([p.numel() for p in parameters])
+        with self._holding(self.engine.parameters):
+            for parameter, part in zip(parameters, parts, strict=True):
+                parameter.copy_(part.view_as(parameter))
+            self.engine.from_model()
+            flat = self.engine.parameters.clone()
+        self.sync()
+        return flat
+
+
+def _make(name: str, model: Density, settings: AdamSettings) -> Engine:
+    try:
+        return ENGINES.get(name, Eager)(model, settings)
+    except DeclinedError as error:
+        log.warning("the %s engine cannot train this model: %s", name, error)
+        return Eager(model, settings)
+
+
+def _map_tensors(state: dict[str, Any], function: Any) -> dict[str, Any]:
+    return {k: function(v) if isinstance(v, Tensor) else v for k, v in state.items()}
