@@ -9,6 +9,8 @@ from maf_runner.engine import blocks, driver, width
 from maf_runner.engine import compiled as compiling
 from maf_runner.engine.blocks import BlockLinear, copies_of, copy_back, cut, in_blocks
 from maf_runner.engine.driver import COMPILED, EAGER, GRAPH, Driver, choose
+from maf_runner.engine.eager import Eager
+from maf_runner.engine.engine import DeclinedError
 from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.flows.made import MaskedLinear
 from maf_runner.system.errors import UsageError
@@ -291,3 +293,104 @@ def test_copies_of_a_twin_do_not_share(everything_wide):
         next(p for n, p in other.named_parameters() if "weights" in n).add_(1)
     x, _ = rows(4)
     torch.testing.assert_close(twin(x), model(x))
+
+
+class Backwards(Eager):
+    """An engine with a buffer of its own, in an order of its own, with gaps: as a native one."""
+
+    name = "backwards"
+    declined = None
+
+    def __init__(self, model, settings):
+        if self.declined:
+            raise DeclinedError(self.declined)
+        super().__init__(model, settings)
+        self.own_layout = True
+        self.parameters = torch.zeros(self.adam.parameters.numel() + 3).double()
+        self.moments = [torch.zeros_like(self.parameters) for _ in range(2)]
+        self.take(self.adam.parameters, self.parameters)
+
+    def take(self, source, target):
+        target[3:] = source.flip(0)
+
+    def step(self, x, context, rate):
+        own = (self.parameters, *self.moments)
+        theirs = (self.adam.parameters, self.adam.first, self.adam.second)
+        for buffer, tensor in zip(own, theirs, strict=True):
+            tensor.copy_(buffer[3:].flip(0))
+        loss = super().step(x, context, rate)
+        for buffer, tensor in zip(own, theirs, strict=True):
+            self.take(tensor, buffer)
+        return loss
+
+    def density(self):
+        self.to_model()
+        return self.model
+
+    def to_model(self):
+        self.adam.parameters.copy_(self.parameters[3:].flip(0))
+        super().to_model()
+
+    def from_model(self):
+        super().from_model()
+        self.take(self.adam.parameters, self.parameters)
+
+    def state(self):
+        return {"steps": int(self.adam.count), "first": self.moments[0], "second": self.moments[1]}
+
+    def load(self, state):
+        self.adam.count.fill_(state["steps"])
+        self.moments = [state["first"].clone(), state["second"].clone()]
+
+
+@pytest.fixture
+def backwards(monkeypatch):
+    monkeypatch.setitem(driver.ENGINES, Backwards.name, Backwards)
+
+
+@pytest.mark.parametrize("cut_from", [1, 10_000], ids=["blocks", "plain"])
+def test_a_run_moves_between_engines_of_any_layout(backwards, cut_from, monkeypatch):
+    """Updates, validation, the average and the state are those of the eager engine."""
+    monkeypatch.setattr(width, "CUT_FROM", cut_from)
+    x, _ = rows(200, 5)
+    validation, _ = rows(30, 5)
+
+    def updated(engines):
+        torch.manual_seed(0)
+        model = build("maf", 5)
+        state, nats = None, []
+        for name in engines:
+            engine = Driver(model, ADAM, name, averaging=0.9)
+            if state:
+                engine.load(state)
+            assert engine.name == name
+            for batch in x.split(20):
+                engine.step(batch, None, RATE)
+            nats.append(engine.evaluate((x, None), (validation, None)))
+            best = engine.averaged_model()
+            engine.sync()
+            state = copy.deepcopy(engine.state())
+        return nats, best, copy.deepcopy(model.state_dict()), state
+
+    expected = updated([EAGER] * 3)
+    for engines in (["backwards"] * 3, [EAGER, "backwards", EAGER], ["backwards", EAGER, EAGER]):
+        torch.testing.assert_close(updated(engines), expected, rtol=0, atol=1e-12)
+
+
+def test_an_engine_may_decline_a_model(backwards, monkeypatch):
+    said = []
+    monkeypatch.setattr(driver.log, "info", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(Backwards, "declined", "it has couplings")
+    engine = Driver(build("maf", 5), ADAM, "backwards")
+    assert engine.name == EAGER
+    assert said == ["the backwards engine cannot train this model: it has couplings"]
+    assert Driver(build("maf", 5), ADAM, "of another version").name == EAGER
+
+
+def test_an_engine_of_its_own_layout_may_fail(backwards, monkeypatch):
+    torch.manual_seed(0)
+    plain = trained("maf", EAGER, updates=3)
+    monkeypatch.setattr(Backwards, "prepare", lambda *batch: 1 / 0)
+    torch.manual_seed(0)
+    for key, value in trained("maf", "backwards", updates=3, ends_as=EAGER).items():
+        assert torch.equal(value, plain[key])

@@ -17,7 +17,7 @@ from maf_runner.engine.driver import GRAPH, Driver
 from maf_runner.engine.graph import Graph
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.flows import MADE, MAF
+from maf_runner.flows import MADE, MAF, Density
 from maf_runner.system import allocator
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
@@ -27,7 +27,7 @@ from maf_runner.training.batches import Batches
 from maf_runner.training.loop import TensorRows
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
-from maf_runner.training.state import divergence
+from maf_runner.training.state import State, divergence
 
 SETTINGS = {
     "learning_rate": 1e-2,
@@ -190,6 +190,60 @@ def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
     assert outcome.state.resumed == 1 and not tried
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_checkpoint_of_the_earlier_layout_is_resumed(tmp_path):
+    """Its state stood beside the other entries, and torch's generator with it."""
+    whole, expected = train(tmp_path, name="whole.pt")
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop_at=7)
+    content = checkpoints.load(tmp_path / "last.pt", {})
+    state = content.pop("state")
+    earlier = {**content, **state, "generator": torch.get_rng_state()}
+    torch.save(earlier, tmp_path / "last.pt")
+    resumed, outcome = train(tmp_path)
+    assert outcome.state.resumed == 1 and outcome.state.best_epoch == expected.state.best_epoch
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_field_that_a_checkpoint_does_not_have_gets_its_default():
+    saved = {**vars(State(update=7, epoch=2)), "unknown": 1}
+    del saved["best_epoch"]
+    state = State.from_saved(saved)
+    assert (state.update, state.epoch, state.best_epoch) == (7, 2, 0)
+
+
+class Vectors(Density):
+    """N(shift, diag(exp(scale)^2)): a model without any matrix."""
+
+    title = "vectors"
+
+    def __init__(self, features):
+        super().__init__(features)
+        self.shift = torch.nn.Parameter(torch.zeros(features))
+        self.scale = torch.nn.Parameter(torch.zeros(features))
+
+    def forward(self, x, context=None):
+        u = (x - self.shift) * torch.exp(-self.scale)
+        return (-0.5 * (u.square() + math.log(2 * math.pi)) - self.scale).sum(dim=1)
+
+
+@pytest.mark.parametrize("changes", [{}, {**TUNED, "width": 10}], ids=["paper", "tuned"])
+def test_a_model_without_matrices_is_trained(tmp_path, changes):
+    torch.manual_seed(0)
+    model, rows = Vectors(3), data(200)
+    rows = TensorRows(2 * rows.x + 1, None)
+    outcome = fit(
+        model, rows, rows, TrainerSettings(**{**SETTINGS, "max_epochs": 40, **changes}),
+        image=None, seed=1, checkpoint=Checkpoint(tmp_path / "last.pt", {}),
+        interrupts=Interrupts(), progress=Silent(), on_validation=lambda state: None,
+    )  # fmt: skip
+    history = outcome.state.history
+    assert history[-1]["validation_nats"] > history[0]["validation_nats"] + 0.5
+    assert float(model(rows.x).mean().detach()) == pytest.approx(
+        outcome.state.best_validation, abs=1e-5
+    )
 
 
 def test_the_rate_rises_then_falls_along_a_cosine():
