@@ -1,7 +1,8 @@
 """What an engine has to offer: everything that training needs to update a model.
 
 An engine is one way to compute updates. Each stands in a file of its own: `eager`, `compiled`,
-`graph` and `native.engine`. `driver` chooses among them and uses the chosen one; training sees the driver only.
+`graph` and `native.engine`. `driver` chooses among them and uses the chosen one; training sees the
+driver only.
 """
 
 from typing import Any, Protocol
