@@ -379,7 +379,7 @@ def test_a_run_moves_between_engines_of_any_layout(backwards, cut_from, monkeypa
 
 def test_an_engine_may_decline_a_model(backwards, monkeypatch):
     said = []
-    monkeypatch.setattr(driver.log, "info", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(driver.log, "warning", lambda form, *a: said.append(form % a))
     monkeypatch.setattr(Backwards, "declined", "it has couplings")
     engine = Driver(build("maf", 5), ADAM, "backwards")
     assert engine.name == EAGER
