@@ -150,7 +150,8 @@ def test_what_goes_on_later_is_the_same_to_the_last_bit(threads, monkeypatch):
     adam.rate.fill_(RATE)
     updated(other, NativeUpdate(other, adam), batches[:9])
     state = copy.deepcopy(adam.state())
-    later = PaperAdam(other.parameters(), **ADAM)
+    later = PaperAdam(other.parameters(), ADAM)
+    later.rate.fill_(RATE)
     later.load(state)
     _, found = updated(other, NativeUpdate(other, later), batches[9:])
     for name, value in wanted.items():
