@@ -113,7 +113,7 @@ def fit(
     """
     if model.closed_form:
         started = time.monotonic()
-        model.fit(*train)  # type: ignore[operator]
+        model.fit(*train)
         return Outcome("closed_form", State(seconds=time.monotonic() - started))
 
     rows = len(train.x)

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
-from maf_runner.flows.base import one_of, positive
+from maf_runner.flows.checks import one_of, positive
 
 SCHEDULES = ("constant", "cosine")
 LARGEST = sys.float_info.max  # a whole number can be larger, and no float
