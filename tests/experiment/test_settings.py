@@ -48,7 +48,7 @@ def test_every_file_composes_and_builds(group, option):
     assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
     model = build("model", settings["model"], features=5, context=0)
     assert model.title
-    arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]), {"paths"})
+    arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]))
     if group in ("dataset", "model", "trainer"):
         assert settings[group]["name"] == option or option == "conditional_maf"
 
