@@ -113,8 +113,7 @@ def test_departures_from_a_preset_are_known():
     assert departures(from_config(composed("trainer.max_epochs=3")), CONF) == []
     for limit in ("trainer.max_epochs=3", "trainer.max_updates=3"):
         assert departures(from_config(composed("trainer=tuned", limit)), CONF) == [limit]
-    # What the preset does not name is at its default there.
-    noise = from_config(composed("+trainer.fresh_noise=true"))
+    noise = from_config(composed("trainer.fresh_noise=true"))
     assert departures(noise, CONF) == ["trainer.fresh_noise=True"]
 
 
