@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
 from tabulate import tabulate
 
 from maf_runner.datasets.base import Paths
@@ -12,8 +11,8 @@ from maf_runner.datasets.preparation import store
 from maf_runner.datasets.preparation.download import fetch, is_there
 from maf_runner.datasets.preparation.recipe import Recipe
 from maf_runner.datasets.untrusted import archives
+from maf_runner.experiment import presets
 from maf_runner.experiment.settings import arguments, target
-from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import DataError
 
 
@@ -27,18 +26,16 @@ class Dataset:
 
 def datasets() -> dict[str, Dataset]:
     """The datasets that have a recipe, by name."""
-    found = {}
-    for path in sorted((CONF / "dataset").glob("*.yaml")):
-        loaded = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(loaded, dict)
-        node = {str(key): value for key, value in loaded.items()}
+    known = {}
+    for option in presets.options("dataset"):
+        node = presets.settings("dataset", option)
         load = target("dataset", node)
         recipe = getattr(sys.modules[load.__module__], "RECIPE", None)
         if recipe is not None:
-            options = arguments("dataset", node, load, {"paths"})
+            options = arguments("dataset", node, load)
             options.pop("download")
-            found[recipe.name] = Dataset(recipe, options)
-    return found
+            known[recipe.name] = Dataset(recipe, options)
+    return known
 
 
 def overview(known: dict[str, Dataset], paths: Paths) -> str:

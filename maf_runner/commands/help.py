@@ -1,21 +1,12 @@
-"""What ``maf-run --help`` says: in the user's words, from the comments of ``conf/``, in a blink.
+"""The text of ``maf-run --help``; the options and their meaning come from the files in ``conf/``.
 
-Hydra would compose every group to list it, which takes as long as a small run.
+The files are read as text, since composing them with Hydra takes as long as a small run.
 """
 
 from pathlib import Path
 
-GROUPS = {
-    "model": "the density model",
-    "dataset": "the data, its recipe, and the widths searched on it",
-    "trainer": "how the model is trained",
-    "tracker": "where a training run is followed",
-    "experiment": "a cell of the paper's tables",
-    "sweep": "a whole search: maf-run -m +sweep=quick",
-    "launch": "where the jobs of a sweep run: maf-run -m launch=joblib ...",
-    "debug": "checks that last seconds",
-    "paths": "where data and results lie",
-}
+from maf_runner.experiment.groups import GROUPS
+from maf_runner.experiment.presets import options
 
 HEAD = """\
 maf-run: experiments of "Masked Autoregressive Flow for Density Estimation" (NeurIPS 2017).
@@ -58,11 +49,11 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 data missing or damaged, 4 diverged, 13
 def text(conf: Path) -> str:
     """The help, with each option of each group and the first line of its file."""
     parts = [HEAD]
-    for group, meaning in GROUPS.items():
-        parts.append(f"{group}: {meaning}")
-        for path in sorted((conf / group).rglob("*.yaml")):
-            option = path.relative_to(conf / group).with_suffix("").as_posix()
-            parts.append(f"  {option:<20} {_comment(path)}")
+    for name, group in GROUPS.items():
+        parts.append(f"{name}: {group.meaning}")
+        for option in options(name, conf):
+            comment = _comment(conf / name / f"{option}.yaml")
+            parts.append(f"  {option:<20} {comment}")
         parts.append("")
     return "\n".join([*parts, TAIL])
 

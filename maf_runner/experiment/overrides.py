@@ -1,8 +1,7 @@
-"""What Hydra lets pass in overrides, or explains badly."""
+"""Mistakes in overrides that Hydra does not notice, and clearer words for those it does."""
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,6 +9,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from maf_runner.experiment.groups import BUILT
+from maf_runner.experiment.presets import options, preset
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import UsageError, extra, suggestion
 
@@ -20,15 +21,15 @@ def words(hydra_config: Any) -> list[str]:
 
 
 def check(hydra_config: Any) -> None:
-    """Refuse choices of a group that Hydra lets pass, and names that belong to another option.
+    """Refuse wrong choices of a group that Hydra accepts, and a ``name`` that is another option's.
 
     Raises:
-        UsageError: a group with several options at once or none, a name that is not free, or a
+        UsageError: a group with several options or none, a name that may not be changed, or a
             launcher without a sweep.
     """
     given = words(hydra_config)
     choices = hydra_config.runtime.choices
-    for group in ("dataset", "model", "trainer", "tracker"):
+    for group in BUILT:
         choice = choices.get(group)
         named = [word for word in given if word.lstrip("+~").startswith(f"{group}=")]
         values = [word.partition("=")[2].lstrip() for word in named]
@@ -43,9 +44,9 @@ def check(hydra_config: Any) -> None:
 
 
 def check_options(words: Sequence[str]) -> None:
-    """Refuse what is no override, and options that are not there.
+    """Refuse words that cannot be read as overrides, and options that do not exist.
 
-    The latter of a search whose jobs are not known beforehand, too.
+    The options are also checked in a search whose jobs are not known beforehand.
 
     Raises:
         UsageError: such a word, or such an option.
@@ -79,7 +80,7 @@ def check_options(words: Sequence[str]) -> None:
 
 
 def explained(message: str) -> str:
-    """Hydra's message, with the near miss named, or the extra that is missing."""
+    """Hydra's message in plain words, with a similar name or the extra that must be installed."""
     option = re.search(r"Could not find '([^']+)'", message)
     if option:
         group, _, name = option[1].rpartition("/")
@@ -100,31 +101,28 @@ def explained(message: str) -> str:
             return f"there is no setting {key[1]} here; these have it: {', '.join(holders)}"
         near = suggestion(name, list(known), prefix=group + dot)
         return f"there is no setting {key[1]} here{near}"
+    present = re.search(r"Could not append to config. An item is already at '([^']+)'", message)
+    if present:
+        return f"{present[1]} has a value already: change it with {present[1]}=VALUE, without +"
     if message.startswith("Error merging override "):
         override = message.removeprefix("Error merging override ").splitlines()[0]
         return f"{override} does not fit: the setting there is of another kind"
     return message
 
 
-def options(group: str) -> list[str]:
-    """The options of a group."""
-    folder = CONF / group
-    return [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
-
-
 def _settings(group: str) -> dict[str, list[str]]:
     """The settings in a group with the options that have each; for no group, those at the top."""
     if not group:
         groups = [p.name for p in CONF.iterdir() if p.is_dir()]
-        return {name: [] for name in [*groups, *_keys(CONF / "config.yaml")]}
+        root = OmegaConf.load(CONF / "config.yaml")
+        assert isinstance(root, DictConfig)
+        return {name: [] for name in [*groups, *_keys(root)]}
     holders: dict[str, list[str]] = {}
-    for option in sorted(options(group)):
-        for name in _keys(CONF / group / f"{option}.yaml"):
+    for option in options(group):
+        for name in _keys(preset(group, option)):
             holders.setdefault(name, []).append(f"{group}={option}")
     return holders
 
 
-def _keys(path: Path) -> list[str]:
-    content = OmegaConf.load(path)
-    assert isinstance(content, DictConfig)
-    return [str(k) for k in content if k not in ("defaults", "hydra", "_target_")]
+def _keys(node: DictConfig) -> list[str]:
+    return [str(key) for key in node if key not in ("defaults", "hydra", "_target_")]

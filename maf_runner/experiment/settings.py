@@ -5,47 +5,17 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from maf_runner.experiment import presets
+from maf_runner.experiment.groups import BUILT, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
 
-# Settings in a group's node that are for the runner, not for the object that is built from it.
-RUNNER_KEYS = {
-    "dataset": {"name", "sizes", "activation", "degrees"},
-    "model": {"name", "conditional", "size", "paper_rate"},
-    "trainer": {"name"},
-    "tracker": {"name"},
-}
-ROOMS = {
-    "dataset": "maf_runner.datasets.",
-    "model": "maf_runner.flows.",
-    "trainer": "maf_runner.training.",
-    "tracker": "maf_runner.tracking.",
-}
-GIVEN: dict[str, set[str]] = {
-    "dataset": {"paths"},
-    "model": {"features", "context"},
-    "trainer": set(),
-    "tracker": {"folder"},
-}
 KINDS = {bool: "true or false", int: "a whole number"}
-GROUPS = {
-    "dataset": {"name"},
-    "model": {"name", "conditional"},
-    "trainer": {"name"},
-    "tracker": {"name"},
-    "paths": {"results_dir", "raw_dir", "prepared_dir", "mirror"},
-}  # and what each must have
-FREE = {
-    "dataset": {"sizes", "activation", "degrees", "download"},
-    "model": {"hidden", "size", "layers", "conditional", "paper_rate", "defaults"},
-    "trainer": {"compile"},
-}
-LIMITS = ("max_epochs", "max_updates")  # of a preset that knows no end, they cut a run short
-TOP_LEVEL = {*GROUPS, "seed", "device", "threads", "force", "retry", "wait"}
+LIMITS = ("max_epochs", "max_updates")
 
 
 def from_config(config: DictConfig) -> dict[str, Any]:
@@ -68,14 +38,14 @@ def from_config(config: DictConfig) -> dict[str, Any]:
             )
     for key in TOP_LEVEL - set(settings):
         raise UsageError(f"the setting {key} is missing")
-    for group, needed in GROUPS.items():
-        if not isinstance(settings[group], dict):
-            raise UsageError(f"{group} must name an option of the group, got {settings[group]!r}")
-        for key in needed - set(settings[group]):
-            raise UsageError(f"the setting {group}.{key} is missing")
+    for name, group in NODES.items():
+        if not isinstance(settings[name], dict):
+            raise UsageError(f"{name} must name an option of the group, got {settings[name]!r}")
+        for key in group.needed - set(settings[name]):
+            raise UsageError(f"the setting {name}.{key} is missing")
     for key in settings["paths"]:
-        if key not in GROUPS["paths"]:
-            near = suggestion(str(key), sorted(GROUPS["paths"]))
+        if key not in NODES["paths"].needed:
+            near = suggestion(str(key), sorted(NODES["paths"].needed))
             raise UsageError(f"there is no setting paths.{key}{near}")
     _require("seed", settings["seed"], 0, 2**63 - 1)
     if settings["threads"] is not None:
@@ -90,8 +60,8 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     conditional = settings["model"]["conditional"]
     if not isinstance(conditional, bool):
         raise UsageError(f"model.conditional must be true or false, got {conditional!r}")
-    for group in ("dataset", "model", "trainer", "tracker"):
-        _name(f"{group}.name", settings[group]["name"])
+    for name in BUILT:
+        _name(f"{name}.name", settings[name]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
         settings["model"]["hidden"] = _widths(settings["dataset"], settings["model"]["size"])
     if "path" in settings["dataset"]:
@@ -149,27 +119,27 @@ def _require(key: str, value: Any, lowest: int, highest: int) -> None:
 def departures(settings: dict[str, Any], conf: Path) -> list[str]:
     """Settings that differ from their preset's, as on the command line.
 
-    Those a search is over (widths, layers, class, seed) and those of a table of one's own are
-    not counted.
+    Not counted are settings that a search varies (widths, layers, class, seed), those of one's
+    own table, and a limit on the length of a training that has none in its preset: it only cuts
+    the run short.
     """
-    found = []
-    for group, free in FREE.items():
-        node = settings[group]
-        preset = conf / group / f"{node['name']}.yaml"
-        if not preset.is_file() or "path" in node:
+    changed = []
+    for name in ("dataset", "model", "trainer"):
+        group, node = GROUPS[name], settings[name]
+        if node["name"] not in presets.options(name, conf) or "path" in node:
             continue
-        presets = OmegaConf.to_container(OmegaConf.load(preset))
-        assert isinstance(presets, dict)
-        cuts = LIMITS if presets.get("schedule", "constant") == "constant" else ()
-        for key in {**presets, **node}:
-            usual = presets.get(key)
-            if isinstance(usual, str) and usual.startswith("${"):
-                other, _, name = usual[2:-1].partition(".")
-                usual = settings[other][name]
-            counts = key not in free and not (key in cuts and usual is None)
-            if counts and node.get(key) != usual:
-                found.append(f"{group}.{key!s}={node.get(key)}")
-    return found
+        preset = presets.settings(name, node["name"], conf)
+        # What a preset takes from another group, it takes from the settings of this run.
+        usual = OmegaConf.to_container(OmegaConf.create({**settings, name: preset}), resolve=True)
+        assert isinstance(usual, dict)
+        usual = usual[name]
+        cuts = LIMITS if usual.get("schedule", "constant") == "constant" else ()
+        for key in {**usual, **node}:
+            if key in group.how | group.searched or (key in cuts and usual.get(key) is None):
+                continue
+            if node.get(key) != usual.get(key):
+                changed.append(f"{name}.{key!s}={node.get(key)}")
+    return changed
 
 
 def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) -> Any:
@@ -181,48 +151,64 @@ def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) 
         UsageError: no such name, or one that is not allowed.
     """
     name = node.get("_target_")
-    room = ROOMS[group]
+    room = GROUPS[group].room
     if not isinstance(name, str) or not name.startswith((room, *allow)):
         raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        named = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"{group}._target_: there is no {name!r:.200}") from error
-    # What a module of ours has only imported is not ours to offer.
-    if not getattr(found, "__module__", "").startswith((room, *allow)) or not callable(found):
+    # A name that a module has only imported from elsewhere does not count.
+    if not getattr(named, "__module__", "").startswith((room, *allow)) or not callable(named):
         raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
-    return found
+    return named
 
 
-def arguments(group: str, node: Mapping[str, Any], build: Any, given: set[str]) -> dict[str, Any]:
+def arguments(group: str, node: Mapping[str, Any], build: Any) -> dict[str, Any]:
     """The settings of ``node`` that are arguments of ``build``, checked by name.
 
     Args:
-        group: for the messages.
+        group: for the messages, and for what the program gives itself.
         node: the group's settings.
         build: the class or function.
-        given: names of arguments that come from elsewhere.
 
     Raises:
         UsageError: a setting it does not know, one that is missing, or one of a wrong kind.
     """
-    ours = RUNNER_KEYS.get(group, set()) | {"_target_"}
-    wanted = inspect.signature(build).parameters
-    settable = [name for name in wanted if name not in given]
+    ours = GROUPS[group].runner | {"_target_"}
+    wanted = _parameters(build)
+    settable = [name for name in wanted if name not in GROUPS[group].given]
     values = {key: value for key, value in node.items() if key not in ours}
     for key in values:
         if key not in settable:
             near = suggestion(key, settable) if settable else " (it has none)"
             raise UsageError(f"{group}={node.get('name')} has no setting {group}.{key}{near}")
     for name in settable:
-        if name not in values and wanted[name].default is inspect.Parameter.empty:
+        if name not in values and wanted[name][1]:
             raise UsageError(f"{group}={node.get('name')} needs a setting {group}.{name}")
     for key, value in values.items():
-        kind = wanted[key].annotation
+        kind = wanted[key][0]
         if kind in KINDS and type(value) is not kind:
             raise UsageError(f"{group}.{key} must be {KINDS[kind]}, got {value!r}")
     return values
+
+
+def _parameters(build: Any) -> dict[str, tuple[Any, bool]]:
+    """The parameters of a class or function: their types, and whether they must be given.
+
+    ``**network: Unpack[Network]`` stands for the entries of the TypedDict ``Network``.
+    """
+    parameters: dict[str, tuple[Any, bool]] = {}
+    for name, parameter in inspect.signature(build).parameters.items():
+        if get_origin(parameter.annotation) is Unpack:
+            (entries,) = get_args(parameter.annotation)
+            for entry, kind in get_type_hints(entries).items():
+                parameters[entry] = (kind, entry in entries.__required_keys__)
+        else:
+            required = parameter.default is inspect.Parameter.empty
+            parameters[name] = (parameter.annotation, required)
+    return parameters
 
 
 def check(settings: dict[str, Any]) -> None:
@@ -233,8 +219,8 @@ def check(settings: dict[str, Any]) -> None:
     Raises:
         UsageError: such a setting, by name.
     """
-    for group, given in GIVEN.items():
-        arguments(group, settings[group], target(group, settings[group]), given)
+    for group in BUILT:
+        arguments(group, settings[group], target(group, settings[group]))
     build("trainer", settings["trainer"])
 
 
@@ -247,7 +233,7 @@ def build(
         UsageError: a setting that is unknown, missing or impossible, by name.
     """
     made_by = target(group, node, allow=allow)
-    values = arguments(group, node, made_by, set(given))
+    values = arguments(group, node, made_by)
     try:
         return made_by(**given, **values)
     except (TypeError, ValueError) as error:

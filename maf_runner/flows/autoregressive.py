@@ -1,81 +1,78 @@
-"""The affine autoregressive transform: one MADE as a layer of a flow (the paper, section 3)."""
+"""The autoregressive transform: one MADE as a layer of a flow (the paper, section 3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from maf_runner.flows.base import Transform
 from maf_runner.flows.inversion import generate
-from maf_runner.flows.made import MaskedNetwork
+from maf_runner.flows.made import MaskedNetwork, Network
+from maf_runner.flows.univariate import Affine, Univariate
 
 
-class AffineAutoregressive(Transform):
-    """u_d = exp(p_d / 2) (x_d - m_d), where m_d and p_d are functions of x_1 .. x_(d-1).
+class Autoregressive(Transform):
+    """u_d = f(x_d), where the parameters of the map f are functions of x_1 .. x_(d-1).
 
-    m is the mean and p the log precision of the conditional, as in the authors' code; the paper
-    writes alpha = log standard deviation = -p / 2. Neither is bounded: the authors cap the scale
-    when they sample, this class does not.
-
-    Args: see `MaskedNetwork`.
+    Args:
+        features: D.
+        univariate: the family of maps f.
+        reverse: the order: natural, or reversed.
+        network: see `Network`.
     """
 
     def __init__(
         self,
         features: int,
+        univariate: Univariate,
         *,
-        hidden: Sequence[int],
-        activation: str,
-        degrees: str,
-        mask: str,
         reverse: bool = False,
-        context: int = 0,
+        **network: Unpack[Network],
     ) -> None:
-        super().__init__(features, context)
-        self.network = MaskedNetwork(
-            features,
-            outputs=2,
-            hidden=hidden,
-            activation=activation,
-            degrees=degrees,
-            mask=mask,
-            reverse=reverse,
-            context=context,
-        )
+        super().__init__(features, network.get("context", 0))
+        self.univariate = univariate
+        outputs = univariate.parameters
+        self.network = MaskedNetwork(features, outputs=outputs, reverse=reverse, **network)
+        output = self.network.linears[-1]
+        with torch.no_grad():
+            univariate.initialise(
+                output.weight.view(outputs, features, -1), output.bias.view(outputs, features)
+            )
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, log_precision = self.network(x, context).unbind(dim=1)
-        half = 0.5 * log_precision
-        return half.exp() * (x - mean), half.sum(dim=1)
+        u, log_slope = self.univariate.forward(x, self.network(x, context), 1)
+        return u, log_slope.sum(dim=1)
 
     def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled():
             return self._inverse_step_by_step(u, context)
         noise = u.mT.contiguous()
-        log_precisions = []
-        minus_half = u.new_tensor(-0.5)  # a tensor, since a number is converted at every use
+        blocks = []
 
         def emitter(parameters: Tensor, values: Tensor, block: slice) -> Callable[[int], object]:
-            mean, log_precision = parameters.unbind(dim=0)
-            log_precisions.append(log_precision)
-            mean_of, precision_of = mean.unbind(), log_precision.unbind()
-            noise_of, value_of = noise[block].unbind(), values.unbind()
-
-            def emit(i: int) -> None:
-                scale = (precision_of[i] * minus_half).exp_()
-                torch.addcmul(mean_of[i], noise_of[i], scale, out=value_of[i])
-
-            return emit
+            blocks.append((values, parameters))
+            return self.univariate.inverter(noise[block], parameters, values)
 
         x = generate(self.network, len(u), emitter, context)
-        return x, -0.5 * torch.cat(log_precisions).sum(dim=0)
+        log_slopes = [self.univariate.log_slope(*block, 0) for block in blocks]
+        return x, -torch.cat(log_slopes).sum(dim=0)
 
     def _inverse_step_by_step(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The same, differentiable: one full pass of the network for each feature."""
         x, log_det = torch.zeros_like(u), u.new_zeros(len(u))
         for feature in self.network.order.tolist():
-            mean, log_precision = self.network(x, context)[:, :, feature].unbind(dim=1)
-            column = mean + u[:, feature] * (-0.5 * log_precision).exp()
+            parameters = self.network(x, context)[:, :, feature]
+            column, log_slope = self.univariate.inverse(u[:, feature], parameters, 1)
             x = torch.cat([x[:, :feature], column[:, None], x[:, feature + 1 :]], dim=1)
-            log_det = log_det - 0.5 * log_precision
+            log_det = log_det + log_slope
         return x, log_det
+
+
+class AffineAutoregressive(Autoregressive):
+    """u_d = exp(p_d / 2) (x_d - m_d): the layer of MADE, MAF and IAF. Args: as its parent's."""
+
+    def __init__(
+        self, features: int, *, reverse: bool = False, **network: Unpack[Network]
+    ) -> None:
+        super().__init__(features, Affine(), reverse=reverse, **network)

@@ -6,14 +6,15 @@ Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of cont
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-MOST_LAYERS = 1000  # of a flow or a network: far more than ever helped
+from maf_runner.flows.checks import positive
+
 SAMPLED_AT_ONCE = 10_000  # rows; more are drawn in parts, to bound the memory
 
 
@@ -116,12 +117,32 @@ def inverts(model: nn.Module) -> bool:
 class Density(Conditioned):
     """A probability density over ``D`` features, perhaps given a context.
 
-    Subclasses hold ``forward`` (the log density, without checks: training calls it) and
-    ``_sample``. ``title`` is the model's name in the paper's tables.
+    A subclass must have a ``title``, its name in tables, and ``forward``, the log density without
+    checks, which training calls. The rest is optional: ``_sample`` to draw rows,
+    ``standard_noise`` for the test of normality, and ``fit`` with ``closed_form = True`` for a
+    model that is not trained by gradient steps. It need not have any weight matrix.
     """
 
     title: str
-    closed_form = False  # True: fitted by ``fit`` in one go, not by gradient steps
+    closed_form = False  # True: `fit` replaces training by gradient steps
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether `sample` works for this model."""
+        return type(self)._sample is not Density._sample
+
+    @property
+    def has_standard_noise(self) -> bool:
+        """Whether `standard_noise` works for this model."""
+        return type(self).standard_noise is not Density.standard_noise
+
+    def fit(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set the parameters from rows ``x`` [N, D]; only where ``closed_form`` is True.
+
+        Raises:
+            ValueError: the rows do not determine the parameters.
+        """
+        raise NotImplementedError(f"{self.title} is trained by gradient steps")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B] of rows ``x`` [B, D], without checking the arguments."""
@@ -167,6 +188,7 @@ class Density(Conditioned):
 
         Raises:
             ValueError: ``n`` negative, or a context that does not fit.
+            NotImplementedError: the model cannot sample; see `can_sample`.
         """
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n must be a number of rows, 0 or more, got {n!r}")
@@ -180,11 +202,15 @@ class Density(Conditioned):
         return torch.cat(parts).contiguous()  # an inverse may lay out rows the other way round
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.title} cannot sample")
 
     def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Map rows ``x`` [B, D] to ``u`` [B, D], which is N(0, I) where the model is right."""
-        raise NotImplementedError
+        """Map rows ``x`` [B, D] to ``u`` [B, D], which is N(0, I) where the model is right.
+
+        Raises:
+            NotImplementedError: there is no such map; see `has_standard_noise`.
+        """
+        raise NotImplementedError(f"{self.title} has no map to standard normal noise")
 
     def parameter_count(self) -> int:
         """How many numbers are learned; weights held at zero by a mask are not counted."""
@@ -224,7 +250,22 @@ class Flow(Density):
     def __init__(self, transforms: Iterable[Transform], base: Density, context: int = 0) -> None:
         super().__init__(base.features, context)
         self.transforms = nn.ModuleList(transforms)
+        for transform in self.chain:
+            if transform.features != base.features:
+                raise ValueError(
+                    f"the base has {base.features} features and a transform {transform.features}"
+                )
         self.base = base
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether the base can."""
+        return self.base.can_sample
+
+    @property
+    def has_standard_noise(self) -> bool:
+        """Whether the base has."""
+        return self.base.has_standard_noise
 
     @property
     def chain(self) -> list[Transform]:
@@ -259,32 +300,6 @@ class Flow(Density):
 
     def _for_base(self, context: Tensor | None) -> Tensor | None:
         return context if self.base.context else None
-
-
-def positive(name: str, value: int, highest: int = 10**12) -> int:
-    """Return ``value`` if it is a whole number from 1 to ``highest``, else raise ValueError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if value > highest:
-        raise ValueError(f"{name} must be a whole number of at most {highest:,}, got {value}")
-    return value
-
-
-def widths(hidden: object) -> list[int]:
-    """Return the widths of hidden layers as a list, or raise ValueError."""
-    if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
-        raise ValueError(f"hidden must list at least one width, as in [100,100], got {hidden!r}")
-    if len(hidden) > MOST_LAYERS:
-        raise ValueError(f"hidden must list at most {MOST_LAYERS:,} widths, got {len(hidden):,}")
-    return [positive("each width of hidden", width, 10**6) for width in hidden]
-
-
-def one_of(name: str, value: str, options: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``options``, else raise ValueError."""
-    options = tuple(options)
-    if value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
-    return value
 
 
 def _shape(value: object) -> object:

@@ -6,8 +6,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Transform, widths
+from maf_runner.flows.base import Transform
+from maf_runner.flows.checks import widths
 from maf_runner.flows.made import ACTIVATIONS
+from maf_runner.flows.univariate import to_data, to_noise
 
 
 class Coupling(Transform):
@@ -47,14 +49,14 @@ class Coupling(Transform):
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         copied = x.index_select(1, self.copied)
         s, t = self._scale_and_shift(copied, context)
-        u = self._join(copied, (x.index_select(1, self.changed) - t) * (-s).exp())
-        return u, -s.sum(dim=1)
+        changed, log_slope = to_noise(x.index_select(1, self.changed), t, -s)
+        return self._join(copied, changed), log_slope.sum(dim=1)
 
     def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         copied = u.index_select(1, self.copied)
         s, t = self._scale_and_shift(copied, context)
-        x = self._join(copied, u.index_select(1, self.changed) * s.exp() + t)
-        return x, s.sum(dim=1)
+        changed, log_slope = to_data(u.index_select(1, self.changed), t, s)
+        return self._join(copied, changed), log_slope.sum(dim=1)
 
     def _join(self, copied: Tensor, changed: Tensor) -> Tensor:
         joined = copied.new_empty(len(copied), self.features)

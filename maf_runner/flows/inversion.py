@@ -17,10 +17,10 @@ from torch import Tensor
 
 from maf_runner.flows.made import MaskedNetwork, tanh_bound
 
-UNITS = 128  # hidden units in a block, about; measured from D = 6 to 784
-TRIM = (
-    8  # units of a degree from which it pays to leave out, inside a block, what is not there yet
-)
+UNITS = 128  # about how many hidden units a block has; measured from D = 6 to 784
+# From this many hidden units for each degree on, products inside a block leave out the units that
+# have not been computed yet.
+TRIM = 8
 
 # From the parameters [outputs, d, B] of the conditionals of a block (each complete only when its
 # turn comes), the place [d, B] for its values, and which features these are: a function that
@@ -51,7 +51,7 @@ def generate(
 
 
 class _Generation:
-    """Rows in the making: ``states[0]`` the values [D, B], ``states[l]`` hidden layer l [H, B]."""
+    """What is computed: ``states[0]`` values [D, B], ``states[l]`` hidden layer l [H, B]."""
 
     def __init__(self, network: MaskedNetwork, rows: int, context: Tensor | None) -> None:
         self.network = network
@@ -89,8 +89,8 @@ class _Generation:
         targets = [self._bring_in(layer, block[layer + 1], known[layer]) for layer in layers]
 
         # What each dimension brings in: its place in a layer, the weights into it, their source.
-        # Where a degree has many units the source ends at what is there by then; where it has
-        # few it is the whole block, since the weights of what is not there yet are zero.
+        # Where a degree has many units, the source ends at those computed by then. Where it has
+        # few, the source is the whole block, since the weights of later units are zero.
         trim = self.widest > TRIM * self.network.features
         ends = [[end - count[start] for end in count[start : stop + 1]] for count in self.counts]
         moves: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(start, stop)]

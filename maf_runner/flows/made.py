@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maf_runner.flows.base import Conditioned, one_of
+from maf_runner.flows.base import Conditioned
+from maf_runner.flows.checks import one_of
 from maf_runner.flows.masks import MASKS, hidden_degrees, hidden_mask, input_degrees, output_mask
 
 
@@ -83,20 +84,34 @@ class MaskedLinear(nn.Module):
         self.mask.copy_(mask)
 
 
+class Network(TypedDict):
+    """The settings of a `MaskedNetwork` that every model made of such networks takes by name.
+
+    hidden: widths of the hidden layers.
+    activation: ``relu`` or ``tanh``.
+    degrees: ``sequential`` or ``random`` hidden degrees (see `masks.hidden_degrees`); random ones
+        are drawn anew for each network.
+    mask: ``paper``: the first variable sees nothing, not even the context, as in the authors'
+        code; ``full_context``: hidden units of degree 0, which see the context alone, let the
+        first variable see it too.
+    context: C, 0 for none. It enters the first hidden layer only, unmasked.
+    """
+
+    hidden: Sequence[int]
+    activation: str
+    degrees: str
+    mask: str
+    context: NotRequired[int]
+
+
 class MaskedNetwork(Conditioned):
     """From a row to the parameters of all its conditionals, each seeing only what comes before.
 
     Args:
         features: D.
         outputs: parameters of each conditional (2 for a Gaussian).
-        hidden: widths of the hidden layers.
-        activation: ``relu`` or ``tanh``.
-        degrees: ``sequential`` or ``random`` hidden degrees (see `masks.hidden_degrees`).
-        mask: ``paper``: the first variable sees nothing, not even the context, as in the
-            authors' code; ``full_context``: hidden units of degree 0 that see the context alone
-            let it do so.
         reverse: the order of the autoregression: natural, or reversed.
-        context: C. It enters the first hidden layer only, unmasked.
+        hidden, activation, degrees, mask, context: see `Network`.
     """
 
     def __init__(
@@ -104,11 +119,11 @@ class MaskedNetwork(Conditioned):
         features: int,
         *,
         outputs: int,
+        reverse: bool = False,
         hidden: Sequence[int],
         activation: str,
         degrees: str,
         mask: str,
-        reverse: bool = False,
         context: int = 0,
     ) -> None:
         super().__init__(features, context)

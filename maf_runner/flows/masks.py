@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from maf_runner.flows.base import one_of, widths
+from maf_runner.flows.checks import one_of, widths
 
 DEGREES = ("sequential", "random")
 MASKS = ("paper", "full_context")

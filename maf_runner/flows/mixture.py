@@ -1,14 +1,16 @@
 """MADE with mixtures of Gaussians as conditionals (the paper's MADE MoG)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Density, positive
+from maf_runner.flows.base import Density
+from maf_runner.flows.checks import positive
 from maf_runner.flows.inversion import generate
-from maf_runner.flows.made import MaskedNetwork
+from maf_runner.flows.made import MaskedNetwork, Network
 
 
 class MADEMoG(Density):
@@ -20,13 +22,9 @@ class MADEMoG(Density):
 
     Args:
         features: D.
-        components: of each mixture.
-        hidden: widths of the hidden layers.
-        activation: ``relu`` or ``tanh``.
-        degrees: ``sequential`` or ``random``.
-        mask: ``paper`` or ``full_context``.
+        components: number of Gaussians in each mixture.
         reverse: the order: natural, or reversed.
-        context: C; 0 for none.
+        network: see `Network`.
     """
 
     title = "MADE MoG"
@@ -36,25 +34,13 @@ class MADEMoG(Density):
         features: int,
         *,
         components: int,
-        hidden: Sequence[int],
-        activation: str,
-        degrees: str,
-        mask: str,
         reverse: bool = False,
-        context: int = 0,
+        **network: Unpack[Network],
     ) -> None:
-        super().__init__(features, context)
+        super().__init__(features, network.get("context", 0))
         self.components = positive("components", components, 10**4)
-        self.network = MaskedNetwork(
-            features,
-            outputs=3 * components,
-            hidden=hidden,
-            activation=activation,
-            degrees=degrees,
-            mask=mask,
-            reverse=reverse,
-            context=context,
-        )
+        outputs = 3 * components
+        self.network = MaskedNetwork(features, outputs=outputs, reverse=reverse, **network)
         nn.init.normal_(self.network.linears[-1].bias)
 
     def _conditionals(

@@ -1,28 +1,15 @@
 """The models of the paper's comparison, by the names its tables use."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from maf_runner.flows.autoregressive import AffineAutoregressive
-from maf_runner.flows.base import MOST_LAYERS, Flow, Inverse, StandardNormal, Transform, positive
+from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transform
 from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.flows.checks import MOST_LAYERS, positive
 from maf_runner.flows.coupling import Coupling
+from maf_runner.flows.made import Network
 from maf_runner.flows.mixture import MADEMoG
-
-
-class Network(TypedDict):
-    """Settings of the network of every MADE.
-
-    hidden: widths of the hidden layers; activation: ``relu`` or ``tanh``; degrees:
-    ``sequential`` or ``random`` (drawn anew for each MADE); mask: ``paper`` or
-    ``full_context``; context: C, 0 for none.
-    """
-
-    hidden: Sequence[int]
-    activation: str
-    degrees: str
-    mask: str
-    context: int
 
 
 class MADE(Flow):
@@ -30,35 +17,17 @@ class MADE(Flow):
 
     Args:
         features: D.
-        hidden: widths of the hidden layers.
-        activation: ``relu`` or ``tanh``.
-        degrees: ``sequential`` or ``random``.
-        mask: ``paper`` or ``full_context``.
-        context: C; 0 for none.
+        base: density of the noise; None: N(0, I).
+        network: see `Network`.
     """
 
     title = "MADE"
 
     def __init__(
-        self,
-        features: int,
-        *,
-        hidden: Sequence[int],
-        activation: str,
-        degrees: str,
-        mask: str,
-        context: int = 0,
+        self, features: int, *, base: Density | None = None, **network: Unpack[Network]
     ) -> None:
-        layers = _mades(
-            features,
-            1,
-            hidden=hidden,
-            activation=activation,
-            degrees=degrees,
-            mask=mask,
-            context=context,
-        )
-        super().__init__(layers, StandardNormal(features), context)
+        context = network.get("context", 0)
+        super().__init__(_mades(features, 1, **network), _or_normal(base, features), context)
 
 
 class MAF(Flow):
@@ -70,12 +39,9 @@ class MAF(Flow):
     Args:
         features: D.
         layers: number of MADEs.
-        hidden: widths of the hidden layers of each.
-        activation: ``relu`` or ``tanh``.
-        degrees: ``sequential`` or ``random``, drawn anew for each MADE.
-        mask: ``paper`` or ``full_context``.
         batch_norm: whether there is batch norm.
-        context: C; 0 for none.
+        base: density of the noise; None: N(0, I).
+        network: of each MADE; see `Network`.
     """
 
     name = "MAF"
@@ -90,42 +56,28 @@ class MAF(Flow):
         features: int,
         *,
         layers: int,
-        hidden: Sequence[int],
-        activation: str,
-        degrees: str,
-        mask: str,
         batch_norm: bool = True,
-        context: int = 0,
+        base: Density | None = None,
+        **network: Unpack[Network],
     ) -> None:
-        mades = _mades(
-            features,
-            layers,
-            hidden=hidden,
-            activation=activation,
-            degrees=degrees,
-            mask=mask,
-            context=context,
-        )
-        steps = map(self.layer, mades)
+        steps = map(self.layer, _mades(features, layers, **network))
         transforms = _with_batch_norm(steps) if batch_norm else steps
-        super().__init__(transforms, StandardNormal(features), context)
+        super().__init__(transforms, _or_normal(base, features), network.get("context", 0))
         self.title = f"{self.name} ({layers})"
 
 
-class MAFMoG(Flow):
+class MAFMoG(MAF):
     """A MAF whose base is a MADE MoG, its order reversed once more; trained jointly.
 
     Args:
         features: D.
         layers: number of MADEs before the base.
-        components: of each mixture of the base.
-        hidden: widths of the hidden layers of each.
-        activation: ``relu`` or ``tanh``.
-        degrees: ``sequential`` or ``random``, drawn anew for each MADE.
-        mask: ``paper`` or ``full_context``.
+        components: number of Gaussians in each mixture of the base.
         batch_norm: whether there is batch norm.
-        context: C; 0 for none. The base sees it too.
+        network: of each MADE and of the base, which sees the context too; see `Network`.
     """
+
+    name = "MAF MoG"
 
     def __init__(
         self,
@@ -133,24 +85,13 @@ class MAFMoG(Flow):
         *,
         layers: int,
         components: int,
-        hidden: Sequence[int],
-        activation: str,
-        degrees: str,
-        mask: str,
         batch_norm: bool = True,
-        context: int = 0,
+        **network: Unpack[Network],
     ) -> None:
-        network: Network = {
-            "hidden": hidden,
-            "activation": activation,
-            "degrees": degrees,
-            "mask": mask,
-            "context": context,
-        }
-        mades = list(_mades(features, layers, **network))
-        base = MADEMoG(features, components=components, reverse=layers % 2 == 1, **network)
-        super().__init__(_with_batch_norm(mades) if batch_norm else mades, base, context)
-        self.title = f"MAF MoG ({layers})"
+        super().__init__(features, layers=layers, batch_norm=batch_norm, **network)
+        # The base comes last, since its weights are drawn after those of the MADEs.
+        reverse = layers % 2 == 1
+        self.base = MADEMoG(features, components=components, reverse=reverse, **network)
 
 
 class IAF(MAF):
@@ -181,6 +122,7 @@ class RealNVP(Flow):
         layers: number of couplings.
         hidden: widths of the hidden layers of both networks of a coupling.
         batch_norm: whether there is batch norm.
+        base: density of the noise; None: N(0, I).
         context: C; 0 for none.
     """
 
@@ -191,6 +133,7 @@ class RealNVP(Flow):
         layers: int,
         hidden: Sequence[int],
         batch_norm: bool = True,
+        base: Density | None = None,
         context: int = 0,
     ) -> None:
         couplings = [
@@ -198,8 +141,12 @@ class RealNVP(Flow):
             for number in range(positive("layers", layers, MOST_LAYERS))
         ]
         transforms = _with_batch_norm(couplings) if batch_norm else couplings
-        super().__init__(transforms, StandardNormal(features), context)
+        super().__init__(transforms, _or_normal(base, features), context)
         self.title = f"Real NVP ({layers})"
+
+
+def _or_normal(base: Density | None, features: int) -> Density:
+    return StandardNormal(features) if base is None else base
 
 
 def _mades(features: int, layers: int, **network: Unpack[Network]) -> Iterator[Transform]:

@@ -5,31 +5,40 @@ import json
 from pathlib import Path
 from typing import Any
 
+from maf_runner.experiment.groups import GROUPS
 from maf_runner.system.errors import DataError
 
-# The scientific groups; all else (paths, device, threads, force, retry) is how, not what.
-SCIENTIFIC = ("dataset", "model", "trainer", "seed")
-# Inside them, what does not change the result: menus whose choice stands resolved elsewhere
-# (model.hidden, model.activation, model.degrees, trainer.learning_rate), and how data arrives.
-OPERATIONAL = {
-    "dataset": {"sizes", "activation", "degrees", "download"},
-    "model": {"size", "paper_rate"},
-    "trainer": {"compile"},
+# Settings that came into a group after runs had been made without them, and the value at which
+# all is as it was before. At that value they are left out of the run id, so that a new setting
+# renames no run.
+LATER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "trainer": {
+        "width": None,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "fresh_noise": False,
+        "averaging": 0.0,
+        "prior_precision": 0.0,
+    },
 }
 
 
 def scientific(settings: dict[str, Any]) -> dict[str, Any]:
-    """The part of resolved ``settings`` that decides the result."""
-    kept: dict[str, Any] = {}
-    for group in SCIENTIFIC:
-        value = settings[group]
-        if isinstance(value, dict):
-            left_out = OPERATIONAL.get(group, set())
-            value = {k: v for k, v in value.items() if k not in left_out}
-            if group == "dataset" and "path" in value:
-                value["path"] = content_hash(Path(value["path"]))
-        kept[group] = value
-    return kept
+    """The part of resolved ``settings`` that decides the result.
+
+    Everything else (paths, device, threads, force, retry) says how it is reached.
+    """
+    science: dict[str, Any] = {}
+    for name in ("dataset", "model", "trainer"):
+        later = LATER_DEFAULTS.get(name, {})
+        science[name] = {
+            key: value
+            for key, value in settings[name].items()
+            if key not in GROUPS[name].how and not (key in later and value == later[key])
+        }
+    if "path" in science["dataset"]:
+        science["dataset"]["path"] = content_hash(Path(science["dataset"]["path"]))
+    return science | {"seed": settings["seed"]}
 
 
 def content_hash(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maf_runner.engine.adam import AdamSettings
-from maf_runner.flows.base import one_of, positive
+from maf_runner.flows.checks import one_of, positive
 
 SCHEDULES = ("constant", "cosine")
 LARGEST = sys.float_info.max  # a larger whole number has no float

@@ -48,7 +48,7 @@ def test_every_file_composes_and_builds(group, option):
     assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
     model = build("model", settings["model"], features=5, context=0)
     assert model.title
-    arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]), {"paths"})
+    arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]))
     if group in ("dataset", "model", "trainer"):
         assert settings[group]["name"] == option or option == "conditional_maf"
 
@@ -113,8 +113,7 @@ def test_departures_from_a_preset_are_known():
     assert departures(from_config(composed("trainer.max_epochs=3")), CONF) == []
     for limit in ("trainer.max_epochs=3", "trainer.max_updates=3"):
         assert departures(from_config(composed("trainer=tuned", limit)), CONF) == [limit]
-    # What the preset does not name is at its default there.
-    noise = from_config(composed("+trainer.fresh_noise=true"))
+    noise = from_config(composed("trainer.fresh_noise=true"))
     assert departures(noise, CONF) == ["trainer.fresh_noise=True"]
 
 

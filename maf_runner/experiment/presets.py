@@ -1,0 +1,49 @@
+"""The options of a group, and the settings that each gives before anything is changed."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from maf_runner.system.conf_path import CONF
+
+
+def options(group: str, conf: Path = CONF) -> list[str]:
+    """The names of the options of a group, as ``dataset=NAME`` takes them, sorted."""
+    folder = conf / group
+    files = folder.rglob("*.yaml")
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+
+
+@cache
+def preset(group: str, option: str, conf: Path = CONF) -> DictConfig:
+    """The node of a group under one of its options; interpolations are not resolved.
+
+    Only a file with a defaults list is composed by Hydra: any other is what it says, and reading
+    it takes a hundredth of the time. Do not change what is returned.
+    """
+    node = OmegaConf.load(conf / group / f"{option}.yaml")
+    if "defaults" in node:
+        node = _composed(f"{group}/{option}", str(conf))[group]
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def settings(group: str, option: str, conf: Path = CONF) -> dict[str, Any]:
+    """As `preset`, as plain containers."""
+    plain = OmegaConf.to_container(preset(group, option, conf))
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _composed(name: str, conf: str) -> DictConfig:
+    # Hydra's own `compose` cannot be used where Hydra runs already, as in maf-run.
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.plugins import Plugins
+    from hydra.types import RunMode
+
+    Plugins.instance()  # they can read files of configuration
+    loader = ConfigLoaderImpl(create_config_search_path(conf))
+    return loader.load_configuration(name, [], RunMode.RUN)

@@ -1,0 +1,31 @@
+"""Checks of the arguments of models: each returns the value, or says what it must be."""
+
+from collections.abc import Iterable, Sequence
+
+MOST_LAYERS = 1000  # of a flow or a network: far more than ever helped
+
+
+def positive(name: str, value: int, highest: int = 10**12) -> int:
+    """Return ``value`` if it is a whole number from 1 to ``highest``, else raise ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if value > highest:
+        raise ValueError(f"{name} must be a whole number of at most {highest:,}, got {value}")
+    return value
+
+
+def widths(hidden: object) -> list[int]:
+    """Return the widths of hidden layers as a list, or raise ValueError."""
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
+        raise ValueError(f"hidden must list at least one width, as in [100,100], got {hidden!r}")
+    if len(hidden) > MOST_LAYERS:
+        raise ValueError(f"hidden must list at most {MOST_LAYERS:,} widths, got {len(hidden):,}")
+    return [positive("each width of hidden", width, 10**6) for width in hidden]
+
+
+def one_of(name: str, value: str, options: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``options``, else raise ValueError."""
+    options = tuple(options)
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+    return value
