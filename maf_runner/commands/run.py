@@ -24,16 +24,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from maf_runner import __version__
 from maf_runner.commands import help
+from maf_runner.commands.arguments import (
+    DIVERGED,
+    DONE,
+    FAILED,
+    USAGE,
+    USER_ERRORS,
+    exit_code,
+)
 from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
 from maf_runner.system.conf_path import CONF
-from maf_runner.system.errors import BusyError, DataError, Interrupted, ShortageError, UsageError
+from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
 
-DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
 CODES = {"failed": FAILED, "unfinished": FAILED, "diverged": DIVERGED}
 
-USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 _interrupts = Interrupts()  # of this process
 _code = DONE  # of the job of this process, where there is but one
 _sweep: Path | None = None  # its folder, in the process that gives out the jobs
@@ -67,7 +73,7 @@ def job(config: DictConfig) -> float:
         from maf_runner.experiment.run import run  # torch comes in here, not before
 
         result = run(config)
-        score, outcome, text = result.score, result.outcome, result.describe()
+        score, outcome, text = result.record.score, result.outcome, result.record.describe()
         folder = str(result.folder.path)
         _code = CODES.get(outcome, DONE)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
@@ -153,6 +159,4 @@ def _report(error: Exception) -> int:
         traceback.print_exception(error)
         return FAILED
     print(f"maf-run: {error}", file=sys.stderr)
-    if isinstance(error, UsageError):
-        return USAGE
-    return DATA if isinstance(error, DataError) else FAILED
+    return exit_code(error)
