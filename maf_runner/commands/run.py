@@ -54,7 +54,7 @@ OmegaConf.register_new_resolver("absolute", _absolute, replace=True)
 
 
 class SweepFolder(Callback):
-    """Notes where the sweep leaves what became of its jobs."""
+    """Notes the folder in which the jobs of a sweep write their status files."""
 
     def on_multirun_start(self, config: DictConfig, **details: Any) -> None:
         """Called by Hydra before any job, in the process that gives them out."""
@@ -144,7 +144,7 @@ def _register_sweeper() -> None:
 
 
 def _close(folder: Path) -> int:
-    """Say what became of the jobs of the sweep; the exit code."""
+    """Print folders and outcomes of the jobs of a sweep; return its exit code."""
     jobs = sweep.read(folder)
     for done in jobs:
         if done.folder:

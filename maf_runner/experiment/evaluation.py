@@ -17,7 +17,7 @@ from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.experiment.conditioning import one_hot
 from maf_runner.flows.base import Density
-from maf_runner.records.record import is_figure
+from maf_runner.records.checks import is_figure
 from maf_runner.records.statistics import mean_and_error, not_finite, outlier
 
 log = logging.getLogger("maf_runner")

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.engine import devices
@@ -14,6 +15,7 @@ from maf_runner.experiment import description
 from maf_runner.experiment.conditioning import context_of
 from maf_runner.experiment.settings import build, check, from_config
 from maf_runner.flows.base import Density
+from maf_runner.records.checks import DEEPEST
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.record import Record
 from maf_runner.system import memory
@@ -99,6 +101,33 @@ def load_splits(settings: dict[str, Any]) -> Splits:
     if settings["model"]["conditional"] and not splits.classes:
         raise UsageError(f"model.conditional=true needs labels, and dataset={name} has none")
     return splits
+
+
+def data_of(folder: RunFolder, raw: Path | None = None, prepared: Path | None = None) -> Splits:
+    """The data that the settings in a run folder name.
+
+    Raises:
+        DataError: they, or the settings, are missing or damaged.
+    """
+    try:
+        text = folder.config.read_text(encoding="utf-8")
+        deep = 0
+        for token in yaml.scan(text):  # one after another: what is nested deep takes forever
+            deep += token.id in ("[", "{", "<block mapping start>", "<block sequence start>")
+            deep -= token.id in ("]", "}", "<block end>")
+            if isinstance(token, yaml.AliasToken) or deep > DEEPEST:
+                raise ValueError("it has aliases, or is nested deep, as no settings are")
+        settings: Any = OmegaConf.to_container(OmegaConf.create(text))
+        given = {"raw_dir": raw, "prepared_dir": prepared}
+        settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
+        settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
+        return load_splits(settings)
+    except (UsageError, DataError):
+        raise
+    except Exception as error:  # missing, no YAML, or not the settings of a run
+        raise DataError(
+            f"{folder.config} does not say where the data of this run are ({error!s:.500})"
+        ) from error
 
 
 def build_model(

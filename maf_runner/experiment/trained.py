@@ -9,20 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from maf_runner.datasets.base import Splits
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.experiment.conditioning import context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
-from maf_runner.experiment.prepare import load_splits
+from maf_runner.experiment.prepare import data_of
 from maf_runner.experiment.settings import build
 from maf_runner.flows.base import Density
 from maf_runner.records.folder import RunFolder
-from maf_runner.records.record import DEEPEST, Data, Record, UnreadableRecordError
+from maf_runner.records.record import Data, Record, UnreadableRecordError
 from maf_runner.system.errors import DataError, UsageError, suggestion
 from maf_runner.training.checkpoint import load
 
@@ -173,33 +171,6 @@ class TrainedRun:
             raise ValueError(f"there are {context} classes and other names of them")
         if self.prior is not None and not _is_prior(self.prior, context):
             raise ValueError(f"the prior is no share for each of {context} classes")
-
-
-def data_of(folder: RunFolder, raw: Path | None = None, prepared: Path | None = None) -> Splits:
-    """The data that the settings in a run folder name.
-
-    Raises:
-        DataError: they, or the settings, are missing or damaged.
-    """
-    try:
-        text = folder.config.read_text(encoding="utf-8")
-        deep = 0
-        for token in yaml.scan(text):  # one after another: what is nested deep takes forever
-            deep += token.id in ("[", "{", "<block mapping start>", "<block sequence start>")
-            deep -= token.id in ("]", "}", "<block end>")
-            if isinstance(token, yaml.AliasToken) or deep > DEEPEST:
-                raise ValueError("it has aliases, or is nested deep, as no settings are")
-        settings: Any = OmegaConf.to_container(OmegaConf.create(text))
-        given = {"raw_dir": raw, "prepared_dir": prepared}
-        settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
-        settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
-        return load_splits(settings)
-    except (UsageError, DataError):
-        raise
-    except Exception as error:  # missing, no YAML, or not the settings of a run
-        raise DataError(
-            f"{folder.config} does not say where the data of this run are ({error!s:.500})"
-        ) from error
 
 
 def _record(folder: RunFolder) -> Record:

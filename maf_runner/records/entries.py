@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.records.checks import LARGEST
 from maf_runner.records.folder import DENSITY, HISTORY, RECORD, TEST_NATS, run_folders
-from maf_runner.records.record import LARGEST, Record, UnreadableRecordError
+from maf_runner.records.record import Record, UnreadableRecordError
 
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 

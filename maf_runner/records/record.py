@@ -3,21 +3,23 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
+from maf_runner.records.checks import (
+    arguments,
+    check_figures,
+    check_values,
+    finite,
+    is_figure,
+    known,
+)
 from maf_runner.system import atomic
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
-DEEPEST = 20  # how deep values may be nested
-LARGEST = 1e38  # the largest figure: models compute in 32 bits
 GROUPS = ("dataset", "model", "trainer")  # what the settings must have
-NOT_IN_JSON = ("unknown", "file")  # fields of the classes below
-FIGURES = {"test": ("log_likelihood", "error"), "validation": ("log_likelihood",)}
 
 
 class UnreadableRecordError(Exception):
@@ -50,7 +52,7 @@ class Data:
 
     def as_json(self) -> dict[str, Any]:
         """The data as they stand in the record."""
-        return {**_known(self), **self.unknown}
+        return {**known(self), **self.unknown}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ class Record:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            _check_values(content)
+            check_values(content)
         except OSError as error:
             raise UnreadableRecordError(f"{path} cannot be opened ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
@@ -156,8 +158,8 @@ class Record:
         content = {k: v for k, v in content.items() if k != "schema" and v is not None}
         if not isinstance(content.get("data"), dict):
             raise ValueError("has no valid 'data'")
-        content["data"] = Data(**_checked(Data, content["data"], "data."))
-        record = cls(**_checked(cls, content), file=file)
+        content["data"] = Data(**arguments(Data, content["data"], "data."))
+        record = cls(**arguments(cls, content), file=file)
         for group in GROUPS:
             if not isinstance(record.settings.get(group), dict):
                 raise ValueError(f"has no valid settings.{group}")
@@ -166,15 +168,15 @@ class Record:
         if not all(isinstance(departure, str) for departure in record.departures):
             raise ValueError("has no valid 'departures'")
         if record.finished:
-            _check_figures("test", record.test)
-            _check_figures("validation", record.validation)
+            check_figures("test", record.test)
+            check_figures("validation", record.validation)
         return record
 
     def as_json(self) -> dict[str, Any]:
         """What is written to the file; NaN and infinities are None."""
-        known = {key: value for key, value in _known(self).items() if value not in (None, {})}
-        known["data"] = self.data.as_json()
-        return _finite({"schema": SCHEMA, **known, **self.unknown})
+        content = {key: value for key, value in known(self).items() if value not in (None, {})}
+        content["data"] = self.data.as_json()
+        return finite({"schema": SCHEMA, **content, **self.unknown})
 
     def write(self, path: Path) -> None:
         """Write the record to ``path`` atomically."""
@@ -279,84 +281,3 @@ class Record:
         loss = self.divergence.get("last_finite_loss")
         last = f", last finite loss {loss:.3f} nats" if is_figure(loss) else ""
         return f"diverged at update {self.divergence.get('update')}{last}"
-
-
-def is_figure(value: Any) -> bool:
-    """Whether ``value`` is a finite number that a table can show."""
-    return type(value) in (int, float) and -LARGEST < value < LARGEST
-
-
-@cache
-def _schema(part: type[Any]) -> dict[str, tuple[tuple[type, ...], bool]]:
-    """For each field of `Record` or `Data` in JSON: its types, and whether it must be there."""
-    hints = get_type_hints(part)
-    return {
-        f.name: (_types(hints[f.name]), f.default is MISSING and f.default_factory is MISSING)
-        for f in fields(part)
-        if f.name not in NOT_IN_JSON
-    }
-
-
-def _known(part: Any) -> dict[str, Any]:
-    """The fields that this version knows."""
-    return {name: getattr(part, name) for name in _schema(part.__class__)}
-
-
-def _checked(part: type, content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The arguments of ``part``, which is `Record` or `Data`, from parsed JSON.
-
-    Raises:
-        ValueError: a field is missing, or of another type than its annotation says.
-    """
-    schema = _schema(part)
-    for name, (types, required) in schema.items():
-        if name not in content and not required:
-            continue
-        if not isinstance(content.get(name), types):
-            raise ValueError(f"has no valid '{prefix}{name}'")
-    known = {name: content[name] for name in schema if name in content}
-    unknown = {name: value for name, value in content.items() if name not in schema}
-    return {**known, "unknown": unknown}
-
-
-def _types(hint: Any) -> tuple[type, ...]:
-    """The types that a value from JSON may have where a field is annotated with ``hint``."""
-    if isinstance(hint, UnionType):
-        return tuple(kind for part in get_args(hint) for kind in _types(part))
-    kind = get_origin(hint) or hint
-    return (int, float) if kind is float else (kind,)
-
-
-def _check_figures(part: str, figures: Mapping[str, Any]) -> None:
-    for name in dict.fromkeys([*FIGURES[part], *figures]):
-        if not is_figure(figures.get(name)):
-            raise ValueError(f"is finished but has no finite {part}.{name}")
-        if "error" in name and figures[name] < 0:
-            raise ValueError(f"has a negative {part}.{name}")
-
-
-def _check_values(value: Any, depth: int = 0) -> None:
-    """Raise ValueError where values are nested too deep, or cannot be written anywhere."""
-    if depth > DEEPEST:
-        raise ValueError(f"values nested more than {DEEPEST} deep")
-    if isinstance(value, str):
-        value.encode()
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise ValueError("a number of more than 38 digits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number that is not finite")
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        for entry in value:
-            _check_values(entry, depth + 1)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return value

@@ -19,7 +19,7 @@ from maf_runner.datasets import bsds300, cifar10, files, gas, hepmass, miniboone
 from maf_runner.datasets.base import Paths
 from maf_runner.datasets.preparation import store
 from maf_runner.datasets.untrusted import archives, pickles
-from maf_runner.experiment.trained import data_of
+from maf_runner.experiment.prepare import data_of
 from maf_runner.flows import MADE
 from maf_runner.records import entries, jobs
 from maf_runner.records.folder import RunFolder

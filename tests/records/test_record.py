@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from maf_runner.records.record import Data, Record, UnreadableRecordError, is_figure
+from maf_runner.records.checks import is_figure
+from maf_runner.records.record import Data, Record, UnreadableRecordError
 from tests.helpers import ROOT
 from tests.helpers.records import made_up
 
