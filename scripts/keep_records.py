@@ -10,7 +10,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from maf_runner.records import record
+from maf_runner.records.folder import run_folders
+from maf_runner.records.record import Record
 
 
 def main() -> None:
@@ -20,18 +21,17 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("results/records"))
     parser.add_argument("--rows", action="store_true", help="test rows too")
     options = parser.parse_args()
-    for path in sorted(options.results.glob(f"runs/*/*/*/{record.NAME}")):
-        found = record.read(path)
-        if found["status"] != "finished":
+    for folder in run_folders(options.results):
+        record = Record.read(folder.record)
+        if not record.finished:
             continue
-        target = options.to / "/".join(path.parts[-4:-2])
+        target = options.to / "/".join(folder.path.parts[-3:-1])
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target / f"{found['run_id']}.json")
-        for name in ("history.csv", *(["test_nats.npy"] if options.rows else [])):
-            beside = path.with_name(name)
-            if beside.exists():
-                shutil.copy(beside, target / f"{found['run_id']}{beside.suffix}")
-        print(target / f"{found['run_id']}.json")
+        kept = [folder.record, folder.history, *([folder.test_nats] if options.rows else [])]
+        for file in kept:
+            if file.exists():
+                shutil.copy(file, target / f"{record.run_id}{file.suffix}")
+        print(target / f"{record.run_id}.json")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
-from maf_runner.commands.common import guarded
+from maf_runner.commands.arguments import default_paths, guarded
 from maf_runner.system.errors import DataError, UsageError, suggestion
 
 log = logging.getLogger("maf_runner")
@@ -14,21 +13,27 @@ log = logging.getLogger("maf_runner")
 
 def main(argv: list[str] | None = None) -> int:
     """Do what is asked of the datasets; return the exit code."""
+    return guarded("maf-data", lambda: _work(_options(argv)))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    paths = default_paths()
     parser = argparse.ArgumentParser(prog="maf-data", description=__doc__)
     folders = argparse.ArgumentParser(add_help=False)
     folders.add_argument(
         "--raw-dir",
         type=Path,
-        default=Path(os.environ.get("MAF_RUNNER_RAW_DIR", "data/raw")),
+        default=Path(paths["raw_dir"]),
         metavar="DIR",
-        help="files as downloaded (default MAF_RUNNER_RAW_DIR, else ./data/raw)",
+        help="files as downloaded (default MAF_RUNNER_RAW_DIR, else ./data/raw or what your "
+        "settings say: %(default)s)",
     )
     folders.add_argument(
         "--prepared-dir",
         type=Path,
-        default=Path("data/prepared"),
+        default=Path(paths["prepared_dir"]),
         metavar="DIR",
-        help="what is made of them (default ./data/prepared)",
+        help="arrays made of them (default %(default)s)",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -43,14 +48,13 @@ def main(argv: list[str] | None = None) -> int:
     getting.add_argument(
         "--mirror",
         metavar="URL",
-        default=os.environ.get("MAF_RUNNER_MIRROR"),
+        default=paths["mirror"],
         help="try URL/<path under the raw folder> first (default MAF_RUNNER_MIRROR)",
     )
     making = action("prepare", "make the arrays, once, from the files found")
     making.add_argument("--force", action="store_true", help="even if they are there already")
     action("verify", "check hashes, counts and statistics of what is there")
-    options = parser.parse_args(argv)
-    return guarded("maf-data", lambda: _work(options))
+    return parser.parse_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:

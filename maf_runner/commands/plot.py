@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from maf_runner.commands.common import guarded
+from maf_runner.commands.arguments import add_results, guarded
 from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from maf_runner.records.entries import Entry
+    from maf_runner.experiment.trained import TrainedRun
+    from maf_runner.records.record import Record
     from maf_runner.reporting.comparison.cells import Cell
 
 WHAT = {
@@ -26,6 +27,10 @@ OUTSIDE = 1e9  # stands for noise that is not finite: out of every picture
 
 def main(argv: list[str] | None = None) -> int:
     """Write a picture; return the exit code."""
+    return guarded("maf-plot", lambda: _work(_options(argv)))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments = argparse.ArgumentParser(
         prog="maf-plot",
         description=__doc__,
@@ -49,9 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="FILE",
         help=".png, .pdf or .svg; may be given more than once (default WHAT.png)",
     )
-    arguments.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="default ./results"
-    )
+    add_results(arguments)
     arguments.add_argument("--n", type=int, default=100, help="samples of each run (default 100)")
     arguments.add_argument("--seed", type=int, default=0, help="of the samples (default 0)")
     arguments.add_argument(
@@ -60,8 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument(
         "--prepared-dir", type=Path, metavar="DIR", help="prepared data, in the same case"
     )
-    options = arguments.parse_intermixed_args(argv)
-    return guarded("maf-plot", lambda: _work(options))
+    return arguments.parse_intermixed_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -96,28 +98,28 @@ def _cells(options: argparse.Namespace) -> list["Cell"]:
     from maf_runner.records import entries
     from maf_runner.reporting.comparison.cells import comparison
 
-    found, complaints = (
+    records, complaints = (
         entries.read(options.runs) if options.runs else entries.find(options.results)
     )
     for complaint in complaints:
         print(f"maf-plot: {complaint}", file=sys.stderr)
-    if not found:
+    if not records:
         where = "among these" if options.runs else f"under {options.results.absolute()}"
         raise DataError(f"no records {where}. {entries.HINT}")
     if options.what == "curves" and options.runs:
-        return _each(found)
-    return comparison(found)
+        return _each(records)
+    return comparison(records)
 
 
-def _each(found: list["Entry"]) -> list["Cell"]:
+def _each(records: list["Record"]) -> list["Cell"]:
     """A cell for each run, with a name of its own."""
     from maf_runner.reporting.comparison.cells import comparison, size
 
-    cells = [cell for entry in found for cell in comparison([entry]) if cell.entry]
+    cells = [cell for record in records for cell in comparison([record]) if cell.record]
     names = [(cell.dataset, cell.conditional, cell.model) for cell in cells]
     return [
-        replace(cell, model=f"{cell.model}, {size(cell.entry)} seed={cell.entry['seed']}")
-        if cell.entry and names.count(name) > 1
+        replace(cell, model=f"{cell.model}, {size(cell.record)} seed={cell.record.seed}")
+        if cell.record and names.count(name) > 1
         else cell
         for cell, name in zip(cells, names, strict=True)
     ]
@@ -157,38 +159,34 @@ def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
     return draw
 
 
-def _loaded(options: argparse.Namespace) -> list[tuple[Path, Any, dict[str, Any], str]]:
-    """Folder, model, record and a title of its own for each run."""
-    from maf_runner.commands.common import loaded
-    from maf_runner.records import record
+def _loaded(options: argparse.Namespace) -> dict[str, "TrainedRun"]:
+    """The runs that are named, each under a title of its own."""
+    from maf_runner.experiment.trained import TrainedRun
     from maf_runner.reporting.comparison.cells import size
 
-    runs = [(run, *loaded(run)) for run in dict.fromkeys(options.runs)]
-    founds = [found for _, _, found in runs]
-    titles = [record.title(found) for found in founds]
-    for told in (lambda f: f"{size(f)} seed {f['seed']}".strip(), lambda f: f["run_id"]):
+    runs = [TrainedRun.load(folder) for folder in dict.fromkeys(options.runs)]
+    records = [run.record for run in runs]
+    titles = [record.title for record in records]
+    for apart in (lambda r: f"{size(r)} seed {r.seed}".strip(), lambda r: r.run_id):
         if len(set(titles)) < len(titles):
-            titles = [f"{record.title(found)},\n{told(found)}" for found in founds]
-    return [(*one, title) for one, title in zip(runs, titles, strict=True)]
+            titles = [f"{record.title},\n{apart(record)}" for record in records]
+    return dict(zip(titles, runs, strict=True))
 
 
 def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
     import numpy as np
     import torch
 
-    from maf_runner.commands.common import data_of
     from maf_runner.engine.rows import noise_of_rows
-    from maf_runner.experiment.evaluation import one_hot
+    from maf_runner.experiment.conditioning import context_of
     from maf_runner.reporting.plots import normality
     from maf_runner.reporting.plots.drawing import drawing, save
 
     noises = []
-    for run, model, found, title in _loaded(options):
-        test = data_of(run, found, options.raw_dir, options.prepared_dir).test
-        x, context = torch.from_numpy(test.x).to(model.reference.dtype), None
-        if model.context:
-            context = one_hot(torch.from_numpy(test.labels), model.context, x.dtype)
-        noise = noise_of_rows(model, x, context).numpy()
+    for title, run in _loaded(options).items():
+        test = run.data(options.raw_dir, options.prepared_dir).test
+        x = torch.from_numpy(test.x).to(run.model.reference.dtype)
+        noise = noise_of_rows(run.model, x, context_of(run.model, test.labels)).numpy()
         noises.append((title, np.nan_to_num(noise, nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)))
     shown = [normality.chosen(noise) for _, noise in noises]
     heights = [normality.size(len(dimensions))[1] for dimensions in shown]
@@ -205,60 +203,47 @@ def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
 
 
 def _samples(options: argparse.Namespace) -> Callable[[Path], None]:
-    from maf_runner.commands.common import (
-        class_prior,
-        data_of,
-        draw_samples,
-        grid_columns,
-        image_space,
-    )
-    from maf_runner.experiment.evaluation import log_prob_function
     from maf_runner.reporting.plots import pictures
 
-    loaded = _loaded(options)
-    one = loaded[0][2]
-    space = image_space(one)
-    if any(image_space(found) != space for _, _, found, _ in loaded):
+    runs = _loaded(options)
+    first = next(iter(runs.values()))
+    space = first.image
+    if any(run.image != space for run in runs.values()):
         raise UsageError("maf-plot samples: the runs must be of images of one size, or of points")
-    if space is None and any(found["features"] != 2 for _, _, found, _ in loaded):
+    if space is None and any(run.model.features != 2 for run in runs.values()):
         raise UsageError("maf-plot samples: only images and points in the plane have a picture")
     drawn = {
-        title: draw_samples(model, found, options.n, seed=options.seed)[0]
-        for _, model, found, title in loaded
+        title: run.draw_samples(options.n, seed=options.seed)[0] for title, run in runs.items()
     }
     if space is None:
-        densities = [log_prob_function(m, class_prior(f)) for _, m, f, _ in loaded]
-        points = {
-            title: (rows, f) for (title, rows), f in zip(drawn.items(), densities, strict=True)
-        }
+        points = {title: (drawn[title], run.log_prob) for title, run in runs.items()}
         return lambda path: pictures.scatters(path, points)
     grids = {}
     try:
-        test = data_of(loaded[0][0], one, options.raw_dir, options.prepared_dir).test
-        grids[f"{one['dataset']}, test"] = space.to_pictures(test.x[: options.n])
+        test = first.data(options.raw_dir, options.prepared_dir).test
+        grids[f"{first.record.dataset}, test"] = space.to_pictures(test.x[: options.n])
     except DataError as error:
         print(f"maf-plot: no real images beside them: {error}", file=sys.stderr)
     grids |= {title: space.to_pictures(rows) for title, rows in drawn.items()}
-    columns = max(grid_columns(options.n, found) for _, _, found, _ in loaded)
+    columns = max(run.grid_columns(options.n) for run in runs.values())
     return lambda path: pictures.sample_grids(path, grids, columns)
 
 
 def _density(options: argparse.Namespace) -> Callable[[Path], None]:
-    from maf_runner.commands.common import class_prior, data_of
-    from maf_runner.experiment.evaluation import log_prob_function
     from maf_runner.reporting.plots import pictures
 
-    loaded = _loaded(options)
-    if any(found["features"] != 2 for _, _, found, _ in loaded):
+    runs = _loaded(options)
+    if any(run.model.features != 2 for run in runs.values()):
         raise UsageError("maf-plot density: only data with two features have a picture")
     rows: dict[tuple[str, str], pictures.Learned] = {}
-    for run, model, found, title in loaded:
-        data = found["dataset"], str(found["data"].get("fingerprint", run))
+    for title, run in runs.items():
+        name = run.record.dataset
+        data = name, run.record.data.fingerprint or str(run.folder.path)
         if data not in rows:
-            points = data_of(run, found, options.raw_dir, options.prepared_dir).train.x
-            rows[data] = pictures.Learned(found["dataset"], points, {})
-        title = title.replace(f" on {found['dataset']}", "")  # which stands over the points
-        rows[data].densities[title] = log_prob_function(model, class_prior(found))
+            points = run.data(options.raw_dir, options.prepared_dir).train.x
+            rows[data] = pictures.Learned(name, points, {})
+        # The dataset stands over the points already.
+        rows[data].densities[title.replace(f" on {name}", "")] = run.log_prob
     return lambda path: pictures.densities(path, list(rows.values()))
 
 

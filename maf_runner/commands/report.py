@@ -5,34 +5,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.common import guarded
+from maf_runner.commands.arguments import add_results, guarded
 from maf_runner.system import atomic
 from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from maf_runner.records.entries import Entry
+    from maf_runner.records.record import Record
 
 SAMPLES = 100  # drawn of each model
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the page; return the exit code."""
+    return guarded("maf-report", lambda: _work(_options(argv)))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments = argparse.ArgumentParser(prog="maf-report", description=__doc__)
-    arguments.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder with runs/ and records/ (default ./results)",
-    )
+    add_results(arguments)
     arguments.add_argument(
         "--out", type=Path, metavar="FILE", help="the page (default DIR/report.html)"
     )
     arguments.add_argument(
         "--no-samples", action="store_true", help="do not load models to draw from them"
     )
-    options = arguments.parse_args(argv)
-    return guarded("maf-report", lambda: _work(options))
+    return arguments.parse_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -40,21 +37,21 @@ def _work(options: argparse.Namespace) -> None:
     from maf_runner.reporting.comparison.cells import comparison
     from maf_runner.reporting.page import report
 
-    found, complaints = entries.find(options.results)
-    if not found:
+    records, complaints = entries.find(options.results)
+    if not records:
         for complaint in complaints:
             print(f"maf-report: {complaint}", file=sys.stderr)
         raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
     samples = {}
-    for entry in [] if options.no_samples else report.shown(comparison(found)):
+    for record in [] if options.no_samples else report.shown(comparison(records)):
         try:
-            content = _samples(entry)
+            content = _samples(record)
         except (DataError, UsageError) as error:
             complaints.append(f"no samples: {error}")
             continue
         if content is not None:
-            samples[entries.key_of(entry)] = content
-    page = report.render(found, complaints, samples)
+            samples[record.key] = content
+    page = report.render(records, complaints, samples)
     path = options.out or options.results / "report.html"
     try:
         atomic.write(path, page)
@@ -65,23 +62,23 @@ def _work(options: argparse.Namespace) -> None:
     print(path)
 
 
-def _samples(entry: "Entry") -> bytes | None:
+def _samples(record: "Record") -> bytes | None:
     """A PNG of pictures that a run's model draws; None for other data, or without a model."""
-    from maf_runner.commands.common import draw_samples, grid_columns, image_space, loaded
     from maf_runner.records.folder import RunFolder
 
-    folder = RunFolder(entry["file"].parent)
-    try:
-        space = image_space(entry)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder.path}: the record describes no images ({error})") from error
-    if space is None or not folder.best.is_file() or entry["file"] != folder.record:
+    if record.file is None or record.data.image is None:
         return None
+    folder = RunFolder(record.file.parent)
+    if not folder.best.is_file() or record.file != folder.record:
+        return None
+    from maf_runner.experiment.trained import TrainedRun
     from maf_runner.reporting.plots.pictures import sample_png
 
-    model, found = loaded(folder.path)
-    rows, _ = draw_samples(model, found, SAMPLES, seed=0)
-    return sample_png(space.to_pictures(rows), grid_columns(SAMPLES, found), pixels=1)
+    run = TrainedRun.load(folder.path)
+    if run.image is None:
+        return None
+    rows, _ = run.draw_samples(SAMPLES, seed=0)
+    return sample_png(run.image.to_pictures(rows), run.grid_columns(SAMPLES), pixels=1)
 
 
 if __name__ == "__main__":

@@ -24,16 +24,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from maf_runner import __version__
 from maf_runner.commands import help
+from maf_runner.commands.arguments import (
+    DIVERGED,
+    DONE,
+    FAILED,
+    USAGE,
+    USER_ERRORS,
+    exit_code,
+)
 from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
 from maf_runner.system.conf_path import CONF
-from maf_runner.system.errors import BusyError, DataError, Interrupted, ShortageError, UsageError
+from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
 
-DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4
 CODES = {"failed": FAILED, "unfinished": FAILED, "diverged": DIVERGED}
 
-USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 _interrupts = Interrupts()  # of this process
 _code = DONE  # of the job of this process, where there is but one
 _sweep: Path | None = None  # its folder, in the process that gives out the jobs
@@ -48,7 +54,7 @@ OmegaConf.register_new_resolver("absolute", _absolute, replace=True)
 
 
 class SweepFolder(Callback):
-    """Notes where the sweep leaves what became of its jobs."""
+    """Notes the folder in which the jobs of a sweep write their status files."""
 
     def on_multirun_start(self, config: DictConfig, **details: Any) -> None:
         """Called by Hydra before any job, in the process that gives them out."""
@@ -67,7 +73,7 @@ def job(config: DictConfig) -> float:
         from maf_runner.experiment.run import run  # torch comes in here, not before
 
         result = run(config)
-        score, outcome, text = result.score, result.outcome, result.describe()
+        score, outcome, text = result.record.score, result.outcome, result.record.describe()
         folder = str(result.folder.path)
         _code = CODES.get(outcome, DONE)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
@@ -138,7 +144,7 @@ def _register_sweeper() -> None:
 
 
 def _close(folder: Path) -> int:
-    """Say what became of the jobs of the sweep; the exit code."""
+    """Print folders and outcomes of the jobs of a sweep; return its exit code."""
     jobs = sweep.read(folder)
     for done in jobs:
         if done.folder:
@@ -153,6 +159,4 @@ def _report(error: Exception) -> int:
         traceback.print_exception(error)
         return FAILED
     print(f"maf-run: {error}", file=sys.stderr)
-    if isinstance(error, UsageError):
-        return USAGE
-    return DATA if isinstance(error, DataError) else FAILED
+    return exit_code(error)

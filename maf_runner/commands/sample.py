@@ -5,30 +5,26 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.commands.common import (
-    class_prior,
-    classes,
-    draw_samples,
-    grid_columns,
-    guarded,
-    image_space,
-    label_code,
-    loaded,
-    parser,
-    table_space,
-)
+from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.system import atomic, shortage
 from maf_runner.system.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from maf_runner.experiment.trained import TrainedRun
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write samples of a run; return the exit code."""
-    arguments = parser("maf-sample", __doc__)
+    return guarded("maf-sample", lambda: _work(_options(argv)))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    arguments = of_a_run("maf-sample", __doc__)
     arguments.add_argument("--n", type=int, default=64, help="how many (default 64)")
     arguments.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
     arguments.add_argument(
@@ -43,8 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument(
         "--pixels", action="store_true", help="images: write pixels in [0, 1] instead of logits"
     )
-    options = arguments.parse_args(argv)
-    return guarded("maf-sample", lambda: _work(options))
+    return arguments.parse_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -55,34 +50,36 @@ def _work(options: argparse.Namespace) -> None:
     for path in options.out or ():
         if path.suffix not in (".npy", ".csv", ".png"):
             raise UsageError(f"--out must end in .npy, .csv or .png, got {path}")
-    model, found = loaded(options.run)
-    label = label_code(options.label, found)
-    image = image_space(found)
-    if options.pixels and image is None:
+    from maf_runner.experiment.trained import TrainedRun
+
+    run = TrainedRun.load(options.run)
+    label = run.label_code(options.label)
+    if options.pixels and run.image is None:
         raise UsageError("--pixels: this run's data are no images")
-    drawable = image is not None or found["features"] == 2
+    drawable = run.image is not None or run.model.features == 2
     if not drawable and any(path.suffix == ".png" for path in options.out or ()):
         raise UsageError("--out .png: only images and points in the plane have a picture")
 
-    needed = options.n * found["features"] * model.reference.itemsize
+    needed = options.n * run.model.features * run.model.reference.itemsize
     shortage.require(needed, f"--n {options.n:,}", "draw fewer at once, each with another --seed")
-    rows, codes = draw_samples(model, found, options.n, seed=options.seed, label=label)
-    labels = None if codes is None else [classes(found)[code] for code in codes]
+    rows, codes = run.draw_samples(options.n, seed=options.seed, label=label)
+    classes = run.classes
+    labels = None if codes is None else [classes[code] for code in codes]
     if not np.isfinite(rows).all():
         bad = int((~np.isfinite(rows)).any(axis=1).sum())
         print(f"maf-sample: {bad} of {options.n} samples are not finite", file=sys.stderr)
 
-    table = table_space(found)
+    table = run.table
     header = [f"x{i + 1}" for i in range(rows.shape[1])] if table is None else [*table.columns]
     written = rows if table is None else table.to_table(rows)
     label_name = (table.label if table else None) or "label"
-    if options.pixels and image is not None:
-        written = image.to_unit(rows).astype(np.float32)
+    if options.pixels and run.image is not None:
+        written = run.image.to_unit(rows).astype(np.float32)
     files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
     for path in files:
         try:
             if path.suffix == ".png":
-                _picture(path, rows, found, model)
+                _picture(path, rows, run)
             else:
                 _write(path, written, header, labels, label_name)
         except UsageError as error:
@@ -112,17 +109,14 @@ def _write(
     atomic.write(path, text.getvalue())
 
 
-def _picture(path: Path, rows: NDArray[Any], found: dict[str, Any], model: Any) -> None:
+def _picture(path: Path, rows: NDArray[Any], run: "TrainedRun") -> None:
     from maf_runner.reporting.plots import pictures
 
-    image = image_space(found)
-    if image is not None:
-        pictures.sample_grid(path, image.to_pictures(rows), grid_columns(len(rows), found))
+    if run.image is not None:
+        pictures.sample_grid(path, run.image.to_pictures(rows), run.grid_columns(len(rows)))
         return
-    from maf_runner.experiment.evaluation import log_prob_function
-
-    title = f"{found['model']} on {found['dataset']}"
-    pictures.scatter(path, rows, log_prob_function(model, class_prior(found)), title=title)
+    title = f"{run.record.model} on {run.record.dataset}"
+    pictures.scatter(path, rows, run.log_prob, title=title)
 
 
 if __name__ == "__main__":

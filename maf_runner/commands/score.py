@@ -5,28 +5,27 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.commands.common import (
-    class_prior,
-    classes,
-    guarded,
-    label_code,
-    loaded,
-    parser,
-    table_space,
-)
+from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.system import atomic
 from maf_runner.system.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    from maf_runner.experiment.trained import TrainedRun
+
 
 def main(argv: list[str] | None = None) -> int:
     """Write log densities in nats, a line for each row; return the exit code."""
-    arguments = parser("maf-score", __doc__)
+    return guarded("maf-score", lambda: _work(_options(argv)))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    arguments = of_a_run("maf-score", __doc__)
     arguments.add_argument(
         "file",
         type=Path,
@@ -39,65 +38,30 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument(
         "--out", type=Path, default=Path("scores.csv"), metavar="FILE", help="default scores.csv"
     )
-    options = arguments.parse_args(argv)
-    return guarded("maf-score", lambda: _work(options))
+    return arguments.parse_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
-    model, found = loaded(options.run)
-    label = label_code(options.label, found)
-    table = table_space(found)
+    from maf_runner.experiment.trained import TrainedRun
+
+    run = TrainedRun.load(options.run)
+    label, table = run.label_code(options.label), run.table
     rows = _read(options.file) if table is None else _read_table(options.file, table)
-    if rows.ndim != 2 or rows.shape[1] != model.features:
-        raise DataError(
-            f"{options.file} must have {model.features} columns as the data of this run, "
-            f"and has shape {list(rows.shape)}"
-        )
-    if len(rows) == 0:
-        raise DataError(f"{options.file} has no rows")
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{options.file} has values that are missing or not finite in {len(bad)} of "
-            f"{len(rows)} rows, first in row {bad[0]} (from 0)"
-        )
-    import torch
-
-    from maf_runner.engine.rows import log_prob_of_rows
-    from maf_runner.experiment.evaluation import (
-        class_joint,
-        class_log_probs,
-        class_marginal,
-        one_hot,
-    )
-
-    x = torch.from_numpy(rows if table is None else table.to_model(rows))
-    x = x.to(model.reference.dtype)
-    columns: dict[str, Any]
-    if not model.context:
-        columns = {"log_prob_nats": log_prob_of_rows(model, x)}
-    elif label is not None:
-        context = one_hot(torch.tensor([label]), model.context, x.dtype)
-        columns = {"log_prob_nats": log_prob_of_rows(model, x, context)}
-    else:
-        by_class, prior = class_log_probs(model, x, model.context), class_prior(found)
-        values = np.array(classes(found), dtype=object)
-        columns = {
-            "log_prob_nats": class_marginal(by_class, prior),
-            "likeliest_class": values[class_joint(by_class, prior).argmax(1).numpy()],
-        }
-        columns |= {f"log_prob_nats_class_{v}": by_class[:, y] for y, v in enumerate(values)}
-    figures: list[Any] = [c for name, c in columns.items() if name.startswith("log_prob")]
-    lost = torch.stack(figures).isnan().any(dim=0).nonzero()
+    _check(options.file, rows, run.model.features)
+    columns = _scores(run, rows if table is None else table.to_model(rows), label)
+    names = [name for name in columns if name.startswith("log_prob")]
+    lost = np.flatnonzero(np.isnan([columns[name] for name in names]).any(axis=0))
     if len(lost):
         raise DataError(
             f"{options.file}: the density of {len(lost)} of {len(rows)} rows cannot be computed, "
-            f"their values are too large; first in row {int(lost[0])} (from 0)"
+            f"their values are too large; first in row {lost[0]} (from 0)"
         )
+    mean = ""
     if table is not None:
         standardised = columns["log_prob_nats"]
-        columns |= {k: v + table.log_det for k, v in columns.items() if k.startswith("log_prob")}
+        columns |= {name: columns[name] + table.log_det for name in names}
         columns["log_prob_nats_standardised"] = standardised
+        mean = f" in the table's units, {standardised.mean():.3f} standardised"
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -106,10 +70,51 @@ def _work(options: argparse.Namespace) -> None:
         atomic.write(options.out, text.getvalue())
     except OSError as error:
         raise DataError(f"{options.out} cannot be written ({error.strerror})") from error
-    mean = f"mean {columns['log_prob_nats'].mean():.3f} nats"
-    if table is not None:
-        mean += f" in the table's units, {standardised.mean():.3f} standardised"
+    mean = f"mean {columns['log_prob_nats'].mean():.3f} nats{mean}"
     print(f"{options.out}: {len(rows):,} rows, {mean}")
+
+
+def _check(path: Path, rows: NDArray[Any], features: int) -> None:
+    """Refuse rows that the model of the run cannot take."""
+    if rows.ndim != 2 or rows.shape[1] != features:
+        raise DataError(
+            f"{path} must have {features} columns as the data of this run, "
+            f"and has shape {list(rows.shape)}"
+        )
+    if len(rows) == 0:
+        raise DataError(f"{path} has no rows")
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{path} has values that are missing or not finite in {len(bad)} of "
+            f"{len(rows)} rows, first in row {bad[0]} (from 0)"
+        )
+
+
+def _scores(run: "TrainedRun", rows: NDArray[Any], label: int | None) -> dict[str, NDArray[Any]]:
+    """The columns to be written, for rows [N, D] as the model takes them.
+
+    Log densities in nats [N]; of a conditional model without ``label`` the class marginal, the
+    likeliest class, and the log density given each class.
+    """
+    import torch
+
+    from maf_runner.engine.rows import log_prob_of_rows
+    from maf_runner.experiment.conditioning import context_of
+    from maf_runner.experiment.evaluation import class_joint, class_log_probs, class_marginal
+
+    model = run.model
+    x = torch.from_numpy(rows).to(model.reference.dtype)
+    if not model.context or label is not None:
+        context = context_of(model, torch.tensor([label or 0]))
+        return {"log_prob_nats": log_prob_of_rows(model, x, context).numpy()}
+    by_class = class_log_probs(model, x, model.context)
+    classes = np.array(run.classes, dtype=object)
+    return {
+        "log_prob_nats": class_marginal(by_class, run.prior).numpy(),
+        "likeliest_class": classes[class_joint(by_class, run.prior).argmax(1).numpy()],
+        **{f"log_prob_nats_class_{v}": by_class[:, y].numpy() for y, v in enumerate(classes)},
+    }
 
 
 def _read(path: Path) -> NDArray[Any]:

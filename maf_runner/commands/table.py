@@ -2,16 +2,21 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from maf_runner.commands.arguments import add_results, guarded
 from maf_runner.records import entries
 from maf_runner.reporting.tables.grid import FORMATS
 from maf_runner.reporting.tables.table import TABLES, build
 from maf_runner.system import atomic
+from maf_runner.system.errors import DataError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it to ``<results>/tables/``; return the exit code."""
+    return guarded("maf-table", lambda: _work(_options(argv)))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="maf-table", description=__doc__)
     parser.add_argument(
         "table",
@@ -21,27 +26,20 @@ def main(argv: list[str] | None = None) -> int:
         help="comparison: all runs (default); table1, table2, bits: the paper's own; "
         "leaderboard: among the published results since; runs: a line for each",
     )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder with runs/ and records/ (default ./results)",
-    )
+    add_results(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text")
-    options = parser.parse_args(argv)
-    found, complaints = entries.find(options.results)
-    if found:
-        table, left_out = build(options.table, found)
+    return parser.parse_args(argv)
+
+
+def _work(options: argparse.Namespace) -> None:
+    records, complaints = entries.find(options.results)
+    if records:
+        table, left_out = build(options.table, records)
         complaints += left_out
     for complaint in complaints:
         print(f"maf-table: {complaint}", file=sys.stderr)
-    if not found:
-        print(
-            f"maf-table: no records under {options.results.absolute()}. {entries.HINT}",
-            file=sys.stderr,
-        )
-        return 3
+    if not records:
+        raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
     text = table.render(options.format)
     print(text, end="")
     path = options.results / "tables" / f"{options.table}.{FORMATS[options.format]}"
@@ -50,7 +48,6 @@ def main(argv: list[str] | None = None) -> int:
         atomic.write(path, text)
     except OSError as error:
         print(f"maf-table: not written to {path} ({error.strerror})", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

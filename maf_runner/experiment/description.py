@@ -12,56 +12,59 @@ from maf_runner.datasets.base import Splits
 from maf_runner.experiment.settings import departures
 from maf_runner.flows.base import Density
 from maf_runner.records.identity import digest, scientific
+from maf_runner.records.record import Data, Record
 from maf_runner.system.conf_path import CONF
 from maf_runner.training import Outcome
 
 
-def of_run(settings: dict[str, Any], splits: Splits, model: Density) -> dict[str, Any]:
-    """What is known of a run before it is trained: the first part of its record."""
+def before_training(settings: dict[str, Any], splits: Splits, model: Density) -> Record:
+    """What is known of a run before it is trained."""
     science = scientific(settings)
-    return {
-        "run_id": digest(science),
-        "dataset": settings["dataset"]["name"],
-        "model": model.title,
-        "conditional": settings["model"]["conditional"],
-        "features": model.features,
-        "context": model.context,
-        "parameters": model.parameter_count(),
-        "seed": settings["seed"],
-        "settings": science,
-        "departures": departures(settings, CONF),
-        "train_rows": len(splits.train),
-        "validation_rows": len(splits.validation),
-        "test_rows": len(splits.test),
-        "data": {
-            "fingerprint": splits.fingerprint,
-            "recipe": splits.recipe,
-            "sources": splits.sources,
-            "image": None if splits.image is None else dataclasses.asdict(splits.image),
-            "class_prior": splits.prior,
-            "table": None if splits.table is None else dataclasses.asdict(splits.table),
-            "entropy": splits.entropy,
-        },
-        "environment": _environment(model.reference.device),
-    }
+    return Record(
+        run_id=digest(science),
+        dataset=settings["dataset"]["name"],
+        model=model.title,
+        conditional=settings["model"]["conditional"],
+        features=model.features,
+        context=model.context,
+        parameters=model.parameter_count(),
+        seed=settings["seed"],
+        settings=science,
+        departures=departures(settings, CONF),
+        train_rows=len(splits.train),
+        validation_rows=len(splits.validation),
+        test_rows=len(splits.test),
+        data=Data(
+            fingerprint=splits.fingerprint,
+            recipe=splits.recipe,
+            sources=splits.sources,
+            image=None if splits.image is None else dataclasses.asdict(splits.image),
+            class_prior=None if splits.prior is None else list(splits.prior),
+            table=None if splits.table is None else dataclasses.asdict(splits.table),
+            entropy=splits.entropy,
+        ),
+        environment=_environment(model.reference.device),
+    )
 
 
-def of_ending(outcome: Outcome) -> dict[str, Any]:
-    """How training ended, and where: the last part of the record."""
+def after_training(record: Record, outcome: Outcome) -> Record:
+    """The same record with how training ended, and where; it has no figures yet."""
     state = outcome.state
-    divergence = {"divergence": outcome.divergence} if outcome.divergence else {}
-    return {
-        **divergence,
-        "best_epoch": state.best_epoch,
-        "epochs": state.epoch,
-        "updates": state.update,
-        "stop_reason": outcome.reason,
-        "resumed": state.resumed,
-    }
+    return dataclasses.replace(
+        record,
+        status="diverged",
+        divergence=outcome.divergence or {},
+        best_epoch=state.best_epoch,
+        epochs=state.epoch,
+        updates=state.update,
+        stop_reason=outcome.reason,
+        resumed=state.resumed,
+        seconds=state.seconds,
+    )
 
 
 def _environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device and threads, for the record."""
+    """Versions, device and threads."""
     return {
         "maf_runner": maf_runner.__version__,
         "python": platform.python_version(),

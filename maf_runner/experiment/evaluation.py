@@ -3,21 +3,24 @@
 Every row counts once: sums over rows in float64, divided by N (`records/statistics.py`).
 """
 
+import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
+from maf_runner.datasets.base import Rows, Splits
+from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.rows import log_prob_of_rows
+from maf_runner.experiment.conditioning import one_hot
 from maf_runner.flows.base import Density
-from maf_runner.records.statistics import mean_and_error
+from maf_runner.records.checks import is_figure
+from maf_runner.records.statistics import mean_and_error, not_finite, outlier
 
-
-def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The context [N, classes] of ``labels`` [N]."""
-    return F.one_hot(labels, classes).to(dtype)
+log = logging.getLogger("maf_runner")
 
 
 def class_log_probs(model: Density, x: Tensor, classes: int) -> Tensor:
@@ -103,3 +106,63 @@ def evaluate(
         likeliest = class_joint(by_class, prior).argmax(dim=1)
         note("accuracy", "accuracy_error", likeliest == labels)
     return figures, log_prob
+
+
+class Evaluation(NamedTuple):
+    """What a trained model reaches.
+
+    Attributes:
+        status: of the run: ``finished``, or ``diverged`` where a figure is not finite.
+        test: figures of the test split.
+        validation: figures of the validation split.
+        test_nats: the log density of each test row, float64 [N].
+    """
+
+    status: str
+    test: dict[str, float]
+    validation: dict[str, float]
+    test_nats: NDArray[np.float64]
+
+
+def evaluate_splits(model: Density, splits: Splits) -> Evaluation:
+    """Evaluate a trained model on the test and the validation split.
+
+    Early stopping looks at log p(x | true y) of a conditional model, as in the authors' program;
+    their choice among sizes looks at the class marginal. The validation figures have both.
+    """
+    image, x = splits.image, splits.test.x
+    model = in_blocks(model)
+    bits = None
+    if image is not None:
+        bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731
+    test, nats = _figures(model, splits.test, splits.prior, bits)
+    seen, _ = _figures(model, splits.validation, splits.prior)
+    validation = {"log_likelihood": seen["log_likelihood"], "error": seen["error"]}
+    if model.context:
+        validation = {
+            "log_likelihood": seen["conditional_log_likelihood"],
+            "error": seen["conditional_error"],
+            "marginal_log_likelihood": seen["log_likelihood"],
+            "marginal_error": seen["error"],
+        }
+    if "rows_not_finite" in seen:
+        validation |= {key: seen[key] for key in ("rows_not_finite", "first_not_finite")}
+    finite = all(map(is_figure, (*test.values(), *validation.values())))
+    if finite and (alone := outlier(nats)):
+        log.warning("%s", alone)
+    return Evaluation("finished" if finite else "diverged", test, validation, nats)
+
+
+def _figures(
+    model: Density,
+    rows: Rows,
+    prior: Sequence[float] | None,
+    bits: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[dict[str, float], NDArray[np.float64]]:
+    """What `evaluate` says of ``rows``, and of those whose log density is not finite, if any."""
+    x = torch.from_numpy(rows.x).to(model.reference.device)
+    labels = None if rows.labels is None else torch.from_numpy(rows.labels)
+    figures, nats = evaluate(model, x, labels, bits_per_pixel=bits, prior=prior)
+    if lost := not_finite(nats.numpy()):
+        figures |= lost.figures()
+    return figures, nats.numpy()

@@ -1,67 +1,215 @@
-"""A trained model back from its run folder."""
+"""A trained model back from its run folder, with all that its record says of its data."""
 
+import json
+import math
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maf_runner.datasets.base import Splits
+from maf_runner.datasets.spaces.images import LogitSpace
+from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.experiment.conditioning import context_of, labels_by_share
+from maf_runner.experiment.evaluation import log_prob_function
+from maf_runner.experiment.prepare import data_of
 from maf_runner.experiment.settings import build
 from maf_runner.flows.base import Density
-from maf_runner.records import record
 from maf_runner.records.folder import RunFolder
-from maf_runner.system.errors import DataError
+from maf_runner.records.record import Data, Record, UnreadableRecordError
+from maf_runner.system.errors import DataError, UsageError, suggestion
 from maf_runner.training.checkpoint import load
 
 
-def load_run(folder: str | Path, *, allow: tuple[str, ...] = ()) -> Density:
+def load_run(folder: str | Path) -> Density:
     """The trained model of a finished run, in evaluation mode, on the CPU.
 
     Also of a run whose only fault is that rows of its own test split have no finite density.
 
     Args:
-        folder: the run folder, as ``maf-run`` prints it.
-        allow: prefixes of names outside ``maf_runner.`` that the run's settings may import, for
-            models of your own. Nothing else from the folder is imported or executed.
+        folder: the run folder, as ``maf-run`` prints it. Nothing in it is executed, and only
+            models of maf_runner are built from it.
 
     Raises:
         DataError: not a run folder, not finished, or damaged.
     """
-    return load_with_record(folder, allow=allow)[0]
-
-
-def load_with_record(
-    folder: str | Path, *, allow: tuple[str, ...] = ()
-) -> tuple[Density, dict[str, Any]]:
-    """What `load_run` gives, and the run's record."""
     files = RunFolder(Path(folder))
-    if not files.record.is_file():
-        state = "is not finished" if files.last.exists() else "is not a run folder"
+    return _model(files, _record(files))
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        record: its record.
+        model: the trained model, in evaluation mode, on the CPU.
+        image: how the rows were made from pictures; None for other data.
+        table: how the rows were made from a user's table; None for other data.
+    """
+
+    folder: RunFolder
+    record: Record
+    model: Density
+    image: LogitSpace | None = None
+    table: TableSpace | None = None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The run of a run folder.
+
+        Raises:
+            DataError: not a run folder, not finished, or damaged.
+        """
+        files = RunFolder(Path(folder))
+        record = _record(files)
+        model = _model(files, record)
+        try:
+            run = cls(files, record, model, _image_space(record.data), _table_space(record.data))
+            run._check()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{folder}: the record does not describe the data as it should ({error!s:.500})"
+            ) from error
+        return run
+
+    @property
+    def prior(self) -> list[float] | None:
+        """The probability [C] of each class; None for equal ones."""
+        return self.record.data.class_prior
+
+    @property
+    def classes(self) -> list[Any]:
+        """The C classes of a conditional model, as in the user's table, or else 0, 1, ..."""
+        named = self.table.classes if self.table else ()  # records of earlier versions have none
+        return list(named or range(self.model.context))
+
+    def log_prob(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Log densities [N] in nats of rows [N, D]; of a conditional model the class marginal."""
+        return log_prob_function(self.model, self.prior)(rows)
+
+    def label_code(self, label: str | None) -> int | None:
+        """The index among the classes of the one that ``--label`` names; None without it.
+
+        Raises:
+            UsageError: it is no class of this run.
+        """
+        if label is None:
+            return None
+        if not self.model.context:
+            raise UsageError("--label: this model is not conditional")
+        known = self.classes
+        for code, value in enumerate(known):
+            if label in (str(value), json.dumps(value)):  # True or true
+                return code
+        if known == list(range(len(known))):
+            raise UsageError(f"--label must be a class from 0 to {len(known) - 1}, got {label}")
+        near = suggestion(label, [str(value) for value in known])
+        raise UsageError(f"--label must be a class of this run, got {label!r}{near}")
+
+    def draw_samples(
+        self, n: int, *, seed: int, label: int | None = None
+    ) -> tuple[NDArray[Any], list[int] | None]:
+        """Draw ``n`` rows [n, D] of the model.
+
+        Args:
+            n: how many.
+            seed: of the draw.
+            label: of a conditional model: this class; None: each by its share, in ascending order.
+
+        Returns:
+            The rows, and the class of each for a conditional model.
+
+        Raises:
+            UsageError: the model has no way to draw samples.
+        """
+        labels = None
+        if self.model.context and label is not None:
+            labels = torch.full((n,), label)
+        elif self.model.context:
+            labels = labels_by_share(n, self.model.context, self.prior)
+        generator = torch.Generator().manual_seed(seed)
+        try:
+            rows = self.model.sample(n, context_of(self.model, labels), generator).numpy()
+        except NotImplementedError as error:
+            raise UsageError(f"{self.record.model} cannot draw samples") from error
+        return rows, None if labels is None else labels.tolist()
+
+    def grid_columns(self, n: int) -> int:
+        """Columns of a grid of ``n`` samples: square, or a line for each class."""
+        if self.model.context and n % self.model.context == 0:
+            return n // self.model.context
+        return max(1, round(n**0.5))
+
+    def data(self, raw: Path | None = None, prepared: Path | None = None) -> Splits:
+        """The data of the run, from where it had them or from the folders given.
+
+        Raises:
+            DataError: they, or the run's settings, are missing or damaged.
+        """
+        splits = data_of(self.folder, raw, prepared)
+        if splits.fingerprint != self.record.data.fingerprint:
+            print(
+                f"{self.folder.path}: the data here are not those it was trained on",
+                file=sys.stderr,
+            )
+        return splits
+
+    def _check(self) -> None:
+        """Raise ValueError where the record and the model do not fit each other."""
+        features, context = self.model.features, self.model.context
+        if self.image is not None and math.prod(self.image.shape) != features:
+            raise ValueError(f"no pictures of {features} values have shape {self.image.shape}")
+        if self.table is not None and len(self.table.columns) != features:
+            raise ValueError(f"there are {features} features and other columns")
+        if context and len(self.classes) != context:
+            raise ValueError(f"there are {context} classes and other names of them")
+        if self.prior is not None and not _is_prior(self.prior, context):
+            raise ValueError(f"the prior is no share for each of {context} classes")
+
+
+def _record(folder: RunFolder) -> Record:
+    """The record of a run that has a trained model."""
+    if not folder.record.is_file():
+        state = "is not finished" if folder.last.exists() else "is not a run folder"
         raise DataError(
-            f"{folder} {state}: it has no record.json. Give the folder that maf-run prints, of a "
-            "run that has ended"
+            f"{folder.path} {state}: it has no {folder.record.name}. Give the folder that maf-run "
+            "prints, of a run that has ended"
         )
     try:
-        found = record.read(files.record)
-    except record.UnreadableRecordError as error:
+        record = Record.read(folder.record)
+    except UnreadableRecordError as error:
         raise DataError(str(error)) from error
-    if found["status"] != "finished" and not record.rows_not_finite(found):
-        raise DataError(f"{folder}: the run has no trained model, its status is {found['status']}")
-    try:
-        best = load(files.best, {"run_id": found["run_id"]})["model"]
-        settings, given = (
-            found["settings"]["model"],
-            {k: found[k] for k in ("features", "context")},
+    if not record.finished and not record.rows_not_finite:
+        raise DataError(
+            f"{folder.path}: the run has no trained model, its status is {record.status}"
         )
-        held = sum(tensor.untyped_storage().nbytes() for tensor in best.values())
-        if (largest := max(_numbers([settings, given]))) > held:
-            raise ValueError(f"{files.best} holds no model of size {largest:,}")
-        model: Density = build("model", settings, allow=allow, **given)
-        if not isinstance(model, Density) or model.title != found["model"]:
-            raise ValueError(f"{files.record} has the settings of another model than it names")
+    return record
+
+
+def _model(folder: RunFolder, record: Record) -> Density:
+    """The model of a run, built from its record, with the parameters kept beside it."""
+    try:
+        best = load(folder.best, {"run_id": record.run_id})["model"]
+        settings = record.settings["model"]
+        size: dict[str, Any] = {"features": record.features, "context": record.context}
+        stored = sum(tensor.untyped_storage().nbytes() for tensor in best.values())
+        if (largest := max(_numbers([settings, size]))) > stored:
+            raise ValueError(f"{folder.best} holds no model of size {largest:,}")
+        model: Density = build("model", settings, **size)
+        if not isinstance(model, Density) or model.title != record.model:
+            raise ValueError(f"{folder.record} has the settings of another model than it names")
         model.load_state_dict(best)
         if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
-            raise ValueError(f"{files.best} holds parameters that are not finite")
+            raise ValueError(f"{folder.best} holds parameters that are not finite")
     except Exception as error:  # whatever a strange record and checkpoint may lead to
-        raise DataError(f"{folder} cannot be loaded: {error!s:.500}") from error
-    return model.eval(), found
+        raise DataError(f"{folder.path} cannot be loaded: {error!s:.500}") from error
+    return model.eval()
 
 
 def _numbers(value: Any) -> list[int]:
@@ -71,3 +219,25 @@ def _numbers(value: Any) -> list[int]:
     if isinstance(value, list):
         return [number for entry in value for number in _numbers(entry)]
     return [value] if isinstance(value, int) else [0]
+
+
+def _image_space(data: Data) -> LogitSpace | None:
+    image = data.image
+    if image is None:
+        return None
+    return LogitSpace(tuple(image["shape"]), levels=image["levels"], alpha=image["alpha"])
+
+
+def _table_space(data: Data) -> TableSpace | None:
+    if data.table is None:
+        return None
+    fields: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in data.table.items()
+    }
+    return TableSpace(**fields)
+
+
+def _is_prior(prior: list[Any], classes: int) -> bool:
+    right = not classes or len(prior) == classes
+    right = right and all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in prior)
+    return right and sum(prior) > 0

@@ -148,10 +148,6 @@ class Density(Conditioned):
         """Log density in nats [B] of rows ``x`` [B, D], without checking the arguments."""
         raise NotImplementedError
 
-    def fit(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Fit a model that is ``closed_form`` to rows ``x`` [N, D]."""
-        raise NotImplementedError
-
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats of each row.
 

@@ -1,21 +1,20 @@
-"""Finding records, and reading what is kept beside them: learning curve, test rows."""
+"""Finds records, and reads what lies beside them: learning curve, test rows, a picture."""
 
 import csv
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.records import record
-from maf_runner.records.record import UnreadableRecordError
+from maf_runner.records.checks import LARGEST
+from maf_runner.records.folder import DENSITY, HISTORY, RECORD, TEST_NATS, run_folders
+from maf_runner.records.record import Record, UnreadableRecordError
 
-Entry = dict[str, Any]  # a record; under "file" where it was read
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 
 
-def find(results: Path) -> tuple[list[Entry], list[str]]:
+def find(results: Path) -> tuple[list[Record], list[str]]:
     """Read every record under ``results``.
 
     Looks at ``runs/*/*/*/record.json`` (run folders) and ``records/**/*.json`` (compact records
@@ -25,40 +24,33 @@ def find(results: Path) -> tuple[list[Entry], list[str]]:
         The records, and a complaint for each file that was left out.
     """
     paths = [
-        *sorted((results / "runs").glob(f"*/*/*/{record.NAME}")),
+        *(folder.record for folder in run_folders(results)),
         *sorted((results / "records").glob("**/*.json")),
     ]
     return read(paths)
 
 
-def read(paths: list[Path]) -> tuple[list[Entry], list[str]]:
+def read(paths: list[Path]) -> tuple[list[Record], list[str]]:
     """Read the records ``paths``: run folders, or files; the same run twice counts once.
 
     Returns:
         The records, and a complaint for each that was left out.
     """
-    found: dict[tuple[str, str], Entry] = {}
+    records: dict[tuple[str, str], Record] = {}
     complaints = []
     for path in paths:
-        file = path / record.NAME if path.is_dir() else path
         try:
-            entry = {**record.read(file), "file": file}
+            record = Record.read(path / RECORD if path.is_dir() else path)
         except UnreadableRecordError as error:
             complaints.append(f"left out: {error}")
             continue
-        key = entry["run_id"], str(entry["data"].get("fingerprint"))
-        found.setdefault(key, entry)
-    return list(found.values()), complaints
+        records.setdefault((record.run_id, str(record.data.fingerprint)), record)
+    return list(records.values()), complaints
 
 
-def key_of(entry: Entry) -> str:
-    """What tells a record from all others: its file, or its run where it was never in one."""
-    return str(entry.get("file", entry["run_id"]))
-
-
-def picture(entry: Entry) -> bytes | None:
+def picture(record: Record) -> bytes | None:
     """The picture of the density that a run on points in the plane keeps, a PNG; or None."""
-    path = _beside(entry, "density.png")
+    path = _beside(record, DENSITY)
     try:
         content = path.read_bytes() if path and path.suffix == ".png" else b""
     except OSError:
@@ -66,7 +58,7 @@ def picture(entry: Entry) -> bytes | None:
     return content if content.startswith(b"\x89PNG\r\n") else None
 
 
-def history(entry: Entry) -> dict[str, NDArray[np.float64]] | None:
+def history(record: Record) -> dict[str, NDArray[np.float64]] | None:
     """The learning curve, a column for each quantity; None where none was kept.
 
     A validation that was not finite is NaN.
@@ -74,7 +66,7 @@ def history(entry: Entry) -> dict[str, NDArray[np.float64]] | None:
     Raises:
         UnreadableRecordError: it is damaged.
     """
-    path = _beside(entry, "history.csv")
+    path = _beside(record, HISTORY)
     if path is None:
         return None
     try:
@@ -83,40 +75,38 @@ def history(entry: Entry) -> dict[str, NDArray[np.float64]] | None:
         curve = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
         nats = curve["validation_nats"]
         nats[~np.isfinite(nats)] = np.nan
-        if not (abs(curve["epoch"]) < record.LARGEST).all() or np.isnan(nats).all():
+        if not (abs(curve["epoch"]) < LARGEST).all() or np.isnan(nats).all():
             raise ValueError("an epoch in it, or every validation, is not finite")
-        if (abs(nats) >= record.LARGEST).any():
+        if (abs(nats) >= LARGEST).any():
             raise ValueError("a figure in it is too large")
     except (OSError, ValueError, TypeError, KeyError, IndexError, csv.Error) as error:
         raise UnreadableRecordError(f"{path} is no learning curve ({error!s:.200})") from error
     return curve
 
 
-def row_nats(entry: Entry) -> NDArray[np.float64] | None:
+def row_nats(record: Record) -> NDArray[np.float64] | None:
     """The log density in nats of each test row [N]; None where none were kept.
 
     Raises:
         UnreadableRecordError: they are damaged, or not those of this record.
     """
-    path = _beside(entry, "test_nats.npy")
+    path = _beside(record, TEST_NATS)
     if path is None:
         return None
     try:
         nats = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
     except Exception as error:  # numpy has many for a damaged header
         raise UnreadableRecordError(f"{path} cannot be read ({error!s:.200})") from error
-    figure = entry["test"]["log_likelihood"]
+    figure = record.test.get("log_likelihood", math.nan)
     if nats.ndim != 1 or not math.isclose(nats.mean(), figure, rel_tol=1e-5, abs_tol=1e-4):
         raise UnreadableRecordError(f"{path} does not hold the rows behind the record's figure")
     return nats
 
 
-def _beside(entry: Entry, name: str) -> Path | None:
+def _beside(record: Record, name: str) -> Path | None:
     """A file of the run: of this name in a run folder, with its ending beside a compact record."""
-    file = entry.get("file")
+    file = record.file
     if file is None:
         return None
-    path = (
-        file.with_name(name) if file.name == record.NAME else file.with_suffix(Path(name).suffix)
-    )
+    path = file.with_name(name) if file.name == RECORD else file.with_suffix(Path(name).suffix)
     return path if path.is_file() else None

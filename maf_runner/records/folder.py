@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,21 +20,16 @@ from maf_runner.system.errors import BusyError, UnwritableError
 log = logging.getLogger("maf_runner")
 
 
+RECORD, HISTORY, TEST_NATS, DENSITY = "record.json", "history.csv", "test_nats.npy", "density.png"
+PUT_ASIDE = "record-put-aside-"  # and a number: records of other data
+RESULTS = (".json", ".csv", ".pt", ".npy", ".png")  # endings of what a new training replaces
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """``<results_dir>/runs/<dataset>/<model>/<run id>/`` and what lies in it.
-
-    ``config.yaml`` the resolved settings, ``record.json`` the result, ``history.csv`` one line
-    for each validation, ``best.pt`` the trained model, ``last.pt`` the way back while
-    unfinished, ``run.log``.
-    """
+    """``<results_dir>/runs/<dataset>/<model>/<run id>/`` and the names of its files."""
 
     path: Path
-
-    @property
-    def record(self) -> Path:
-        """The result."""
-        return self.path / "record.json"
 
     @property
     def config(self) -> Path:
@@ -41,14 +37,9 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
-    def history(self) -> Path:
-        """One line for each validation."""
-        return self.path / "history.csv"
-
-    @property
-    def best(self) -> Path:
-        """The trained model."""
-        return self.path / "best.pt"
+    def log(self) -> Path:
+        """What was said while it ran."""
+        return self.path / "run.log"
 
     @property
     def last(self) -> Path:
@@ -56,9 +47,40 @@ class RunFolder:
         return self.path / "last.pt"
 
     @property
-    def log(self) -> Path:
-        """What was said while it ran."""
-        return self.path / "run.log"
+    def history(self) -> Path:
+        """The learning curve: one line for each validation."""
+        return self.path / HISTORY
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def best(self) -> Path:
+        """The trained model."""
+        return self.path / "best.pt"
+
+    @property
+    def test_nats(self) -> Path:
+        """The log density of each test row, float32 [N]."""
+        return self.path / TEST_NATS
+
+    @property
+    def density(self) -> Path:
+        """A picture of the density, for points in the plane."""
+        return self.path / DENSITY
+
+    @property
+    def record(self) -> Path:
+        """The result, written last."""
+        return self.path / RECORD
+
+    def put_record_aside(self) -> Path:
+        """Rename the record, so that another can be written; returns its new place."""
+        aside = self.path / f"{PUT_ASIDE}{time.time_ns()}.json"
+        self.record.replace(aside)
+        return aside
 
     @contextmanager
     def held(self, *, wait: bool = False) -> Iterator[None]:
@@ -99,7 +121,7 @@ class RunFolder:
         if {path.name for path in self.path.iterdir()} <= ours:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def sweep(self) -> None:
+    def remove_temporaries(self) -> None:
         """Remove what killed writers left half-written."""
         for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
@@ -107,8 +129,7 @@ class RunFolder:
     def clear(self) -> None:
         """Remove a result and what belongs to it; the log stays, and records put aside."""
         for path in self.path.iterdir():
-            aside = path.name.startswith("record-put-aside")
-            if path.suffix in (".json", ".csv", ".pt", ".npy", ".png") and not aside:
+            if path.suffix in RESULTS and not path.name.startswith(PUT_ASIDE):
                 path.unlink()
 
 
@@ -116,6 +137,11 @@ def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:
     """The folder of the run with these resolved settings."""
     dataset, model = (str(settings[g]["name"]).replace("/", "-") for g in ("dataset", "model"))
     return RunFolder(Path(settings["paths"]["results_dir"]) / "runs" / dataset / model / run_id)
+
+
+def run_folders(results: Path) -> list[RunFolder]:
+    """The folders under ``results`` that have a record."""
+    return [RunFolder(p.parent) for p in sorted((results / "runs").glob(f"*/*/*/{RECORD}"))]
 
 
 def _acquire(lock: FileLock, holder: Path, *, wait: bool) -> None:

@@ -1,4 +1,4 @@
-"""What became of the jobs of a sweep, wherever they ran: a file of each, and the closing list."""
+"""The status file that each job of a sweep writes, wherever it runs, and the closing list."""
 
 import json
 import sys
@@ -17,12 +17,12 @@ class Job:
     """One job of a sweep.
 
     Attributes:
-        number: its place in the sweep.
-        overrides: what sets it apart, as on the command line.
-        outcome: ``done``, ``skipped`` (its record was there), ``resumed`` (and then done),
+        number: its place in the sweep, from 0.
+        overrides: its settings as on the command line.
+        outcome: ``done``, ``skipped`` (it had a record already), ``resumed`` (and then done),
             ``failed``, ``diverged``, or ``unfinished``: not started, or its process is gone.
         text: its figures, or why there are none.
-        folder: its run folder, if it came to one.
+        folder: its run folder; empty if it has none.
     """
 
     number: int
@@ -32,7 +32,7 @@ class Job:
     folder: str = ""
 
     def write(self, sweep: Path) -> None:
-        """Keep it in the folder of the sweep."""
+        """Write the status file into the folder of the sweep."""
         path = sweep / "jobs" / f"{self.number}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(path, json.dumps(asdict(self), indent=1) + "\n")
@@ -58,7 +58,7 @@ def _read(path: Path) -> Job:
 
 
 def closing_list(jobs: Sequence[Job]) -> str:
-    """A line for each job, with what sets it apart from the others; and how many came to what.
+    """A line for each job, with the overrides not shared by all; then a count of each outcome.
 
     >>> jobs = [Job(i, [f"model={name}"], "failed", "no data") for i, name in enumerate("ab")]
     >>> print(closing_list(jobs))

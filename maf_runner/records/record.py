@@ -2,205 +2,282 @@
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from maf_runner.records.checks import (
+    arguments,
+    check_figures,
+    check_values,
+    finite,
+    is_figure,
+    known,
+)
 from maf_runner.system import atomic
 
 SCHEMA = 1
-NAME = "record.json"
 STATUSES = ("finished", "diverged", "failed")
-REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "status": str,
-    "run_id": str,
-    "dataset": str,
-    "model": str,
-    "conditional": bool,
-    "seed": int,
-    "settings": dict,
-    "data": dict,
-}
-# What else is read of a record where it is there; all other values may be anything.
-OPTIONAL: dict[str, type | tuple[type, ...]] = {
-    "features": int,
-    "context": int,
-    "epochs": int,
-    "best_epoch": int,
-    "stop_reason": str,
-    "seconds": (int, float),
-    "divergence": dict,
-    "environment": dict,
-}
-DEPTH = 20  # of nested values
-LARGEST = 1e38  # of a figure: models compute in 32 bits
-NEEDED = {"test": ("log_likelihood", "error"), "validation": ("log_likelihood",)}
+GROUPS = ("dataset", "model", "trainer")  # what the settings must have
 
 
 class UnreadableRecordError(Exception):
     """A file that is not a record this version can read; the message says why."""
 
 
-def write(path: Path, record: dict[str, Any]) -> None:
-    """Write ``record`` to ``path`` atomically; NaN and infinities become null."""
-    content = {"schema": SCHEMA, **record}
-    atomic.write(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The data of a run.
 
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a record.
-
-    Raises:
-        UnreadableRecordError: missing, not JSON, of another schema, or not a record at all.
+    Attributes:
+        fingerprint: SHA-256 of the arrays, see `Splits.fingerprint`.
+        recipe: how the arrays were made: ``authors``, ``raw``, ``redrawn`` or ``own``.
+        sources: SHA-256 of each file they were made from.
+        image: the fields of the `LogitSpace` of pictures; None for other data.
+        class_prior: the probability of each class; None for equal ones.
+        table: the fields of the `TableSpace` of a user's table; None for other data.
+        entropy: of the true density in nats, where it is known.
+        unknown: what a later version has written beside these.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        _check_values(record)
-    except OSError as error:
-        raise UnreadableRecordError(f"{path} cannot be opened ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise UnreadableRecordError(f"{path} is not JSON, perhaps cut short ({error})") from error
-    if not isinstance(record, dict) or "schema" not in record:
-        raise UnreadableRecordError(f"{path} is not a record of maf_runner")
-    if record["schema"] != SCHEMA:
-        raise UnreadableRecordError(
-            f"{path} has schema {record['schema']!r:.50}; this version reads schema {SCHEMA}"
-        )
-    for key, kind in REQUIRED.items():
-        if not isinstance(record.get(key), kind):
-            raise UnreadableRecordError(f"{path} has no valid {key!r}")
-    for key, kind in OPTIONAL.items():
-        if record.get(key) is not None and not isinstance(record[key], kind):
-            raise UnreadableRecordError(f"{path} has no valid {key!r}")
-    for group in ("dataset", "model", "trainer"):
-        if not isinstance(record["settings"].get(group), dict):
-            raise UnreadableRecordError(f"{path} has no valid settings.{group}")
-    if record["status"] not in STATUSES:
-        raise UnreadableRecordError(f"{path} has an unknown status {record['status']!r:.50}")
-    departures = record.get("departures", [])
-    if not isinstance(departures, list) or not all(isinstance(d, str) for d in departures):
-        raise UnreadableRecordError(f"{path} has no valid 'departures'")
-    if record["status"] == "finished":
-        for part, needed in NEEDED.items():
-            figures = record.get(part)
-            if not isinstance(figures, dict):
-                figures = {}
-            for name in dict.fromkeys([*needed, *figures]):
-                if not _is_figure(figures.get(name)):
-                    raise UnreadableRecordError(
-                        f"{path} is finished but has no finite {part}.{name}"
-                    )
-                if "error" in name and figures[name] < 0:
-                    raise UnreadableRecordError(f"{path} has a negative {part}.{name}")
-    return record
+
+    fingerprint: str | None = None
+    recipe: str | None = None
+    sources: dict[str, Any] = field(default_factory=dict)
+    image: dict[str, Any] | None = None
+    class_prior: list[float] | None = None
+    table: dict[str, Any] | None = None
+    entropy: float | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The data as they stand in the record."""
+        return {**known(self), **self.unknown}
 
 
-def _is_figure(value: Any) -> bool:
-    return type(value) in (int, float) and -LARGEST < value < LARGEST
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of a run, in the order of its JSON; None and {} are not written.
 
+    Attributes:
+        run_id: twelve hexadecimal digits of the scientific settings, see `identity`.
+        dataset: the name of the dataset.
+        model: the title of the model, as in the paper's tables.
+        conditional: whether the density is given the class.
+        features: D.
+        context: C; 0 for an unconditional model.
+        parameters: how many numbers the model learns.
+        seed: of initial weights and batches.
+        settings: the scientific settings: groups dataset, model, trainer; and the seed.
+        departures: settings that differ from their preset, as on the command line.
+        train_rows: N of the training split.
+        validation_rows: N of the validation split.
+        test_rows: N of the test split.
+        data: what the run was trained and tested on.
+        environment: versions of the libraries, device and threads.
+        status: ``finished``, ``diverged`` (no test figure) or ``failed`` (by an error);
+            ``running`` before the end, which is never written.
+        error: the error of a failed run.
+        test: figures by name: ``log_likelihood`` and ``error`` (two standard errors) in nats,
+            and what else there is; see `evaluation.evaluate`. All finite in a finished run.
+        validation: figures of the validation split.
+        divergence: where training diverged; see `training.loop`.
+        best_epoch: the validation, counted from 1, whose parameters were kept.
+        epochs: validations done.
+        updates: updates done.
+        stop_reason: ``closed_form``, ``patience``, ``max_epochs``, ``max_updates``, ``diverged``.
+        resumed: how many times training went on from a checkpoint.
+        seconds: training and evaluation.
+        unknown: what a later version has written beside these.
+        file: where the record was read from, if it was.
+    """
 
-def _check_values(value: Any, depth: int = 0) -> None:
-    """Raise ValueError where values are nested too deep, or cannot be written anywhere."""
-    if depth > DEPTH:
-        raise ValueError(f"values nested more than {DEPTH} deep")
-    if isinstance(value, str):
-        value.encode()
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise ValueError("a number of more than 38 digits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number that is not finite")
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        for entry in value:
-            _check_values(entry, depth + 1)
+    run_id: str
+    dataset: str
+    model: str
+    conditional: bool
+    features: int | None = None
+    context: int | None = None
+    parameters: int | None = None
+    seed: int
+    settings: dict[str, Any]
+    departures: list[str] = field(default_factory=list)
+    train_rows: int | None = None
+    validation_rows: int | None = None
+    test_rows: int | None = None
+    data: Data
+    environment: dict[str, Any] = field(default_factory=dict)
+    status: str = "running"
+    error: str | None = None
+    test: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
+    divergence: dict[str, Any] = field(default_factory=dict)
+    best_epoch: int | None = None
+    epochs: int | None = None
+    updates: int | None = None
+    stop_reason: str | None = None
+    resumed: int | None = None
+    seconds: float | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = field(default=None, compare=False)
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record.
 
-def title(found: dict[str, Any]) -> str:
-    """Which model on which data."""
-    given = " given the class" if found["conditional"] else ""
-    redrawn = " (redrawn)" if found["data"].get("recipe") == "redrawn" else ""
-    trainer = found["settings"]["trainer"].get("name", "paper")
-    tuned = "" if trainer == "paper" else f", {trainer},"
-    return f"{found['model']}{tuned}{given} on {found['dataset']}{redrawn}"
+        Raises:
+            UnreadableRecordError: missing, not JSON, of another schema, or not a record at all.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            check_values(content)
+        except OSError as error:
+            raise UnreadableRecordError(f"{path} cannot be opened ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
+            raise UnreadableRecordError(
+                f"{path} is not JSON, perhaps cut short ({error})"
+            ) from error
+        try:
+            return cls.from_json(content, file=path)
+        except ValueError as error:
+            raise UnreadableRecordError(f"{path} {error}") from error
 
+    @classmethod
+    def from_json(cls, content: Any, *, file: Path | None = None) -> Self:
+        """The record of parsed JSON.
 
-def describe(found: dict[str, Any]) -> str:
-    """One line that says what a run came to."""
-    name = title(found)
-    if found["status"] == "failed":
-        return f"{name}: failed, {found.get('error')} (retry=true tries again)"
-    if found["status"] == "diverged":
-        return f"{name}: {_no_figure(found)}"
-    test = found["test"]
-    text = f"{name}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
-    if "bits_per_pixel" in test:
-        text += f", {test['bits_per_pixel']:.3f} ± {test['bits_per_pixel_error']:.3f} bits/pixel"
-    entropy = found["data"].get("entropy")
-    if entropy is not None:
-        text += f" (no model can beat {-entropy:.3f})"
-    if "accuracy" in test:
-        text += f", accuracy {100 * test['accuracy']:.2f} ± {100 * test['accuracy_error']:.2f} %"
-    if found["stop_reason"] == "closed_form":
-        return f"{text}; closed form"
-    ended = f"stopped by {found['stop_reason']}"
-    if found["stop_reason"] == "diverged":
-        ended = f"then {_divergence(found)}"
-    return (
-        f"{text}; {found['epochs']} epochs, best {found['best_epoch']}, "
-        f"{ended}, {found['seconds']:.0f} s"
-    )
+        Raises:
+            ValueError: it is none; the message continues "this file ...".
+        """
+        if not isinstance(content, dict) or "schema" not in content:
+            raise ValueError("is not a record of maf_runner")
+        if content["schema"] != SCHEMA:
+            raise ValueError(
+                f"has schema {content['schema']!r:.50}; this version reads schema {SCHEMA}"
+            )
+        content = {k: v for k, v in content.items() if k != "schema" and v is not None}
+        if not isinstance(content.get("data"), dict):
+            raise ValueError("has no valid 'data'")
+        content["data"] = Data(**arguments(Data, content["data"], "data."))
+        record = cls(**arguments(cls, content), file=file)
+        for group in GROUPS:
+            if not isinstance(record.settings.get(group), dict):
+                raise ValueError(f"has no valid settings.{group}")
+        if record.status not in STATUSES:
+            raise ValueError(f"has an unknown status {record.status!r:.50}")
+        if not all(isinstance(departure, str) for departure in record.departures):
+            raise ValueError("has no valid 'departures'")
+        if record.finished:
+            check_figures("test", record.test)
+            check_figures("validation", record.validation)
+        return record
 
+    def as_json(self) -> dict[str, Any]:
+        """What is written to the file; NaN and infinities are None."""
+        content = {key: value for key, value in known(self).items() if value not in (None, {})}
+        content["data"] = self.data.as_json()
+        return finite({"schema": SCHEMA, **content, **self.unknown})
 
-def rows_not_finite(found: dict[str, Any]) -> str:
-    """The test rows, else the validation rows, without a finite log density; else nothing."""
-    for split in ("test", "validation"):
-        figures = found.get(split)
-        rows = figures.get("rows_not_finite") if isinstance(figures, dict) else None
-        if isinstance(rows, int) and isinstance(figures, dict):
-            text = f"the log density of {rows:,} {split} row{'s' * (rows != 1)} is not finite"
-            text += f" (the first is row {figures.get('first_not_finite')})"
-            mean, error = figures.get("log_likelihood_of_others"), figures.get("error_of_others")
-            if _is_figure(mean) and _is_figure(error):
-                text += f"; the mean of the others is {mean:.2f} ± {error:.2f} nats"
+    def write(self, path: Path) -> None:
+        """Write the record to ``path`` atomically."""
+        atomic.write(path, json.dumps(self.as_json(), indent=1, allow_nan=False) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has a trained model and all its figures."""
+        return self.status == "finished"
+
+    @property
+    def key(self) -> str:
+        """What tells this record from all others: its file, or its run if it was in none."""
+        return str(self.file or self.run_id)
+
+    @property
+    def trainer(self) -> str:
+        """The name of the trainer."""
+        return str(self.settings["trainer"].get("name", "paper"))
+
+    @property
+    def title(self) -> str:
+        """Which model on which data."""
+        given = " given the class" if self.conditional else ""
+        redrawn = " (redrawn)" if self.data.recipe == "redrawn" else ""
+        trainer = "" if self.trainer == "paper" else f", {self.trainer},"
+        return f"{self.model}{trainer}{given} on {self.dataset}{redrawn}"
+
+    @property
+    def score(self) -> float:
+        """What a search maximises: the validation log-likelihood in nats, -inf unless finished.
+
+        Of a conditional model it is the class marginal.
+        """
+        if not self.finished:
+            return -math.inf
+        return self.validation.get("marginal_log_likelihood", self.validation["log_likelihood"])
+
+    def describe(self) -> str:
+        """One line with the figures of the run, or with the reason why there are none."""
+        if self.status == "failed":
+            return f"{self.title}: failed, {self.error} (retry=true tries again)"
+        if not self.finished:
+            return f"{self.title}: {self._no_figure()}"
+        test = self.test
+        text = f"{self.title}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
+        if {"bits_per_pixel", "bits_per_pixel_error"} <= test.keys():
+            bits, error = test["bits_per_pixel"], test["bits_per_pixel_error"]
+            text += f", {bits:.3f} ± {error:.3f} bits/pixel"
+        if self.data.entropy is not None:
+            text += f" (no model can beat {-self.data.entropy:.3f})"
+        if {"accuracy", "accuracy_error"} <= test.keys():
+            accuracy, error = 100 * test["accuracy"], 100 * test["accuracy_error"]
+            text += f", accuracy {accuracy:.2f} ± {error:.2f} %"
+        if self.stop_reason == "closed_form":
+            return f"{text}; closed form"
+        ended = f"stopped by {self.stop_reason}"
+        if self.stop_reason == "diverged":
+            ended = f"then {self._where_it_diverged()}"
+        took = "" if self.seconds is None else f", {self.seconds:.0f} s"
+        return f"{text}; {self.epochs} epochs, best {self.best_epoch}, {ended}{took}"
+
+    @property
+    def rows_not_finite(self) -> str:
+        """A text on the test rows, else the validation rows, without a finite log density.
+
+        Empty if there are none.
+        """
+        for split, figures in (("test", self.test), ("validation", self.validation)):
+            rows = figures.get("rows_not_finite")
+            if isinstance(rows, int):
+                text = f"the log density of {rows:,} {split} row{'s' * (rows != 1)} is not finite"
+                text += f" (the first is row {figures.get('first_not_finite')})"
+                mean = figures.get("log_likelihood_of_others")
+                error = figures.get("error_of_others")
+                if is_figure(mean) and is_figure(error):
+                    text += f"; the mean of the others is {mean:.2f} ± {error:.2f} nats"
+                return text
+        return ""
+
+    def _no_figure(self) -> str:
+        """Why a run has no test figure, and what may help."""
+        if text := self.rows_not_finite:
             return text
-    return ""
+        text = self._where_it_diverged()
+        if not self.divergence:
+            return text
+        if self.divergence.get("of") == "validation":
+            return f"{text} (validation rows may lie far from all training rows)"
+        if self.divergence.get("falling"):
+            return (
+                f"{text} (the density grew without bound: look for values that repeat, "
+                "and see dataset.dequantise)"
+            )
+        return f"{text} (a lower trainer.learning_rate may help)"
 
-
-def _no_figure(found: dict[str, Any]) -> str:
-    """Why a run has no test figure, and what may help."""
-    if text := rows_not_finite(found):
-        return text
-    divergence = found.get("divergence") or {}
-    text = _divergence(found)
-    if not divergence:
-        return text
-    if divergence.get("of") == "validation":
-        return f"{text} (validation rows may lie far from all training rows)"
-    if divergence.get("falling"):
-        return (
-            f"{text} (the density grew without bound: look for values that repeat, "
-            "and see dataset.dequantise)"
-        )
-    return f"{text} (a lower trainer.learning_rate may help)"
-
-
-def _divergence(found: dict[str, Any]) -> str:
-    """Where training diverged."""
-    divergence = found.get("divergence")
-    if not divergence:
-        return "diverged on the test rows"  # an earlier version did not say which
-    if divergence.get("of") == "validation":
-        return f"diverged: none of {found.get('epochs')} validations was finite"
-    loss = divergence.get("last_finite_loss")
-    last = f", last finite loss {loss:.3f} nats" if _is_figure(loss) else ""
-    return f"diverged at update {divergence.get('update')}{last}"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return value
+    def _where_it_diverged(self) -> str:
+        if not self.divergence:
+            return "diverged on the test rows"  # an earlier version did not say which
+        if self.divergence.get("of") == "validation":
+            return f"diverged: none of {self.epochs} validations was finite"
+        loss = self.divergence.get("last_finite_loss")
+        last = f", last finite loss {loss:.3f} nats" if is_figure(loss) else ""
+        return f"diverged at update {self.divergence.get('update')}{last}"

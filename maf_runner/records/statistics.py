@@ -1,4 +1,4 @@
-"""The mean over test rows, its error, and the rows that alone make it what it is.
+"""The mean over test rows, its error, and single rows that decide it.
 
 An error is two standard errors of the mean (standard deviation with ddof 0, as the authors): it
 says how far another test set would move the figure, not how far another seed would.
@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FEW = 10  # of fewer rows each counts for much
+FEWEST = 10  # rows in which an outlier is looked for: of fewer, each one weighs much
 
 
 class Outlier(NamedTuple):
-    """A row without which a mean is another.
+    """A row that moves a mean by more than the error of the mean without it.
 
     Attributes:
         row: which, from 0.
@@ -73,14 +73,14 @@ def outlier(nats: NDArray[np.float64]) -> Outlier | None:
     """The row that moves the mean of ``nats`` [N] by more than the error of the others' mean.
 
     There is at most one such row worth naming: that farthest from the mean moves it most. None
-    is named of fewer than `FEW` rows.
+    is named of fewer than `FEWEST` rows.
 
     >>> print(outlier(np.array([-1.0, -3.0] * 50 + [-900.0])))
     test row 100 alone has -900 nats; without it the mean is -2.00 ± 0.20
     >>> outlier(np.array([-1.0, -3.0] * 50 + [-9.0])) is None
     True
     """
-    if len(nats) < FEW:
+    if len(nats) < FEWEST:
         return None
     every = nats.mean()
     row = int(np.abs(nats - every).argmax())
@@ -93,8 +93,8 @@ def outlier(nats: NDArray[np.float64]) -> Outlier | None:
 def not_finite(nats: NDArray[np.float64]) -> NotFinite | None:
     """The rows of ``nats`` [N] that are infinite or NaN, None where there are none.
 
-    >>> not_finite(np.array([-1.0, -np.inf, -3.0, np.nan]))
-    NotFinite(rows=2, first=1, mean=-2.0, error=1.4142135623730951)
+    >>> not_finite(np.array([-1.0, -np.inf, -3.0, np.nan, -1.0, -3.0]))
+    NotFinite(rows=2, first=1, mean=-2.0, error=1.0)
     """
     finite = np.isfinite(nats)
     if finite.all():

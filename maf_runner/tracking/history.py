@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+from maf_runner.records.folder import RunFolder
 from maf_runner.system import atomic
 from maf_runner.training.state import State
 
@@ -16,7 +17,7 @@ class History:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = RunFolder(folder)
 
     def validated(self, state: State) -> None:
         """Note one more validation, the last entry of ``state.history``."""
@@ -24,7 +25,7 @@ class History:
         writer = csv.DictWriter(text, state.history[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(state.history)
-        atomic.write(self.folder / "history.csv", text.getvalue())
+        atomic.write(self.folder.history, text.getvalue())
 
     def close(self) -> None:
         """Training is over, or stopped."""

@@ -37,8 +37,7 @@ class TensorBoard(History):
         super().validated(state)
         last = state.history[-1]
         if self._writer is None:  # only now is it known where the run goes on
-            directory = str(self.folder / "tensorboard")
-            self._writer = self._open(directory, purge_step=state.epoch)
+            self._writer = self._open(str(self.folder.tensorboard), purge_step=state.epoch)
         for name in ("train_nats", "validation_nats", "seconds"):
             self._writer.add_scalar(name, last[name], state.epoch)
         self._writer.flush()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from maf_runner.records import record
+from tests.helpers.records import made_up
 
 MAY_DIFFER = ("seconds", "environment", "resumed")
 SMALL = (
@@ -217,12 +217,10 @@ def test_divergence_has_a_status_and_an_exit_code(tmp_path, command):
 
 
 def test_a_lower_rate_is_advised_only_where_it_may_help():
-    about = {"dataset": "t", "model": "M", "conditional": False, "data": {}}
-    about |= {"settings": {"trainer": {}}, "status": "diverged", "epochs": 30}
 
     def told(**divergence):
         found = {"of": "loss", "update": 7, "last_finite_loss": 2.0, "falling": False}
-        return record.describe({**about, "divergence": {**found, **divergence}})
+        return made_up(status="diverged", epochs=30, divergence=found | divergence).describe()
 
     assert "at update 7, last finite loss 2.000 nats (a lower trainer.learning_rate" in told()
     assert "look for values that repeat" in told(falling=True)
@@ -245,7 +243,7 @@ def test_failed_job_leaves_its_traceback_and_a_record(tmp_path, command):
     code = (
         "import sys, maf_runner.experiment.run as run\n"
         "def broken(*a, **k): raise RuntimeError('a bug')\n"
-        "run.evaluate = broken\n"
+        "run.evaluate_splits = broken\n"
         "from maf_runner.commands.run import main\n"
         "sys.argv = ['maf-run', 'model=gaussian']\n"
         "sys.exit(main())\n"
@@ -266,11 +264,11 @@ def test_a_gpu_without_enough_memory(tmp_path, command, asked):
     """Whoever left the device open gets the CPU, whoever named it a way out."""
     code = (
         "import sys, torch, maf_runner.experiment.run as run\n"
-        "evaluate = run.evaluate\n"
+        "evaluate = run.evaluate_splits\n"
         "def full(*a, **k):\n"
-        "    run.evaluate = evaluate\n"
+        "    run.evaluate_splits = evaluate\n"
         "    raise torch.OutOfMemoryError('CUDA out of memory')\n"
-        "run.evaluate = full\n"
+        "run.evaluate_splits = full\n"
         "from maf_runner.commands.run import main\n"
         f"sys.argv = ['maf-run', 'model=gaussian', 'device={asked}']\n"
         "sys.exit(main())\n"

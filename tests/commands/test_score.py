@@ -13,9 +13,12 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from maf_runner.commands import score
-from maf_runner.commands.common import label_code
 from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.experiment.trained import TrainedRun
+from maf_runner.flows import Gaussian
+from maf_runner.records.folder import RunFolder
 from tests.datasets.test_files import read
+from tests.helpers.records import made_up
 
 SCRIPTS = Path(sys.executable).parent
 COLUMNS = ["income, yearly", "height", "share"]
@@ -188,10 +191,10 @@ def test_given_the_class(runs, command, tmp_path):
     ],
 )
 def test_a_class_is_named_as_the_table_has_it(classes, label, code):
-    table = {"columns": ["x"], "mean": [0.0], "deviation": [1.0]}
-    if classes:
-        table |= {"label": "kind", "classes": classes}
-    assert label_code(label, {"context": 2, "data": {"table": table}}) == code
+    table = TableSpace(("x",), (0.0,), (1.0,), "kind" if classes else None, tuple(classes))
+    folder = RunFolder(Path("nowhere"))
+    run = TrainedRun(folder, made_up(), Gaussian(1, context=2), table=table)
+    assert run.label_code(label) == code
 
 
 def test_classes_by_their_shares(runs, command, tmp_path):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from maf_runner.experiment.conditioning import one_hot
 from maf_runner.experiment.evaluation import (
     class_log_probs,
     class_marginal,
     evaluate,
     log_prob_function,
-    one_hot,
 )
 from maf_runner.flows import Gaussian
 from tests.flows.test_models import build

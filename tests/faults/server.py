@@ -33,7 +33,7 @@ import torch
 
 from maf_runner.commands import run as cli
 from maf_runner.datasets import miniboone
-from maf_runner.experiment import run
+from maf_runner.experiment import prepare
 
 SMALL = (
     405,
@@ -138,7 +138,7 @@ def content_of(state):
 
 def main():
     torch.set_num_threads(1)
-    run.THREADS = 1
+    prepare.THREADS = 1
     miniboone.RECIPE = replace(miniboone.RECIPE, rows=SMALL, means={})
     cli._register_sweeper()  # looks for plugins in every folder of the path
     for line in sys.stdin:

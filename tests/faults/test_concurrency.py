@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from maf_runner.commands import report, table
-from maf_runner.records import record
+from maf_runner.records.folder import RECORD
+from maf_runner.records.record import Record
 from tests.faults.runs import MAY_DIFFER, leftovers
 
 BIN = Path(sys.executable).parent
@@ -32,8 +33,11 @@ def begun(cwd, *words):
 
 
 def records_under(folder):
-    found = map(record.read, folder.rglob(record.NAME))
-    return {one["run_id"]: {k: one[k] for k in one if k not in MAY_DIFFER} for one in found}
+    found = map(Record.read, folder.rglob(RECORD))
+    return {
+        record.run_id: {k: v for k, v in record.as_json().items() if k not in MAY_DIFFER}
+        for record in found
+    }
 
 
 def looked_at(folder, read, *words):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,15 +117,15 @@ def maf_run(table, monkeypatch, capfd):
     """All of ``maf-run`` but training, in this process: exit code, what it said, the settings."""
     seen = []
 
-    def taken(model, resolved, about, trainer, splits, folder, interrupts):
-        seen.append(resolved)
-        diverged = {"status": "diverged", "model": model.title, "conditional": False}
-        return runs.Result(about | diverged, folder)
+    def taken(experiment, interrupts):
+        seen.append(experiment.settings)
+        diverged = replace(experiment.record, status="diverged")
+        return runs.Result(diverged, experiment.folder)
 
     def no_fetch(*details, **more):
         raise DataError("nothing is fetched here")
 
-    monkeypatch.setattr(runs, "_carry_out", taken)
+    monkeypatch.setattr(runs, "_train_and_record", taken)
     monkeypatch.setattr(store, "fetch", no_fetch)
     monkeypatch.setattr(runs.torch, "set_num_threads", lambda threads: None)
     monkeypatch.chdir(table)

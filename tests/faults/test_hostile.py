@@ -15,13 +15,14 @@ import yaml
 
 from maf_runner import load_run
 from maf_runner.commands import sample, score
-from maf_runner.commands.common import data_of
 from maf_runner.datasets import bsds300, cifar10, files, gas, hepmass, miniboone, mnist, power
 from maf_runner.datasets.base import Paths
 from maf_runner.datasets.preparation import store
 from maf_runner.datasets.untrusted import archives, pickles
+from maf_runner.experiment.prepare import data_of
 from maf_runner.flows import MADE
-from maf_runner.records import entries, jobs, record
+from maf_runner.records import entries, jobs
+from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import UnreadableRecordError
 from maf_runner.reporting.comparison.cells import comparison
 from maf_runner.reporting.page import report
@@ -292,7 +293,7 @@ def good_record(**changes):
         "activation": "relu", "degrees": "sequential", "mask": "paper",
     }  # fmt: skip
     settings = {"model": model, "dataset": {"name": "power"}, "trainer": {"name": "paper"}}
-    made = {"schema": 1, "features": 2, "context": 0, "best_epoch": 1, "epochs": 2, "seconds": 1.0}
+    made = {"features": 2, "context": 0, "best_epoch": 1, "epochs": 2, "seconds": 1.0}
     return made_up(dataset="power", data=data, settings=settings, departures=[], **made, **changes)
 
 
@@ -305,7 +306,7 @@ def results(tmp_path):
         folder = tmp_path / "results" / "runs" / "power" / "made" / run_id
         folder.mkdir(parents=True)
         figures = {"log_likelihood": 0.0, "error": 0.1}
-        found = good_record(run_id=run_id, test=figures)
+        found = good_record(run_id=run_id, test=figures).as_json()
         (folder / "record.json").write_text(json.dumps(found))
         checkpoint.save(folder / "best.pt", {"run_id": run_id, "model": model.state_dict()})
         np.save(folder / "test_nats.npy", nats)
@@ -348,7 +349,7 @@ def test_records(read_all, results, chance, amount):
                 table.render(form).encode()
         assert len(kept) + len(complaints) == 2
         for entry in kept:
-            record.title(entry), entries.history(entry), entries.row_nats(entry)
+            entry.title, entry.describe(), entries.history(entry), entries.row_nats(entry)
         cells = comparison(kept)
         curves_of(cells), panels(cells)
         with_no_pictures(kept, complaints)
@@ -385,7 +386,7 @@ def test_what_lies_beside_a_record(read_all, results, chance, amount):
     def read(case):
         for name, content in (*good.items(), case):
             (folder / name).write_bytes(content)
-        (entry,) = [e for e in entries.find(results)[0] if e["run_id"] == "one"]
+        (entry,) = [e for e in entries.find(results)[0] if e.run_id == "one"]
         entries.row_nats(entry)
         panels, complaints = curves_of(comparison([entry]))
         assert len(panels) + len(complaints) == 1
@@ -468,7 +469,7 @@ def test_settings_of_runs(read_all, results, tmp_path, chance, amount):
 
     def read(content):
         path.write_bytes(content)
-        data_of(path.parent, {"data": {}})
+        data_of(RunFolder(path.parent))
 
     refusals = {DataError: lambda case: "", UsageError: lambda case: ""}
     read_all("settings of runs", cases, read, refusals)

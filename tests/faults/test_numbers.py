@@ -11,8 +11,8 @@ import torch
 
 from maf_runner.commands import sample, score
 from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
-from maf_runner.records import record
 from maf_runner.records.entries import find
+from maf_runner.records.record import Record
 from maf_runner.reporting.page.report import render
 from maf_runner.reporting.tables.table import build
 from tests.helpers.models import MODELS
@@ -84,9 +84,9 @@ def ended(done, folder):
         return None
     (path,) = found
     assert "NaN" not in path.read_text() and "Infinity" not in path.read_text()
-    entry = record.read(path)
-    assert (done.code == 4) == (entry["status"] == "diverged")
-    return {**entry, "file": path}
+    record = Record.read(path)
+    assert (done.code == 4) == (record.status == "diverged")
+    return record
 
 
 def shown_nowhere(folder):
@@ -119,10 +119,10 @@ def test_odd_tables(start, tmp_path, amount, chance, survived):
         if entry is None:
             told += 1
             assert "odd" in done.err, done.err
-        elif entry["status"] == "diverged":
+        elif entry.status == "diverged":
             shown_nowhere(folder)
         else:
-            used(entry["file"].parent, path)
+            used(entry.file.parent, path)
     survived("odd tables", number + 1)
 
 
@@ -146,7 +146,7 @@ def test_odd_rows_are_scored_or_named(start, tmp_path, capsys, survived):
         rows[5, 1] = value
         pd.DataFrame(rows).add_prefix("c").to_csv(tmp_path / "odd.csv", index=False)
         out = tmp_path / f"{value}.csv"
-        words = [str(entry["file"].parent), str(tmp_path / "odd.csv"), "--out", str(out)]
+        words = [str(entry.file.parent), str(tmp_path / "odd.csv"), "--out", str(out)]
         if score.main(words):
             assert re.search(r"odd\.csv.*row 5", capsys.readouterr().err) and not out.exists()
         else:
@@ -166,11 +166,11 @@ def test_rates_that_diverge(start, tmp_path, amount, chance, survived):
         folder.mkdir()
         done = start(*words_of(model, path, f"trainer.learning_rate={rate}"), cwd=folder)
         entry = ended(done, folder)
-        if entry is not None and entry["status"] == "diverged":
+        if entry is not None and entry.status == "diverged":
             diverged += 1
             shown_nowhere(folder)
-            assert score.main([str(entry["file"].parent), str(path)]) == 3
-            assert sample.main([str(entry["file"].parent)]) == 3
+            assert score.main([str(entry.file.parent), str(path)]) == 3
+            assert sample.main([str(entry.file.parent)]) == 3
     assert diverged
     survived("learning rates too high", number + 1)
 

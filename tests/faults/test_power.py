@@ -14,7 +14,7 @@ import pytest
 from maf_runner.datasets import miniboone
 from maf_runner.datasets.base import Paths
 from maf_runner.datasets.preparation import store
-from maf_runner.records import record
+from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.training import DamagedCheckpointError, checkpoint
 from tests.faults.runs import RUN, leftovers, record_of
 
@@ -89,8 +89,8 @@ def test_a_record_cut_at_any_length_is_none(whole, tmp_path, chance, amount, sur
         (tmp_path / "record.json").write_bytes(content)
         if content.strip() == good.read_bytes().strip():
             continue  # all but the line end
-        with pytest.raises(record.UnreadableRecordError, match=r"record\.json"):
-            record.read(tmp_path / "record.json")
+        with pytest.raises(UnreadableRecordError, match=r"record\.json"):
+            Record.read(tmp_path / "record.json")
     survived("files cut short", len(cut))
 
 

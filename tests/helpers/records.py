@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from maf_runner.records import record
+from maf_runner.records.folder import RunFolder
+from maf_runner.records.record import Data, Record
 
 WIDTHS = {
     "power": [[100], [100, 100]],
@@ -22,8 +23,8 @@ ROWS = 500
 
 
 def made_up(**changes):
-    """A record, as a run leaves it."""
-    entry = {
+    """A record, as a run leaves it; ``data`` may be a dict."""
+    fields = {
         "status": "finished",
         "run_id": "0123456789ab",
         "dataset": "mnist",
@@ -36,7 +37,8 @@ def made_up(**changes):
         "stop_reason": "patience",
         "data": {"fingerprint": "f", "recipe": "authors"},
     }
-    return {**entry, **changes}
+    fields |= changes
+    return Record(**{**fields, "data": Data(**fields["data"])})
 
 
 def run(run_id, nats, validation, *, hidden=None, seed=0, **changes):
@@ -63,14 +65,14 @@ def run(run_id, nats, validation, *, hidden=None, seed=0, **changes):
     )
 
 
-def keep(folder, entry, nats=None):
+def keep(folder, record, nats=None):
     """Write a record, and its test rows, as a run does; returns the record's path."""
-    path = folder / "runs" / entry["dataset"] / "model" / entry["run_id"] / "record.json"
-    path.parent.mkdir(parents=True)
-    record.write(path, entry)
+    run = RunFolder(folder / "runs" / record.dataset / "model" / record.run_id)
+    run.path.mkdir(parents=True)
+    record.write(run.record)
     if nats is not None:
-        np.save(path.with_name("test_nats.npy"), nats.astype(np.float32))
-    return path
+        np.save(run.test_nats, nats.astype(np.float32))
+    return run.record
 
 
 def whole_search(folder, rows=lambda dataset: ROWS):
@@ -89,7 +91,7 @@ def whole_search(folder, rows=lambda dataset: ROWS):
                 rank = TRAINED.index(model) if hidden else -1
                 size = WIDTHS[dataset].index(hidden) if hidden else 0
                 nats = common + rank - 0.1 * size + 0.01 * rng.normal(size=len(common))
-                entry = run(
+                record = run(
                     f"{count:012x}",
                     nats,
                     rank + size,
@@ -98,6 +100,6 @@ def whole_search(folder, rows=lambda dataset: ROWS):
                     model=model,
                     conditional=conditional,
                 )
-                keep(folder, entry, nats)
+                keep(folder, record, nats)
                 count += 1
     return count

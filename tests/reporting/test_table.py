@@ -112,7 +112,7 @@ def test_different_data_are_different_columns():
 
 
 def test_diverged_runs_never_appear_as_a_number():
-    made = cell(comparison([made_up(status="diverged", test=None)]), "MADE")
+    made = cell(comparison([made_up(status="diverged", test={})]), "MADE")
     assert made.ours is None and made.status == "diverged"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from maf_runner.records.entries import Entry, key_of
+from maf_runner.records.record import Record
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
@@ -52,8 +52,8 @@ class Cell:
     chosen: str = ""  # what the run shown was chosen for, and among how many
     made: str = ""  # dataset and recipe of the run shown
     seeds: Seeds | None = None
-    entry: Entry | None = None  # the run shown
-    runs: tuple[Entry, ...] = ()  # all it was chosen among, and those that failed
+    record: Record | None = None  # the run shown
+    runs: tuple[Record, ...] = ()  # all it was chosen among, and those that failed
 
     @property
     def column(self) -> str:
@@ -85,7 +85,7 @@ class Cell:
 
 
 def comparison(
-    records: Sequence[Entry], metric: str = NATS, wanted: Sequence[tuple[str, bool]] = ()
+    records: Sequence[Record], metric: str = NATS, wanted: Sequence[tuple[str, bool]] = ()
 ) -> list[Cell]:
     """The cells of the table, those of the paper's models without a run included.
 
@@ -95,11 +95,11 @@ def comparison(
         wanted: columns (dataset, given the class?) to show, with runs or without; by default
             those that have runs.
     """
-    groups: dict[tuple[Column, bool, str], list[Entry]] = {}
-    for entry, column in zip(records, _columns(records), strict=True):
-        if wanted and (column.name, entry["conditional"]) not in wanted:
+    groups: dict[tuple[Column, bool, str], list[Record]] = {}
+    for record, column in zip(records, _columns(records), strict=True):
+        if wanted and (column.name, record.conditional) not in wanted:
             continue
-        groups.setdefault((column, entry["conditional"], _row(entry)), []).append(entry)
+        groups.setdefault((column, record.conditional, _row(record)), []).append(record)
     columns = sorted({key[:2] for key in groups})
     if wanted:
         there = {key[0] for key in groups}
@@ -129,8 +129,8 @@ def meanings(cells: Sequence[Cell]) -> list[str]:
 
 
 def of_one_recipe(
-    records: Sequence[Entry], datasets: Sequence[str]
-) -> tuple[list[Entry], list[str]]:
+    records: Sequence[Record], datasets: Sequence[str]
+) -> tuple[list[Record], list[str]]:
     """Those of ``records`` that may stand in one column for each of the paper's ``datasets``.
 
     Likelihoods of rows made in another way cannot be chosen from together. The authors' data
@@ -142,22 +142,22 @@ def of_one_recipe(
     kept, complaints = [], []
     for name in datasets:
         of_paper = {}
-        for i, entry in enumerate(records):
-            if entry["dataset"] != name:
+        for i, record in enumerate(records):
+            if record.dataset != name:
                 continue
-            changed = ", ".join(_departures(entry, "dataset."))
-            if changed or _recipe(entry) not in RECIPES:
-                reason = changed or f"made by the recipe {_recipe(entry)}"
-                complaints.append(f"left out: {key_of(entry)} is of other data ({reason})")
+            changed = ", ".join(_departures(record, "dataset."))
+            if changed or _recipe(record) not in RECIPES:
+                reason = changed or f"made by the recipe {_recipe(record)}"
+                complaints.append(f"left out: {record.key} is of other data ({reason})")
             else:
-                of_paper[i] = entry
+                of_paper[i] = record
         recipe = min(map(_recipe, of_paper.values()), key=RECIPES.index, default="")
-        for entry in of_paper.values():
-            if _recipe(entry) == recipe:
-                kept.append(entry)
+        for record in of_paper.values():
+            if _recipe(record) == recipe:
+                kept.append(record)
             else:
                 complaints.append(
-                    f"left out: {key_of(entry)} is of other data ({name} {_recipe(entry)}; the "
+                    f"left out: {record.key} is of other data ({name} {_recipe(record)}; the "
                     f"column shows {recipe})"
                 )
     return kept, complaints
@@ -175,28 +175,28 @@ class Column(NamedTuple):
         return f"{label}, {self.recipe}" if self.recipe else label
 
 
-def _columns(records: Sequence[Entry]) -> list[Column]:
+def _columns(records: Sequence[Record]) -> list[Column]:
     """The column of each record.
 
     Runs on data made by different settings, or in different ways, are never in one column.
     """
-    settings = [flat(r["settings"]["dataset"]) for r in records]
+    settings = [flat(r.settings["dataset"]) for r in records]
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for entry, own in zip(records, settings, strict=True):
-        by_name.setdefault(entry["dataset"], []).append(own)
+    for record, own in zip(records, settings, strict=True):
+        by_name.setdefault(record.dataset, []).append(own)
     differing = {name: _varied(namesakes) for name, namesakes in by_name.items()}
     apart = []
-    for entry, own in zip(records, settings, strict=True):
-        varied = {k: own[k] for k in own if k in differing[entry["dataset"]]}
-        words = [_setting(entry, k, v) for k, v in varied.items() if v not in (None, [])]
-        words = words or [d.removeprefix("dataset.") for d in _departures(entry, "dataset.")]
-        apart.append((entry["dataset"], " ".join(words)))
+    for record, own in zip(records, settings, strict=True):
+        varied = {k: own[k] for k in own if k in differing[record.dataset]}
+        words = [_setting(record, k, v) for k, v in varied.items() if v not in (None, [])]
+        words = words or [d.removeprefix("dataset.") for d in _departures(record, "dataset.")]
+        apart.append((record.dataset, " ".join(words)))
     recipes: dict[tuple[str, str], set[str]] = {}
-    for entry, place in zip(records, apart, strict=True):
-        recipes.setdefault(place, set()).add(_recipe(entry))
+    for record, place in zip(records, apart, strict=True):
+        recipes.setdefault(place, set()).add(_recipe(record))
     return [
-        Column(*place, _recipe(entry) if len(recipes[place]) > 1 else "")
-        for entry, place in zip(records, apart, strict=True)
+        Column(*place, _recipe(record) if len(recipes[place]) > 1 else "")
+        for record, place in zip(records, apart, strict=True)
     ]
 
 
@@ -206,20 +206,20 @@ def _varied(settings: Sequence[dict[str, Any]]) -> set[str]:
     return {k for k in keys if any(one.get(k) != settings[0].get(k) for one in settings)}
 
 
-def _setting(entry: Entry, key: str, value: Any) -> str:
+def _setting(record: Record, key: str, value: Any) -> str:
     """A setting in a few words; a file by its name and the first digits of its hash."""
     if key != "path":
         return f"{key}={value}"
-    name = next(iter(entry["data"].get("sources") or ()), "")
+    name = next(iter(record.data.sources), "")
     return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
 
 
-def _recipe(entry: Entry) -> str:
-    return str(entry["data"].get("recipe"))
+def _recipe(record: Record) -> str:
+    return str(record.data.recipe)
 
 
 def _cell(
-    column: Column, conditional: bool, row: str, runs: list[Entry], metric: str = NATS
+    column: Column, conditional: bool, row: str, runs: list[Record], metric: str = NATS
 ) -> Cell:
     # The paper's figure is of the paper's model and training: no row that departs has one.
     published = None if column.apart else figures(metric).get((column.name, conditional, row))
@@ -229,23 +229,21 @@ def _cell(
         row,
         ours=None,
         published=published,
-        status=runs[0]["status"] if runs else "",
+        status=runs[0].status if runs else "",
         runs=tuple(runs),
     )
     value, error = RECORDED[metric]
-    finished = [
-        r for r in runs if r["status"] == "finished" and {value, error} <= r["test"].keys()
-    ]
+    finished = [r for r in runs if r.finished and {value, error} <= r.test.keys()]
     if not finished:
         return empty
     best = max(finished, key=_validation(finished))
-    alike = [r["test"][value] for r in finished if _without_seed(r) == _without_seed(best)]
+    alike = [r.test[value] for r in finished if _without_seed(r) == _without_seed(best)]
     marks = ""
     if column.name in COMPARED and _recipe(best) != "authors":
         marks += NOT_AUTHORS
     if _cut_short(best):
         marks += CUT_SHORT
-    if best.get("stop_reason") == "diverged":
+    if best.stop_reason == "diverged":
         marks += DIVERGED
     if len(finished) > 1:
         marks += CHOSEN
@@ -255,47 +253,46 @@ def _cell(
         seeds = Seeds(len(alike), statistics.fmean(alike), statistics.stdev(alike))
     return replace(
         empty,
-        ours=Figure(best["test"][value], best["test"][error]),
+        ours=Figure(best.test[value], best.test[error]),
         status="finished",
         marks=marks,
         chosen=_winner(best, finished),
         made=f"{column.name}: {_recipe(best)}",
         seeds=seeds,
-        entry=best,
+        record=best,
     )
 
 
-def _cut_short(entry: Entry) -> bool:
+def _cut_short(record: Record) -> bool:
     """Whether a limit ended the run, and not a schedule that leads there."""
-    limited = entry.get("stop_reason") in ("max_epochs", "max_updates")
-    return limited and entry["settings"]["trainer"].get("schedule", "constant") == "constant"
+    limited = record.stop_reason in ("max_epochs", "max_updates")
+    return limited and record.settings["trainer"].get("schedule", "constant") == "constant"
 
 
-def _validation(runs: Sequence[Entry]) -> Callable[[Entry], float]:
+def _validation(runs: Sequence[Record]) -> Callable[[Record], float]:
     """What the best of ``runs`` is chosen by: their validation log-likelihood in nats.
 
     Of conditional models that is the class marginal, as the authors' collection script has it;
     log p(x | true y) where a record of an earlier version has nothing else.
     """
-    marginal = all("marginal_log_likelihood" in r["validation"] for r in runs)
+    marginal = all("marginal_log_likelihood" in r.validation for r in runs)
     key = "marginal_log_likelihood" if marginal else "log_likelihood"
-    return lambda entry: entry["validation"][key]
+    return lambda record: record.validation[key]
 
 
-def _without_seed(entry: Entry) -> str:
-    return json.dumps({**entry["settings"], "seed": None}, sort_keys=True)
+def _without_seed(record: Record) -> str:
+    return json.dumps({**record.settings, "seed": None}, sort_keys=True)
 
 
-def _row(entry: Entry) -> str:
+def _row(record: Record) -> str:
     """Its name in the paper, with the trainer, and every setting that departs from its preset."""
-    trainer = str(entry["settings"]["trainer"].get("name", "paper"))
-    others = [] if trainer == "paper" else [trainer]
-    others += [*_departures(entry, "model."), *_departures(entry, "trainer.")]
-    return ", ".join([entry["model"], *others])
+    others = [] if record.trainer == "paper" else [record.trainer]
+    others += [*_departures(record, "model."), *_departures(record, "trainer.")]
+    return ", ".join([record.model, *others])
 
 
-def _departures(entry: Entry, group: str) -> list[str]:
-    return [d for d in entry.get("departures", []) if d.startswith(group)]
+def _departures(record: Record, group: str) -> list[str]:
+    return [d for d in record.departures if d.startswith(group)]
 
 
 def _row_order(row: str) -> tuple[int, str]:
@@ -303,13 +300,9 @@ def _row_order(row: str) -> tuple[int, str]:
     return (MODELS.index(model) if model in MODELS else len(MODELS)), row
 
 
-def size(entry: Entry) -> str:
-    """Number and width of the hidden layers; empty for a model without.
-
-    >>> size({"settings": {"model": {"hidden": [1024, 1024]}}})
-    '2×1024'
-    """
-    hidden = entry["settings"]["model"].get("hidden")
+def size(record: Record) -> str:
+    """Number and width of the hidden layers, as 2×1024; empty for a model without."""
+    hidden = record.settings["model"].get("hidden")
     if not isinstance(hidden, list) or not hidden:
         return ""
     if all(width == hidden[0] for width in hidden):
@@ -317,10 +310,10 @@ def size(entry: Entry) -> str:
     return "-".join(map(str, hidden))
 
 
-def _winner(best: Entry, runs: list[Entry]) -> str:
+def _winner(best: Record, runs: list[Record]) -> str:
     """What sets the chosen run apart from the others: its size, then other settings."""
-    varied = _varied([flat(r["settings"]) for r in runs])
-    ours = flat(best["settings"])
+    varied = _varied([flat(r.settings) for r in runs])
+    ours = flat(best.settings)
     words = [
         size(best) if key == "model.hidden" else f"{key}={value}"
         for key, value in ours.items()

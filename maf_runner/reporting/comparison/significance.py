@@ -45,7 +45,7 @@ def mark_best(
     """
     columns: dict[str, list[int]] = {}
     for i, cell in enumerate(cells):
-        if cell.entry is not None and CUT_SHORT not in cell.marks:
+        if cell.record is not None and CUT_SHORT not in cell.marks:
             columns.setdefault(cell.column, []).append(i)
     marked = list(cells)
     notes: list[str] = []
@@ -83,5 +83,5 @@ def _as_good(other: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
 
 
 def _mean(cell: Cell) -> float:
-    assert cell.entry is not None
-    return cell.entry["test"]["log_likelihood"]
+    assert cell.record is not None
+    return cell.record.test["log_likelihood"]

@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import maf_runner
-from maf_runner.records import record
-from maf_runner.records.entries import Entry, key_of, picture
+from maf_runner.records.entries import picture
+from maf_runner.records.record import Record
 from maf_runner.reporting.comparison.cells import (
     CUT_SHORT,
     MARKS,
@@ -48,7 +48,7 @@ class Picture(NamedTuple):
 
 
 def render(
-    records: Sequence[Entry], complaints: Sequence[str], samples: Mapping[str, bytes]
+    records: Sequence[Record], complaints: Sequence[str], samples: Mapping[str, bytes]
 ) -> str:
     """The page as HTML.
 
@@ -61,7 +61,7 @@ def render(
     tables, left_out = _tables(records)
     pictures, damaged = _pictures(cells, samples)
     warnings = [*complaints, *left_out, *damaged, *_doubts(records, cells)]
-    places = {key_of(entry): f"run-{i}" for i, entry in enumerate(records)}
+    places = {record.key: f"run-{i}" for i, record in enumerate(records)}
     script = files(ROOM).joinpath("templates", "report.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=PackageLoader(ROOM), autoescape=True, undefined=StrictUndefined
@@ -75,20 +75,20 @@ def render(
         places=places,
         warnings=list(dict.fromkeys(warnings)),
         pictures=pictures,
-        runs=[_about(entry, cells) for entry in records],
+        runs=[_about(record, cells) for record in records],
         script=Markup(script),
         script_hash=_hash(script),
     )
 
 
-def shown(cells: Sequence[Cell]) -> list[Entry]:
+def shown(cells: Sequence[Cell]) -> list[Record]:
     """The runs that stand in a table."""
-    return [cell.entry for cell in cells if cell.entry is not None]
+    return [cell.record for cell in cells if cell.record is not None]
 
 
-def _tables(records: Sequence[Entry]) -> tuple[list[Grid], list[str]]:
+def _tables(records: Sequence[Record]) -> tuple[list[Grid], list[str]]:
     """All tables, those of the paper only where there is a run for them."""
-    there = {entry["dataset"] for entry in records}
+    there = {record.dataset for record in records}
     tables, complaints = [], []
     for name in TABLES:
         columns = LAYOUTS[name].columns if name in LAYOUTS else ()
@@ -143,18 +143,18 @@ def _svg(caption: str, content: bytes) -> Picture:
 def _drawn(cells: Sequence[Cell], samples: Mapping[str, bytes]) -> list[Picture]:
     """What the runs shown draw, or the densities they have learned of points in the plane."""
     drawn = []
-    for entry in shown(cells):
-        density, sample = picture(entry), samples.get(key_of(entry))
+    for record in shown(cells):
+        density, sample = picture(record), samples.get(record.key)
         content = sample or density
         if content is not None:
             data, width = base64.b64encode(content).decode(), "" if sample else "double"
-            drawn.append(Picture(record.title(entry), data, width=width))
+            drawn.append(Picture(record.title, data, width=width))
     return drawn
 
 
-def _doubts(records: Sequence[Entry], cells: Sequence[Cell]) -> list[str]:
+def _doubts(records: Sequence[Record], cells: Sequence[Cell]) -> list[str]:
     """What a reader of the tables should know: unfinished runs, other data, far deviations."""
-    doubts = [_summary(entry) for entry in records if entry["status"] != "finished"]
+    doubts = [record.describe() for record in records if not record.finished]
     for cell in cells:
         name = f"{cell.model} on {cell.column}"
         if CUT_SHORT in cell.marks:
@@ -166,54 +166,55 @@ def _doubts(records: Sequence[Entry], cells: Sequence[Cell]) -> list[str]:
     return doubts
 
 
-def _summary(entry: Entry) -> str:
-    try:
-        return record.describe(entry)
-    except (KeyError, TypeError, ValueError):  # records hold more than what is checked
-        return record.title(entry)
-
-
-def _about(entry: Entry, cells: Sequence[Cell]) -> dict[str, Any]:
+def _about(record: Record, cells: Sequence[Cell]) -> dict[str, Any]:
     """What the page says of one run."""
-    cell = next((c for c in cells if any(r is entry for r in c.runs)), None)
-    parts = ("test", "validation") if entry["status"] == "finished" else ()
+    cell = next((c for c in cells if any(r is record for r in c.runs)), None)
+    data = {key: value for key, value in record.data.as_json().items() if value is not None}
     figures = [
-        (f"{part} {name}", f"{value:.6g}") for part in parts for name, value in entry[part].items()
+        (f"{split} {name}", f"{value:.6g}")
+        for split, values in (("test", record.test), ("validation", record.validation))
+        for name, value in values.items()
+        if record.finished
     ]
-    training = [
-        (name, entry[name])
-        for name in ("parameters", "epochs", "best_epoch", "updates", "stop_reason", "seconds")
-        if entry.get(name) is not None
-    ]
+    training = {
+        "parameters": record.parameters,
+        "epochs": record.epochs,
+        "best_epoch": record.best_epoch,
+        "updates": record.updates,
+        "stop_reason": record.stop_reason,
+        "seconds": record.seconds,
+    }
     return {
-        "title": record.title(entry),
-        "summary": _summary(entry),
-        "remarks": [f"departs from its preset: {d}" for d in entry.get("departures", [])],
-        "rivals": [_rival(r, r is cell.entry) for r in cell.runs] if cell else [],
+        "title": record.title,
+        "summary": record.describe(),
+        "remarks": [f"departs from its preset: {d}" for d in record.departures],
+        "rivals": [_rival(r, r is cell.record) for r in cell.runs] if cell else [],
         "facts": [
-            ("Settings", _pairs(entry["settings"])),
+            ("Settings", _pairs(record.settings)),
             ("Figures", figures),
-            ("Training", training),
-            ("Data", _pairs(entry["data"])),
-            ("Made by", [("run", entry["run_id"]), *_pairs(entry.get("environment"))]),
+            ("Training", [(name, v) for name, v in training.items() if v is not None]),
+            ("Data", _pairs(data)),
+            ("Made by", [("run", record.run_id), *_pairs(record.environment)]),
         ],
     }
 
 
-def _pairs(node: Any) -> list[tuple[str, str]]:
+def _pairs(node: dict[str, Any]) -> list[tuple[str, str]]:
     """Nested values in lines, each value as on the command line."""
-    pairs = flat(node).items() if isinstance(node, dict) else ()
-    return [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in pairs]
+    return [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in flat(node).items()]
 
 
-def _rival(entry: Entry, chosen: bool) -> dict[str, Any]:
-    finished = entry["status"] == "finished"
+def _rival(record: Record, chosen: bool) -> dict[str, Any]:
+    validation, test = (
+        f"{figures['log_likelihood']:.3f}" if record.finished else ""
+        for figures in (record.validation, record.test)
+    )
     return {
-        "size": size(entry),
-        "seed": entry["seed"],
-        "validation": f"{entry['validation']['log_likelihood']:.3f}" if finished else "",
-        "test": f"{entry['test']['log_likelihood']:.3f}" if finished else "",
-        "status": entry["status"],
+        "size": size(record),
+        "seed": record.seed,
+        "validation": validation,
+        "test": test,
+        "status": record.status,
         "chosen": chosen,
     }
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.records.entries import Entry, history
-from maf_runner.records.record import UnreadableRecordError
+from maf_runner.records.entries import history
+from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.reporting.comparison.cells import Cell
 from maf_runner.reporting.plots.drawing import COLOURS, DASHES, label
 
@@ -36,10 +36,10 @@ def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]
     found: dict[str, list[Curve]] = {}
     complaints = []
     for cell in cells:
-        if cell.entry is None:
+        if cell.record is None:
             continue
         try:
-            curve = _curve(cell.model, cell.entry)
+            curve = _curve(cell.model, cell.record)
         except UnreadableRecordError as error:
             complaints.append(f"left out: {error}")
             continue
@@ -48,8 +48,8 @@ def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]
     return found, complaints
 
 
-def _curve(label: str, entry: Entry) -> Curve | None:
-    columns = history(entry)
+def _curve(label: str, record: Record) -> Curve | None:
+    columns = history(record)
     if columns is None:
         return None
     return Curve(label, columns["epoch"], columns["validation_nats"])

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from maf_runner.records.entries import key_of
 from maf_runner.reporting.comparison.cells import CUT_SHORT, MARKS, NOT_AUTHORS, Cell
 from maf_runner.reporting.comparison.published import (
     BITS,
@@ -57,10 +56,10 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
 
     for metric, cells in ((NATS, nats), (BITS, bits)):
         for cell in cells:
-            if cell.ours and cell.entry and not cell.conditional:
-                item = _item(cell.ours, marks=cell.marks, run=key_of(cell.entry))
-                name, model = cell.entry["dataset"], cell.model
-                note("ours", model, name, metric, item, TWO_ERRORS, cell.entry["run_id"])
+            if cell.ours and cell.record and not cell.conditional:
+                item = _item(cell.ours, marks=cell.marks, run=cell.record.key)
+                name, model = cell.record.dataset, cell.model
+                note("ours", model, name, metric, item, TWO_ERRORS, cell.record.run_id)
         for (dataset, conditional, model), figure in figures(metric).items():
             if not conditional:
                 note("paper", model, dataset, metric, _item(figure), TWO_ERRORS, "arXiv v4")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.records.entries import Entry, key_of, row_nats
-from maf_runner.records.record import UnreadableRecordError, rows_not_finite
+from maf_runner.records.entries import row_nats
+from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.records.statistics import outlier
 from maf_runner.reporting.comparison.cells import (
     BEST,
@@ -89,7 +89,7 @@ LAYOUTS = {
 TABLES = (*LAYOUTS, "leaderboard", "runs")
 
 
-def build(name: str, records: Sequence[Entry]) -> tuple[Grid, list[str]]:
+def build(name: str, records: Sequence[Record]) -> tuple[Grid, list[str]]:
     """The table ``name``, one of `TABLES`.
 
     Returns:
@@ -154,7 +154,7 @@ def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], l
     rows, notes = {}, []
     for i, cell in enumerate(cells):
         try:
-            if cell.entry and (nats := row_nats(cell.entry)) is not None:
+            if cell.record and (nats := row_nats(cell.record)) is not None:
                 rows[i] = nats
         except UnreadableRecordError as error:
             notes.append(f"rows left out: {error}")
@@ -164,7 +164,7 @@ def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], l
 def _no_figures(cells: Sequence[Cell]) -> list[str]:
     """A note for each cell without a figure because rows have no finite log density."""
     found = {
-        f"{c.model} on {c.column}": rows_not_finite(c.runs[0])
+        f"{c.model} on {c.column}": c.runs[0].rows_not_finite
         for c in cells
         if not c.ours and c.runs
     }
@@ -172,7 +172,7 @@ def _no_figures(cells: Sequence[Cell]) -> list[str]:
 
 
 def _ours(cell: Cell, places: int | None) -> Item:
-    shown = cell.entry or next(iter(cell.runs), None)
+    shown = cell.record or next(iter(cell.runs), None)
     return Item.of(
         cell.ours,
         places,
@@ -180,7 +180,7 @@ def _ours(cell: Cell, places: int | None) -> Item:
         spread=cell.seeds.deviation if cell.seeds else None,
         marks=cell.marks.replace(BEST, ""),
         best=BEST in cell.marks,
-        run=key_of(shown) if shown else "",
+        run=shown.key if shown else "",
     )
 
 
@@ -205,16 +205,16 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
 
 
 def _data(cell: Cell, unit: str) -> dict[str, Any]:
-    seeds, entry = cell.seeds, cell.entry
+    seeds, record = cell.seeds, cell.record
     return {
         **cell.data(unit),
         "status": cell.status or NOTHING,
         "chosen": cell.chosen,
         "made": cell.made,
-        "size": size(entry) if entry else "",
+        "size": size(record) if record else "",
         "seeds": seeds and seeds.count,
         "seeds_mean": seeds and seeds.mean,
         "seeds_deviation": seeds and seeds.deviation,
         "best": BEST in cell.marks,
-        "run_id": entry["run_id"] if entry else "",
+        "run_id": record.run_id if record else "",
     }

@@ -1,0 +1,91 @@
+"""What the commands share: exit codes, errors in one line, default folders, arguments."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maf_runner.system import shortage
+from maf_runner.system.conf_path import CONF
+from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageError
+
+DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4  # exit codes
+USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of one of `USER_ERRORS`."""
+    if isinstance(error, UsageError):
+        return USAGE
+    return DATA if isinstance(error, DataError) else FAILED
+
+
+def guarded(program: str, work: Callable[[], int | None]) -> int:
+    """Do the work; turn errors that the user can mend into a line and an exit code.
+
+    Such are `USER_ERRORS`, and a disk or a memory that does not suffice.
+    """
+    try:
+        return work() or DONE
+    except USER_ERRORS as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return exit_code(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{program}: {where}{error.strerror or error}", file=sys.stderr)
+    except Exception as error:
+        if not shortage.is_memory(error):
+            raise
+        print(f"{program}: there is not enough memory for this", file=sys.stderr)
+    return FAILED
+
+
+def default_paths() -> dict[str, Any]:
+    """The settings of the group ``paths`` as maf-run has them: results_dir, raw_dir, and so on.
+
+    Without settings of this machine (``conf/local/default.yaml``) one file says all; Hydra, which
+    takes a third of a second, is asked only where there are some.
+
+    Raises:
+        UsageError: the settings cannot be composed.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (CONF / "local" / "default.yaml").is_file():
+        node = OmegaConf.load(CONF / "paths" / "default.yaml")
+        return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            node = compose("config").paths
+        return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(f"the settings in {CONF} cannot be composed: {error}") from error
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add ``--results DIR``."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path(default_paths()["results_dir"]).expanduser(),
+        metavar="DIR",
+        help="folder with runs/ and records/ (default paths.results_dir of the settings, which "
+        "is %(default)s)",
+    )
+
+
+def of_a_run(program: str, description: str | None) -> argparse.ArgumentParser:
+    """An argument parser that takes a run folder and a class label."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as maf-run prints it")
+    parser.add_argument(
+        "--label",
+        metavar="Y",
+        help="of a conditional model: this class, of your own table as it stands there",
+    )
+    return parser

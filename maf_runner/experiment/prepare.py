@@ -1,0 +1,162 @@
+"""What a run needs before it can train: settings, data, model, and the folder it will write to."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf
+
+from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.engine import devices
+from maf_runner.engine.width import PlannedSize
+from maf_runner.experiment import description
+from maf_runner.experiment.conditioning import context_of
+from maf_runner.experiment.settings import build, check, from_config
+from maf_runner.flows.base import Density
+from maf_runner.records.checks import DEEPEST
+from maf_runner.records.folder import RunFolder, run_folder
+from maf_runner.records.record import Record
+from maf_runner.system import shortage
+from maf_runner.system.errors import DataError, UsageError
+from maf_runner.training import TrainerSettings
+from maf_runner.training.loop import TensorRows
+
+THREADS = torch.get_num_threads()  # as torch chose it for this machine
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, ready to be trained.
+
+    Attributes:
+        settings: plain and checked, with absolute paths.
+        trainer: the settings of the trainer.
+        splits: the data.
+        model: untrained, on the device of the run.
+        record: what the record of the run will say, as far as it is known.
+        folder: where the run is kept.
+    """
+
+    settings: dict[str, Any]
+    trainer: TrainerSettings
+    splits: Splits
+    model: Density
+    record: Record
+    folder: RunFolder
+
+    @property
+    def owner(self) -> dict[str, str]:
+        """What the run's checkpoints say of themselves."""
+        return {"run_id": self.record.run_id, "fingerprint": self.splits.fingerprint}
+
+    def tensors(self, rows: Rows) -> TensorRows:
+        """Rows and their context where the model is."""
+        x = torch.from_numpy(rows.x).to(self.model.reference.device)
+        return TensorRows(x, context_of(self.model, rows.labels))
+
+    def on_cpu(self) -> Self:
+        """The same run with a new model on the CPU."""
+        model = build_model(self.settings, self.splits, self.trainer, devices.CPU)
+        record = description.before_training(self.settings, self.splits, model)
+        return replace(self, model=model, record=record)
+
+
+def prepare(config: DictConfig) -> Experiment:
+    """Everything that the configuration names; sets the threads of the process.
+
+    Raises:
+        UsageError: impossible settings.
+        DataError: data missing, damaged or unfit.
+    """
+    settings = from_config(config)
+    check(settings)  # before data are loaded
+    trainer: TrainerSettings = build("trainer", settings["trainer"])
+    device = devices.choose(settings["device"])
+    size = PlannedSize.of(settings["model"].get("hidden"))
+    torch.set_num_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
+    splits = load_splits(settings)
+    model = build_model(settings, splits, trainer, device)
+    record = description.before_training(settings, splits, model)
+    folder = run_folder(settings, record.run_id)
+    return Experiment(settings, trainer, splits, model, record, folder)
+
+
+def load_splits(settings: dict[str, Any]) -> Splits:
+    """Load the dataset of resolved ``settings``.
+
+    Raises:
+        UsageError: the model needs labels, and there are none.
+        DataError: data missing, damaged or unfit.
+    """
+    where, name = settings["paths"], settings["dataset"]["name"]
+    paths = Paths(Path(where["raw_dir"]), Path(where["prepared_dir"]), where["mirror"])
+    splits: Splits = build("dataset", settings["dataset"], paths=paths)
+    for rows in (splits.train, splits.validation, splits.test):
+        if not np.isfinite(rows.x).all():
+            raise DataError(f"{name}: the prepared rows hold values that are not finite")
+    if settings["model"]["conditional"] and not splits.classes:
+        raise UsageError(f"model.conditional=true needs labels, and dataset={name} has none")
+    return splits
+
+
+def data_of(folder: RunFolder, raw: Path | None = None, prepared: Path | None = None) -> Splits:
+    """The data that the settings in a run folder name.
+
+    Raises:
+        DataError: they, or the settings, are missing or damaged.
+    """
+    try:
+        text = folder.config.read_text(encoding="utf-8")
+        deep = 0
+        for token in yaml.scan(text):  # one after another: what is nested deep takes forever
+            deep += token.id in ("[", "{", "<block mapping start>", "<block sequence start>")
+            deep -= token.id in ("]", "}", "<block end>")
+            if isinstance(token, yaml.AliasToken) or deep > DEEPEST:
+                raise ValueError("it has aliases, or is nested deep, as no settings are")
+        settings: Any = OmegaConf.to_container(OmegaConf.create(text))
+        given = {"raw_dir": raw, "prepared_dir": prepared}
+        settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
+        settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
+        return load_splits(settings)
+    except (UsageError, DataError):
+        raise
+    except Exception as error:  # missing, no YAML, or not the settings of a run
+        raise DataError(
+            f"{folder.config} does not say where the data of this run are ({error!s:.500})"
+        ) from error
+
+
+def build_model(
+    settings: dict[str, Any], splits: Splits, trainer: TrainerSettings, device: torch.device
+) -> Density:
+    """The untrained model of ``settings``, with the initial weights of its seed.
+
+    Raises:
+        UsageError: impossible settings, or a model too large for the memory.
+    """
+    context = splits.classes if settings["model"]["conditional"] else 0
+    _require_memory(settings["model"], splits.features, context)
+    torch.manual_seed(settings["seed"])
+    model: Density = build("model", settings["model"], features=splits.features, context=context)
+    if trainer.learning_rate is None and not model.closed_form:
+        raise UsageError("trainer.learning_rate must be a number above 0 for this model, got null")
+    return model.to(device)
+
+
+def _require_memory(settings: dict[str, Any], features: int, context: int) -> None:
+    """Refuse a model too large for the memory, counted without taking any."""
+    if not PlannedSize.of(settings.get("hidden"), features).may_exceed_memory:
+        return  # torch takes a second to load what counting needs
+    # Random degrees would be read, and on the meta device there are none to read.
+    alike = {"degrees": "sequential"} if "degrees" in settings else {}
+    with torch.device("meta"):
+        model: Density = build("model", {**settings, **alike}, features=features, context=context)
+    learned = sum(p.nbytes for p in model.parameters())
+    buffers = sum(b.nbytes for b in model.buffers())
+    # Each parameter has a gradient, two moments and a copy of the best.
+    needed = 5 * learned + buffers if not model.closed_form else learned + buffers
+    way_out = "take fewer columns" if model.closed_form else "take a smaller model.hidden"
+    shortage.require(needed, f"{model.title} of this size", way_out)
