@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import ROOT, serving
+from tests.helpers import ROOT
+from tests.helpers.mirror import serving
+from tests.helpers.settings import composed
 
 pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
 README = (ROOT / "README.md").read_text()
@@ -116,6 +118,5 @@ def test_using_a_trained_model(folder):
     assert named == f"results/runs/digits/maf/{Path(named).name}"
     from maf_runner.experiment.settings import from_config
     from maf_runner.records.identity import run_id
-    from tests.experiment.test_settings import composed
 
     assert Path(named).name == run_id(from_config(composed()))

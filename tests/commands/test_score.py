@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -15,9 +13,8 @@ from scipy.stats import multivariate_normal
 from maf_runner.commands import score
 from maf_runner.commands.common import label_code
 from maf_runner.datasets.spaces.table import TableSpace
-from tests.datasets.test_files import read
+from tests.helpers.tables import read
 
-SCRIPTS = Path(sys.executable).parent
 COLUMNS = ["income, yearly", "height", "share"]
 
 
@@ -29,7 +26,7 @@ def people(n=400):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(server, tmp_path_factory):
     """Gaussians on the table: of all columns, and of two of them given the class."""
     folder = tmp_path_factory.mktemp("units")
     people().to_csv(folder / "people.csv", index=False)
@@ -37,8 +34,7 @@ def runs(tmp_path_factory):
 
     def run(path, *words):
         words = ["model=gaussian", "dataset=file", f"dataset.path={path}", *words]
-        command = [SCRIPTS / "maf-run", *words, "threads=1"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        done = server("maf-run", *words, "threads=1", cwd=folder, check=0)
         return Path(done.stdout.strip())
 
     two = ["dataset.columns=[share,height]", "dataset.label=kind", "model.conditional=true"]

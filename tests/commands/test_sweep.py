@@ -23,8 +23,8 @@ from maf_runner.commands.run import (
 )
 from maf_runner.engine import devices
 from maf_runner.records import jobs as sweep
-from tests.commands.test_run import SMALL, records, same
 from tests.helpers import ROOT
+from tests.helpers.runs import SMALL, records, same, wait_for
 
 MAF_RUN = Path(sys.executable).parent / "maf-run"
 TINY = ("model=made", "model.hidden=[8]", "trainer.max_epochs=2")
@@ -116,13 +116,10 @@ def closing(result):
     return {word: words.count(word) for word in words}
 
 
-def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command):
-    words = ("maf-run", "-m", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100")
-    process = subprocess.Popen([MAF_RUN, *words[1:]], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.rglob("last.pt")):
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command, begin):
+    words = ("maf-run", "-m", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40")
+    with begin(*words):
+        wait_for(tmp_path, "last.pt")
     gaussian = ("model=gaussian", "seed=0")
     command("maf-run", *gaussian, check=0)
     resumed = command(*words, "seed=0,1", check=0)
@@ -145,7 +142,7 @@ def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command):
 
 def test_killed_again_and_again_gives_the_same(tmp_path, command):
     """The short form of scripts/kill_sweep.py."""
-    words = (*SMALL, "seed=0,1", "trainer.patience=1000", "trainer.max_epochs=60")
+    words = (*SMALL, "seed=0,1", "trainer.patience=1000", "trainer.max_epochs=40")
     whole = tmp_path / "whole"
     command("maf-run", "-m", *words, f"paths.results_dir={whole}", check=0)
     moments = random.Random(0)
@@ -163,10 +160,9 @@ def test_killed_again_and_again_gives_the_same(tmp_path, command):
 
 def test_second_process_waits_if_told_to(tmp_path):
     """The first is halted until the second has met it."""
-    words = [MAF_RUN, *SMALL, "trainer.patience=1000", "trainer.max_epochs=60", "wait=true"]
+    words = [MAF_RUN, *SMALL, "trainer.patience=1000", "trainer.max_epochs=40", "wait=true"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
-        while not list(tmp_path.rglob(".holder")):
-            time.sleep(0.01)
+        wait_for(tmp_path, ".holder")
         first.send_signal(signal.SIGSTOP)
         with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as second:
             met = second.stderr.readline()
@@ -184,28 +180,34 @@ def test_gpus_in_turn(monkeypatch):
     assert str(devices.choose("auto:1")) == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("launch", "package", "extra"),
-    [
-        ("joblib", "hydra_joblib_launcher", "joblib"),
-        ("slurm", "hydra_submitit_launcher", "submitit"),
-        ("submitit_local", "hydra_submitit_launcher", "submitit"),
-        ("ray", "hydra_ray_launcher", "ray"),
-        ("optuna", "hydra_optuna_sweeper", "optuna"),
-    ],
-)
-def test_a_launcher_without_its_extra_says_how_to_get_it(
-    tmp_path, command, launch, package, extra
-):
-    code = (
-        f"import sys; sys.modules['hydra_plugins.{package}'] = None\n"
-        "from maf_runner.commands.run import main\n"
-        f"sys.argv = ['maf-run', '-m', 'launch={launch}']\n"
-        "sys.exit(main())\n"
-    )
-    result = command("python", "-c", code, check=2)
-    assert f"pip install '.[{extra}]'" in result.stderr
-    assert "Traceback" not in result.stderr and not list(tmp_path.iterdir())
+LAUNCHERS = {
+    "joblib": ("hydra_joblib_launcher", "joblib"),
+    "slurm": ("hydra_submitit_launcher", "submitit"),
+    "submitit_local": ("hydra_submitit_launcher", "submitit"),
+    "ray": ("hydra_ray_launcher", "ray"),
+    "optuna": ("hydra_optuna_sweeper", "optuna"),
+}
+WITHOUT_EXTRAS = """
+import sys
+from hydra.core.global_hydra import GlobalHydra
+sys.modules |= dict.fromkeys({packages!r})
+from maf_runner.commands.run import main
+for launch in {launchers!r}:
+    GlobalHydra.instance().clear()
+    sys.argv = ["maf-run", "-m", "launch=" + launch]
+    print(launch, main(), file=sys.stderr)
+"""
+
+
+def test_a_launcher_without_its_extra_says_how_to_get_it(tmp_path, installed):
+    """All of them in one process, in which none is to be had."""
+    packages = [f"hydra_plugins.{package}" for package, _ in LAUNCHERS.values()]
+    code = WITHOUT_EXTRAS.format(packages=packages, launchers=list(LAUNCHERS))
+    told = installed("python", "-c", code, check=0).stderr
+    assert "Traceback" not in told and not list(tmp_path.iterdir())
+    for launch, (_, extra) in LAUNCHERS.items():
+        about, told = told.split(f"{launch} 2\n", 1)
+        assert f"pip install '.[{extra}]'" in about
 
 
 def needs(package):
@@ -237,10 +239,9 @@ def test_joblib(tmp_path):
 def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
     needs("hydra_joblib_launcher")
     words = ["-m", *SMALL, "launch=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
-    words += ["trainer.patience=100000"]
+    words += ["trainer.patience=100000", "trainer.compile=false"]
     with subprocess.Popen([MAF_RUN, *words], cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        while len(holders := list(tmp_path.rglob(".holder"))) < 2:
-            time.sleep(0.01)
+        holders = wait_for(tmp_path, ".holder", count=2)
         os.kill(json.loads(holders[0].read_text())["pid"], signal.SIGKILL)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 1
@@ -249,14 +250,13 @@ def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
 
 def test_submitit_takes_a_preempted_job_up_again(tmp_path, command):
     needs("hydra_submitit_launcher")
-    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=100"]
+    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=40"]
     command("maf-run", *words, "paths.results_dir=whole", check=0)
     queued = ["-m", "launch=submitit_local", *words]
     with subprocess.Popen(
         [MAF_RUN, *queued], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not list(tmp_path.glob("results/runs/*/*/*/last.pt")):
-            time.sleep(0.01)
+        wait_for(tmp_path / "results", "last.pt")
         (holder,) = tmp_path.glob("results/runs/*/*/*/.holder")
         os.kill(json.loads(holder.read_text())["pid"], signal.SIGUSR2)
         _, stderr = process.communicate(timeout=120)

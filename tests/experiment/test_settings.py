@@ -6,16 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
 from maf_runner.experiment.settings import arguments, build, departures, from_config, target
 from maf_runner.records.identity import run_id
 from maf_runner.system.errors import UsageError
 from maf_runner.training import TrainerSettings
-from tests.helpers import ROOT
+from tests.helpers.settings import CONF, composed
 
-CONF = ROOT / "conf"
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "local"))
 
 
@@ -24,11 +22,6 @@ def options(group):
         p.relative_to(CONF / group).with_suffix("").as_posix()
         for p in (CONF / group).rglob("*.yaml")
     )
-
-
-def composed(*overrides):
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return compose("config", overrides=list(overrides))
 
 
 @pytest.mark.parametrize(

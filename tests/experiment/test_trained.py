@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,9 @@ import torch
 import maf_runner
 from maf_runner.system.errors import DataError
 
-SCRIPTS = Path(sys.executable).parent
-
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(server, tmp_path_factory):
     """Two quick runs: a conditional one on images, and one on points in the plane."""
     folder = tmp_path_factory.mktemp("runs")
     short = [
@@ -29,8 +25,7 @@ def runs(tmp_path_factory):
     ]
 
     def run(*words):
-        command = [SCRIPTS / "maf-run", *words, *short]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        done = server("maf-run", *words, *short, cwd=folder, check=0)
         return Path(done.stdout.strip())
 
     return {

@@ -13,8 +13,8 @@ from maf_runner.engine import blocks
 from maf_runner.engine.step import COMPILED, EAGER, Step, has_compiler
 from maf_runner.flows import MAF
 from maf_runner.training import TrainerSettings
-from tests.faults.runs import record_of
-from tests.training.test_loop import SETTINGS
+from tests.helpers.runs import record_of
+from tests.helpers.settings import TRAINER
 
 MODELS = ("maf_mog", "gaussian", "made", "made_mog", "maf", "conditional_maf", "iaf", "realnvp")
 TINY = ("dataset.sizes=[[8]]", "dataset.degrees=random", "trainer.max_epochs=2", "threads=1")
@@ -45,7 +45,7 @@ def test_same_seed_same_record(start, tmp_path, amount, survived):
         one.mkdir()
         other.mkdir(parents=True)
         done = start(*words, cwd=one)
-        assert done.code == 0, done.err
+        assert done.returncode == 0, done.stderr
         process = subprocess.run(
             [Path(sys.executable).parent / words[0], *words[1:]],
             cwd=other,
@@ -69,7 +69,7 @@ def fifty(monkeypatch):
         torch.manual_seed(0)
         network = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
         model = MAF(32, layers=2, hidden=[256], **network).double().train()
-        step = Step(model, TrainerSettings(**{**SETTINGS, "learning_rate": 1e-3}), path)
+        step = Step(model, TrainerSettings(**{**TRAINER, "learning_rate": 1e-3}), path)
         x = torch.randn(50, 50, 32, dtype=torch.float64)
         for batch in x:
             step(batch, None)
@@ -113,7 +113,7 @@ def test_whole_runs_differ_by_less_than_their_error(start, tmp_path, amount, sur
     for name, more in (("one", ("threads=1", "trainer.compile=false")), ("other", words)):
         (tmp_path / name).mkdir()
         done = start(*run, *more, cwd=tmp_path / name)
-        assert done.code == 0, done.err
+        assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / name).rglob("record.json")
         tests.append(json.loads(path.read_text())["test"])
     apart = abs(tests[0]["log_likelihood"] - tests[1]["log_likelihood"])

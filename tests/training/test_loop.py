@@ -25,18 +25,7 @@ from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.batches import Batches
 from maf_runner.training.loop import TensorRows, rate_at
 from maf_runner.training.noise import FreshNoise
-
-SETTINGS = {
-    "learning_rate": 1e-2,
-    "betas": (0.9, 0.999),
-    "epsilon": 1e-8,
-    "batch_size": 20,
-    "l2": 1e-6,
-    "patience": 3,
-    "max_epochs": None,
-    "max_updates": None,
-    "compile": False,
-}
+from tests.helpers.settings import TRAINER
 
 
 class Silent:
@@ -77,7 +66,7 @@ def train(
         model,
         rows or data(),
         data(30),
-        TrainerSettings(**{**SETTINGS, **changes}),
+        TrainerSettings(**{**TRAINER, **changes}),
         image=image,
         seed=7,
         checkpoint=Checkpoint(tmp_path / name, {"run_id": "x"}),
@@ -189,7 +178,7 @@ def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
 
 def test_the_rate_rises_then_falls_along_a_cosine():
     settings = TrainerSettings(
-        **{**SETTINGS, "max_epochs": 10, "schedule": "cosine", "warmup": 0.1, "learning_rate": 2.0}
+        **{**TRAINER, "max_epochs": 10, "schedule": "cosine", "warmup": 0.1, "learning_rate": 2.0}
     )
     rates = [rate_at(settings, update, 4) for update in range(40)]
     cosine = [1 + math.cos(math.pi * update / 36) for update in range(36)]
@@ -198,7 +187,7 @@ def test_the_rate_rises_then_falls_along_a_cosine():
     assert rate_at(replace(settings, max_updates=20), 11, 4) == pytest.approx(1.0)
     assert rate_at(replace(settings, schedule="constant"), 1, 4) == pytest.approx(0.8)
     assert rate_at(replace(settings, schedule="constant"), 39, 4) == 2.0
-    assert {rate_at(TrainerSettings(**SETTINGS), update, 4) for update in (0, 10**6)} == {1e-2}
+    assert {rate_at(TrainerSettings(**TRAINER), update, 4) for update in (0, 10**6)} == {1e-2}
 
 
 def test_patience_is_not_lost_while_the_rate_rises(tmp_path):
@@ -212,10 +201,10 @@ def test_patience_is_not_lost_while_the_rate_rises(tmp_path):
 
 
 def test_the_rate_is_for_the_width():
-    settings = TrainerSettings(**SETTINGS, width=100)
+    settings = TrainerSettings(**TRAINER, width=100)
     assert settings.for_width(1000).learning_rate == pytest.approx(1e-3)
     assert settings.for_width(10).learning_rate == 1e-2
-    assert TrainerSettings(**SETTINGS).for_width(1000).learning_rate == 1e-2
+    assert TrainerSettings(**TRAINER).for_width(1000).learning_rate == 1e-2
 
 
 def test_pictures_with_new_noise_keep_their_pixels():
@@ -245,14 +234,14 @@ def test_only_pictures_get_new_noise(tmp_path):
 
 
 def test_a_prior_is_a_penalty_that_falls_with_the_rows():
-    settings = TrainerSettings(**{**SETTINGS, "l2": 0.5}, prior_precision=30.0)
+    settings = TrainerSettings(**{**TRAINER, "l2": 0.5}, prior_precision=30.0)
     assert settings.for_rows(60).l2 == 1.0 and settings.for_rows(60).for_rows(9).l2 == 1.0
 
 
 def test_what_is_validated_and_kept_is_the_average():
     torch.manual_seed(0)
     model = MADE(3, hidden=[8], activation="tanh", degrees="sequential", mask="paper")
-    step = Step(model.train(), TrainerSettings(**SETTINGS, averaging=0.9), "eager")
+    step = Step(model.train(), TrainerSettings(**TRAINER, averaging=0.9), "eager")
     seen = [step.adam.parameters.clone()]
     for update in range(1, 41):
         step(data().x, None)
@@ -375,7 +364,7 @@ def test_checkpoint_runs_no_code(tmp_path):
 )
 def test_impossible_settings_are_named(key, value):
     with pytest.raises(ValueError, match=key):
-        TrainerSettings(**{**SETTINGS, key: value})
+        TrainerSettings(**{**TRAINER, key: value})
 
 
 def test_routed_products_are_float32(monkeypatch):
