@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,9 +23,9 @@ from maf_runner.commands.run import (
 from maf_runner.engine import devices
 from maf_runner.records import jobs as sweep
 from tests.helpers import ROOT
+from tests.helpers.commands import BIN
 from tests.helpers.runs import SMALL, records, same, wait_for
 
-MAF_RUN = Path(sys.executable).parent / "maf-run"
 TINY = ("model=made", "model.hidden=[8]", "trainer.max_epochs=2")
 
 
@@ -140,35 +139,34 @@ def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command, begin)
     assert closing(command(*again, "retry=true", check=4)) == {"skipped": 1, "diverged": 1}
 
 
-def test_killed_again_and_again_gives_the_same(tmp_path, command):
+def test_killed_again_and_again_gives_the_same(tmp_path, command, begin):
     """The short form of scripts/kill_sweep.py."""
-    words = (*SMALL, "seed=0,1", "trainer.patience=1000", "trainer.max_epochs=40")
+    words = ("maf-run", "-m", *SMALL, "seed=0,1", "trainer.patience=1000", "trainer.max_epochs=40")
     whole = tmp_path / "whole"
-    command("maf-run", "-m", *words, f"paths.results_dir={whole}", check=0)
+    command(*words, f"paths.results_dir={whole}", check=0)
     moments = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen([MAF_RUN, "-m", *words], cwd=tmp_path, stderr=subprocess.PIPE)
-        for _ in range(moments.randint(3, 6)):  # lines, so that a slow machine gets as far
-            process.stderr.readline()
-        time.sleep(moments.random())
-        process.kill()
-        process.communicate()
-    command("maf-run", "-m", *words, check=0)
+    for started in (1, 1, 2):  # runs, so that a slow machine gets as far
+        with begin(*words):
+            wait_for(tmp_path / "results", "run.log", count=started)
+            time.sleep(moments.random())
+    command(*words, check=0)
     pairs = list(zip(records(whole), records(tmp_path / "results"), strict=True))
     assert len(pairs) == 2 and all(same(one, other) for one, other in pairs)
 
 
-def test_second_process_waits_if_told_to(tmp_path):
+def test_second_process_waits_if_told_to(tmp_path, begin):
     """The first is halted until the second has met it."""
-    words = [MAF_RUN, *SMALL, "trainer.patience=1000", "trainer.max_epochs=40", "wait=true"]
-    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
+    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40", "wait=true")
+    with begin(*words) as first:
         wait_for(tmp_path, ".holder")
         first.send_signal(signal.SIGSTOP)
-        with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as second:
-            met = second.stderr.readline()
-            first.send_signal(signal.SIGCONT)
-            _, rest = second.communicate()
-        assert first.wait() == second.returncode == 0
+        second = subprocess.Popen(
+            [BIN / words[0], *words[1:]], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        met = second.stderr.readline()
+        first.send_signal(signal.SIGCONT)
+        _, rest = second.communicate()
+        assert first.wait().returncode == second.returncode == 0
     assert f"is in use by process {first.pid} on" in met and "waiting" in met
     assert "already there" in rest
 
@@ -222,7 +220,13 @@ def test_joblib(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     words = ["-m", "launch=joblib", "hydra.launcher.n_jobs=2", "debug=one_batch"]
     result = subprocess.run(
-        [MAF_RUN, *words, "model=made", "model.hidden=[600]", "model.activation=relu,gelu,tanh"],
+        [
+            BIN / "maf-run",
+            *words,
+            "model=made",
+            "model.hidden=[600]",
+            "model.activation=relu,gelu,tanh",
+        ],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -240,7 +244,9 @@ def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
     needs("hydra_joblib_launcher")
     words = ["-m", *SMALL, "launch=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
     words += ["trainer.patience=100000", "trainer.compile=false"]
-    with subprocess.Popen([MAF_RUN, *words], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [BIN / "maf-run", *words], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
         holders = wait_for(tmp_path, ".holder", count=2)
         os.kill(json.loads(holders[0].read_text())["pid"], signal.SIGKILL)
         _, stderr = process.communicate(timeout=120)
@@ -254,7 +260,7 @@ def test_submitit_takes_a_preempted_job_up_again(tmp_path, command):
     command("maf-run", *words, "paths.results_dir=whole", check=0)
     queued = ["-m", "launch=submitit_local", *words]
     with subprocess.Popen(
-        [MAF_RUN, *queued], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [BIN / "maf-run", *queued], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
         wait_for(tmp_path / "results", "last.pt")
         (holder,) = tmp_path.glob("results/runs/*/*/*/.holder")

@@ -532,7 +532,7 @@ def test_prepared_files(read_all, tmp_path, chance, amount):
 
 
 @pytest.mark.parametrize("name", ["sample", "score", "plot", "table", "report"])
-def test_installed_commands(results, command, survived, name):
+def test_installed_commands(results, installed, survived, name):
     """A handful, through the scripts themselves."""
     folder = results / ONE
     words = {
@@ -544,7 +544,7 @@ def test_installed_commands(results, command, survived, name):
     }[name]
     (folder / "record.json").write_bytes(b"[" * 200_000)
     (folder / "best.pt").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
-    done = command(f"maf-{name}", *words)
+    done = installed(f"maf-{name}", *words)
     assert done.returncode == (0 if name in ("table", "report") else 3), done.stderr
     assert "Traceback" not in done.stderr and str(folder) in done.stderr
     assert not list(results.parent.rglob(hostile.MARKER))
