@@ -13,6 +13,7 @@ from maf_runner.engine import blocks
 from maf_runner.engine.step import COMPILED, EAGER, Step, has_compiler
 from maf_runner.flows import MAF
 from maf_runner.training import TrainerSettings
+from tests.helpers.models import CLASSES, build, names, rows
 from tests.helpers.runs import record_of
 from tests.helpers.settings import TRAINER
 
@@ -79,6 +80,26 @@ def fifty(monkeypatch):
 
     yield updates
     torch.set_num_threads(before)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", names(trained=True, inverted=False))
+def test_compiled_updates_are_those_of_the_plain_model(name, amount, survived):
+    if not amount(False, True):
+        pytest.skip("compiling takes half a minute a model: MAF_RUNNER_ALL_FAULTS=1")
+    after = []
+    for path in (EAGER, COMPILED):
+        torch.manual_seed(0)
+        model = build(name, context=CLASSES).train()
+        step = Step(model, TrainerSettings(**TRAINER), path)
+        x, given = rows(1000, context=CLASSES)
+        for batch in torch.randperm(1000).split(20):
+            step(x[batch], given[batch])
+        step.finish()
+        assert step.path == path
+        after.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert float((after[0] - after[1]).abs().max()) < 1e-9
+    survived("models compiled", 1)
 
 
 def test_threads_and_paths_agree(fifty, amount, survived):

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from maf_runner.engine.rows import refresh_statistics
-from maf_runner.flows import IAF, MADE, MAF, Density, Gaussian, MADEMoG, MAFMoG, RealNVP
+from maf_runner.flows import IAF, MADE, MAF, Density, Flow, Gaussian, MADEMoG, MAFMoG, RealNVP
 
 NETWORK = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
 CLASSES = 3
@@ -21,7 +21,7 @@ class Model:
     trained: bool = True  # by gradient steps, not in closed form
     flow: bool = False  # has transforms
     mixture: bool = False  # has a MADE MoG, alone or as its base
-    autoregressive: bool = False  # has a masked network, used forwards
+    autoregressive: bool = False  # has masked networks, used forwards, and batch norm at most
     masked: bool = False  # has a masked network, in whatever direction
     coupling: bool = False
     inverted: bool = False  # its density is the slow direction: a pass for each feature
@@ -60,6 +60,13 @@ def _real_nvp(*, batch_norm=True, **changes):
     return Model(make, flow=True, coupling=True, batch_norm=batch_norm)
 
 
+def every_layer(features, context=0):
+    """A flow with each kind of layer that there is, and a mixture as its base."""
+    network = {"layers": 1, "hidden": [16], "context": context}
+    mog = MAFMoG(features, components=2, **network, **NETWORK)
+    return Flow([*RealNVP(features, **network).transforms, *mog.transforms], mog.base, context)
+
+
 MODELS = {
     "gaussian": Model(Gaussian, trained=False),
     "made": _made(),
@@ -76,6 +83,9 @@ MODELS = {
     "iaf": _maf(IAF),
     "realnvp": _real_nvp(layers=3, hidden=[16, 16]),
     "realnvp-plain": _real_nvp(layers=2, hidden=[16], batch_norm=False),
+    "every-layer": Model(
+        every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
+    ),
     "maf-plain": _maf(hidden=[16], batch_norm=False),
 }
 
