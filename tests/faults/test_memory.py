@@ -54,7 +54,7 @@ def test_a_table_that_does_not_fit_says_what_it_needs(start, tmp_path, suffix):
 
 def test_the_limit_of_the_process_counts():
     code = (
-        "import resource; from maf_runner import memory\n"
+        "import resource; from maf_runner.system import memory\n"
         "free = memory.available()\n"
         "used = memory._kilobytes(memory.Path('/proc/self/status'), 'VmSize')\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 10**8,) * 2)\n"
@@ -104,7 +104,7 @@ def test_chunks_shrink_until_they_fit(monkeypatch):
 def test_chunks_shrink_in_a_process_without_memory():
     """The real thing: no room for the hidden units of all rows, room for those of some."""
     code = (
-        "import resource, torch; from maf_runner import memory\n"
+        "import resource, torch; from maf_runner.system import memory\n"
         "from maf_runner.flows import MADE; from maf_runner.engine.rows import log_prob_of_rows\n"
         "torch.set_num_threads(1)\n"
         "model = MADE(4, hidden=[1024, 1024], activation='tanh', degrees='sequential',"

@@ -62,7 +62,7 @@ def _real_nvp(*, batch_norm=True, **changes):
 
 def every_layer(features, context=0):
     """A flow with each kind of layer that there is, and a mixture as its base."""
-    network = {"layers": 1, "hidden": [16], "context": context}
+    network = {"layers": 1, "hidden": [12, 12], "context": context}
     mog = MAFMoG(features, components=2, **network, **NETWORK)
     return Flow([*RealNVP(features, **network).transforms, *mog.transforms], mog.base, context)
 
