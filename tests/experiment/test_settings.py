@@ -15,6 +15,18 @@ from tests.helpers.settings import CONF, composed
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "local"))
 
 
+TITLES = {
+    "gaussian": "Gaussian",
+    "made": "MADE",
+    "made_mog": "MADE MoG",
+    "maf": "MAF (5)",
+    "conditional_maf": "MAF (5)",
+    "maf_mog": "MAF MoG (5)",
+    "iaf": "IAF (5)",
+    "realnvp": "Real NVP (5)",
+}
+
+
 def options(group):
     return sorted(
         p.relative_to(CONF / group).with_suffix("").as_posix()
@@ -38,10 +50,17 @@ def test_every_file_composes_and_builds(group, option):
     settings = from_config(config)
     assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
     model = build("model", settings["model"], features=5, context=0)
-    assert model.title
+    named = {"model": option, "experiment": "made"}.get(group, "maf")
+    assert model.title == TITLES[named]
     arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]), {"paths"})
     if group in ("dataset", "model", "trainer"):
         assert settings[group]["name"] == option or option == "conditional_maf"
+    if group == "dataset":  # the network is of the largest size that is searched on it
+        assert settings["model"]["hidden"] == list(config.dataset.sizes)[-1]
+        for key in ("activation", "degrees"):
+            assert settings["model"][key] == config.dataset[key]
+    if group == "model" and option != "gaussian":
+        assert settings["trainer"]["learning_rate"] == config.model.paper_rate > 0
 
 
 def test_run_id_depends_on_science_alone():
