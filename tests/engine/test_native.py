@@ -21,12 +21,11 @@ from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.base import Flow, StandardNormal
 from maf_runner.training import TrainerSettings
-from tests.flows.test_models import build, rows
-from tests.helpers.models import MODELS, NETWORK
-from tests.training.test_loop import SETTINGS
+from tests.helpers.models import NETWORK, build, names, rows
+from tests.helpers.settings import TRAINER
 
 pytestmark = pytest.mark.skipif(instructions() is None, reason="the native engine is not built")
-SERVED = [name for name in MODELS if name not in ("gaussian", "iaf")]
+SERVED = names(trained=True, inverted=False)
 SETS = [name for name in ("avx512", "avx2", "portable") if instructions(name)]
 ADAM = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "l2": 1e-3}
 DOUBLE, SINGLE = torch.float64, torch.float32
@@ -302,7 +301,7 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
-    settings = TrainerSettings(**{**SETTINGS, "averaging": averaging})
+    settings = TrainerSettings(**{**TRAINER, "averaging": averaging})
     batches = [rows(20, 5) for _ in range(45)]
 
     def state_after(*paths):
@@ -328,7 +327,7 @@ def test_a_run_that_was_native_goes_on_without_a_library(monkeypatch):
     said = []
     monkeypatch.setattr(steps.log, "warning", lambda form, *a: said.append(form % a))
     monkeypatch.setattr(library, "library", lambda: None)
-    step = Step(build("maf", 5).train(), TrainerSettings(**SETTINGS), NATIVE)
+    step = Step(build("maf", 5).train(), TrainerSettings(**TRAINER), NATIVE)
     step(*rows(20, 5))
     assert step.path == EAGER and len(said) == 1
     assert "cannot be done by the native engine (the native library was not built" in said[0]
