@@ -1,13 +1,15 @@
 """Fixtures shared by the tests."""
 
+import functools
 import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.helpers import commands
 
 # Two threads on a busy machine wait for each other far longer than one works alone.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,22 +41,32 @@ def raw_dir():
     return Path(folder).absolute()
 
 
+@pytest.fixture(scope="session")
+def server():
+    """Carries out commands; see `tests.helpers.commands`."""
+    if sys.platform != "linux":  # its children are forked
+        yield commands.installed
+        return
+    server = commands.Server()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def command(tmp_path):
-    """Run an installed console script in an empty folder, away from the checkout."""
+def command(server, tmp_path):
+    """Carry out a command in an empty folder; it is forked, and so starts at once."""
+    return functools.partial(server, cwd=tmp_path)
 
-    def run(*words, cwd=tmp_path, env=None, check=None, timeout=300):
-        script, *arguments = map(str, words)
-        result = subprocess.run(
-            [Path(sys.executable).parent / script, *arguments],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        if check is not None:
-            assert result.returncode == check, result.stdout + result.stderr
-        return result
 
-    return run
+@pytest.fixture
+def begin(server, tmp_path):
+    """Start a command as `command` does, and go on."""
+    if sys.platform != "linux":
+        pytest.skip("children are forked on Linux only: nothing is done to running commands")
+    return functools.partial(server.begin, cwd=tmp_path)
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """Carry out a command in an empty folder by the installed script, in a process of its own."""
+    return functools.partial(commands.installed, cwd=tmp_path)

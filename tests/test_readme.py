@@ -8,10 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import benchmark
 import numpy as np
 import pytest
+import update_tables
+import yaml
 
-from tests.helpers import ROOT, serving
+from maf_runner.experiment.settings import from_config
+from maf_runner.records.identity import run_id
+from tests.helpers import ROOT
+from tests.helpers.commands import BIN
+from tests.helpers.mirror import serving
+from tests.helpers.settings import composed
 
 pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
 README = (ROOT / "README.md").read_text()
@@ -40,29 +48,21 @@ def test_make_targets_exist(line):
 
 def test_tables_are_those_of_the_records():
     """`python scripts/update_tables.py` would change nothing."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from update_tables import contents
-    finally:
-        sys.path.pop(0)
-    made = contents(ROOT)
+    made = update_tables.contents(ROOT)
     assert ROOT / "README.md" in made and len(made) > 5
     assert "-1366.9 ± 1.4" in made[ROOT / "README.md"]
     stale = [p.name for p, text in made.items() if not p.is_file() or p.read_text() != text]
     assert not stale, "run python scripts/update_tables.py"
 
 
-def test_the_benchmark_shown_is_the_one_kept(monkeypatch):
+def test_the_benchmark_shown_is_the_one_kept():
     """`python scripts/benchmark.py --table` would change nothing."""
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    import benchmark
-
     kept = json.loads((ROOT / "results/benchmarks/benchmark.json").read_text())
     assert benchmark.table(kept) in (ROOT / "docs/performance.md").read_text()
 
 
 def in_a_shell(script, folder, **env):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euc", SHORTER + script],
         cwd=folder,
@@ -70,6 +70,16 @@ def in_a_shell(script, folder, **env):
         capture_output=True,
         text=True,
     )
+
+
+def as_in_a_shell(line, folder, server, **env):
+    """What needs no shell and no other processes is carried out in a child that starts at once."""
+    words = shlex.split(line)
+    if "launch=" in line:
+        return in_a_shell(line, folder, **env)
+    if words[0] == "maf-run":
+        words.insert(2 if words[1:2] == ["-m"] else 1, "trainer.max_updates=1")
+    return server(*words, cwd=folder, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +99,45 @@ def mirror(raw_dir):
 
 
 @pytest.mark.parametrize("line", [c for c in COMMANDS if "RUN" not in c])
-def test_command(line, folder, request):
+def test_command(line, folder, server, request):
     env = {}
     if "maf-data fetch" in line:
         env["MAF_RUNNER_MIRROR"] = request.getfixturevalue("mirror")
     elif "mnist" in line:
         env["MAF_RUNNER_RAW_DIR"] = str(request.getfixturevalue("raw_dir"))
-    result = in_a_shell(line, folder, **env)
+    result = as_in_a_shell(line, folder, server, **env)
     assert result.returncode == 0, result.stderr
-    if line.startswith("maf-table"):
-        assert "MAF (5)" in result.stdout
+    name, *words = shlex.split(line)
+    if "--cfg" in words:
+        assert yaml.safe_load(result.stdout)["model"]["name"] == "made"
+    elif name == "maf-run":
+        runs_are_as_asked(words, [folder / path for path in result.stdout.splitlines()])
+    elif name == "maf-data":
+        assert "mnist" in result.stdout
+    elif name == "maf-table":
+        table = words[0] if words else "comparison"
+        ending = "tex" if "latex" in words else "txt"
+        written = folder / "results" / "tables" / f"{table}.{ending}"
+        assert written.read_text() == result.stdout and "MAF (5)" in result.stdout
+    else:
+        (path,) = result.stdout.split()
+        assert (folder / path).stat().st_size > 10_000
+
+
+def runs_are_as_asked(words, folders):
+    """Each has a record, finished, with the settings of the command line."""
+    assert len(folders) > 1 if "-m" in words else len(folders) == 1
+    for folder in folders:
+        record = json.loads((folder / "record.json").read_text())
+        assert record["status"] == "finished"
+        for word in words:
+            key, _, value = word.partition("=")
+            group, _, option = key.partition(".")
+            node = record["settings"].get(group)
+            if node is None or key == "dataset.path":
+                continue  # of the sweep or the launcher; a table is known by its content
+            chosen = node if group == "seed" else node[option or "name"]
+            assert str(chosen).lower() in value.split(",") or "(" in value
 
 
 def test_using_a_trained_model(folder):
@@ -114,8 +153,4 @@ def test_using_a_trained_model(folder):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
     # The folder it names is that of a plain maf-run.
     assert named == f"results/runs/digits/maf/{Path(named).name}"
-    from maf_runner.experiment.settings import from_config
-    from maf_runner.records.identity import run_id
-    from tests.experiment.test_settings import composed
-
     assert Path(named).name == run_id(from_config(composed()))

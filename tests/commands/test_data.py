@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maf_runner.commands.catalogue import datasets
-from tests.helpers import serving
+from tests.helpers.mirror import serving
 
 NAMES = ["bsds300", "cifar10", "gas", "hepmass", "miniboone", "mnist", "power"]
 

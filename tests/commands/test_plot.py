@@ -1,10 +1,8 @@
 """Pictures of results and of trained models, by the command."""
 
 import math
+import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from scipy import stats
 from maf_runner.commands.plot import main
 from maf_runner.records import entries
 from maf_runner.reporting.comparison.cells import comparison
-from maf_runner.reporting.plots import curves, dots, normality
+from maf_runner.reporting.plots import curves, dots, normality, pictures
 from maf_runner.reporting.plots.drawing import drawing
 from tests.helpers.records import keep, run
 
@@ -22,10 +20,9 @@ pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(server, tmp_path_factory):
     """Short runs: on pictures, given the class, and on points."""
     folder = tmp_path_factory.mktemp("plot")
-    script = Path(sys.executable).parent / "maf-run"
     for words in (
         ["dataset=digits", "model=maf", "model.layers=2"],
         ["dataset=digits", "model=made_mog", "model.conditional=true"],
@@ -34,7 +31,7 @@ def results(tmp_path_factory):
         ["dataset=toy/circles", "model=gaussian"],
     ):
         short = [] if words[-1] == "model=gaussian" else ["trainer.max_epochs=2"]
-        subprocess.run([script, *words, *short], cwd=folder, check=True)
+        server("maf-run", *words, *short, cwd=folder, check=0)
     return folder / "results"
 
 
@@ -50,25 +47,54 @@ def is_picture(path):
     return pixels.shape[0] > 200 and pixels.std() > 5
 
 
+def shown_in(path):
+    """The texts in an SVG, and how many images, curves and marks it draws."""
+    svg = path.read_text()
+    return re.findall("<!-- (.*) -->", svg), len(re.findall("<(?:image|path|use)", svg))
+
+
 @pytest.mark.parametrize(
-    ("what", "dataset"),
+    ("what", "dataset", "texts"),
     [
-        ("curves", None),
-        ("comparison", None),
-        ("curves", "digits"),
-        ("noise", "digits"),
-        ("noise", "toy-moons"),
-        ("samples", "digits"),
-        ("samples", "toy-moons"),
-        ("density", "toy-moons"),
-        ("density", "toy-*"),  # two and one
+        ("curves", None, ["digits", "digits, class", "toy/moons", "MAF (2)", "MADE MoG", "epoch"]),
+        ("comparison", None, ["digits", "toy/moons", "toy/circles", "Gaussian", "nats"]),
+        ("curves", "digits", ["digits", "MAF (2)", "MADE MoG"]),
+        ("noise", "digits", ["quantile of u", "u₁", "MAF (2) on digits", "MADE MoG"]),
+        ("noise", "toy-moons", ["u₁", "u₂", "Gaussian on toy/moons", "MADE MoG on toy/moons"]),
+        ("samples", "digits", ["digits, test", "MAF (2) on digits", "MADE MoG"]),
+        ("samples", "toy-moons", ["x₁", "Gaussian on toy/moons", "MADE MoG on toy/moons"]),
+        ("density", "toy-moons", ["toy/moons", "x₂", "Gaussian", "MADE MoG", "density"]),
+        ("density", "toy-*", ["toy/moons", "toy/circles", "Gaussian", "MADE MoG"]),  # two and one
     ],
 )
-def test_pictures(results, tmp_path, command, what, dataset):
+def test_pictures(results, tmp_path, command, what, dataset, texts):
     chosen = runs(results, dataset) if dataset else ["--results", results]
-    words = ("maf-plot", what, *chosen, "--out", "a.png", "--out", "b.pdf")
-    assert command(*words, check=0).stdout.split() == ["a.png", "b.pdf"]
+    outs = [word for name in ("a.png", "b.pdf", "c.svg") for word in ("--out", name)]
+    done = command("maf-plot", what, *chosen, *outs, check=0)
+    assert done.stdout.split() == ["a.png", "b.pdf", "c.svg"]
     assert is_picture(tmp_path / "a.png") and is_picture(tmp_path / "b.pdf")
+    there, marks = shown_in(tmp_path / "c.svg")
+    missing = [text for text in texts if not any(line.startswith(text) for line in there)]
+    assert not missing, there
+    images = (tmp_path / "c.svg").read_text().count("<image")
+    wanted = {"density": len(chosen), "samples": 3 * (dataset == "digits")}  # and real digits
+    assert marks > 40 and images >= wanted.get(what, 0)
+
+
+def test_a_density_is_drawn_where_it_is():
+    """Of a spike at (1, -2): what a pixel shows is the density at its place."""
+    spike = lambda x: -np.square((x - [1.0, -2.0]) / 0.3).sum(axis=1)  # noqa: E731
+    points = np.random.default_rng(0).uniform(-3, 3, size=(400, 2))
+    with drawing(6, 3) as figure:
+        pictures._densities(figure.subfigures(), pictures.Learned("d", points, {"M": spike}), 2)
+        left, right, *_ = figure.axes
+        (image,) = right.images
+        values, (low, high, bottom, top) = np.asarray(image.get_array()), image.get_extent()
+        row, column = np.unravel_index(values.argmax(), values.shape)
+        assert image.origin == "lower" and values.max() == pytest.approx(1, abs=0.01)
+        place = np.linspace(low, high, 300)[column], np.linspace(bottom, top, 300)[row]
+        np.testing.assert_allclose(place, [1, -2], atol=0.02)
+        np.testing.assert_array_equal(left.collections[0].get_offsets(), points)
 
 
 def test_the_same_picture_is_the_same_file(results, tmp_path, command):

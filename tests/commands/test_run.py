@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,36 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from maf_runner.training import checkpoint
+from tests.helpers.commands import BIN
 from tests.helpers.records import made_up
-
-MAY_DIFFER = ("seconds", "environment", "resumed")
-SMALL = (
-    "model=maf",
-    "model.hidden=[16]",
-    "model.layers=2",
-    "trainer.learning_rate=0.01",
-    "trainer.patience=5",
-    "threads=1",
-)
+from tests.helpers.runs import SMALL, only_folder, records, same, wait_for
 
 
-def records(folder):
-    return [json.loads(p.read_text()) for p in sorted(Path(folder).rglob("record.json"))]
-
-
-def only_folder(folder):
-    (path,) = Path(folder).rglob("record.json")
-    return path.parent
-
-
-def same(one, other):
-    return {k: v for k, v in one.items() if k not in MAY_DIFFER} == {
-        k: v for k, v in other.items() if k not in MAY_DIFFER
-    }
-
-
-def test_gaussian_on_digits(tmp_path, command):
-    result = command("maf-run", "model=gaussian", check=0)
+def test_gaussian_on_digits(tmp_path, installed):
+    result = installed("maf-run", "model=gaussian", check=0)
     assert "Gaussian on digits: test -92.64 ± 1.06 nats, 2.278 ± 0.030 bits/pixel" in result.stderr
     (entry,) = records(tmp_path)
     assert entry["schema"] == 1 and entry["status"] == "finished"
@@ -94,17 +71,10 @@ def test_the_same_command_again_trains_nothing(tmp_path, command):
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, command):
     """At one moment, by the installed command; see `faults` for every other and other signals."""
-    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100")
+    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40")
     command(*words, "paths.results_dir=whole", check=0)
-    process = subprocess.Popen(
-        [Path(sys.executable).parent / words[0], *words[1:]],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "results").rglob("last.pt")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    process = subprocess.Popen([BIN / words[0], *words[1:]], cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for(tmp_path / "results", "last.pt")
     time.sleep(0.1)
     process.kill()
     process.communicate(timeout=60)
@@ -121,19 +91,22 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, command):
     assert histories[0] == histories[1]
 
 
-def test_sigusr1_saves_and_goes_on(tmp_path):
-    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=100"]
-    process = subprocess.Popen(
-        [Path(sys.executable).parent / "maf-run", *words],
-        cwd=tmp_path,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    while not list(tmp_path.rglob("last.pt")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGUSR1)
-    assert process.wait(timeout=60) == 0
-    assert records(tmp_path)[0]["status"] == "finished"
+def test_sigusr1_saves_and_goes_on(tmp_path, command, begin):
+    """In the middle of an epoch, where nothing else writes a checkpoint."""
+    words = ("maf-run", "model=made", "model.hidden=[16]", "trainer.batch_size=1")
+    words += ("trainer.max_epochs=1",)
+    with begin(*words) as run:
+        (log,) = wait_for(tmp_path, "run.log")
+        while "training MADE" not in log.read_text():
+            time.sleep(0.01)
+        run.send_signal(signal.SIGUSR1)
+        (path,) = wait_for(tmp_path, "last.pt")
+        state = checkpoint.load(path, {})
+        assert run.wait().returncode == 0
+    (entry,) = records(tmp_path)
+    assert state["epoch"] == 0 < state["update"] < entry["updates"]
+    command(*words, "paths.results_dir=whole", check=0)
+    assert same(entry, records(tmp_path / "whole")[0]) and entry["resumed"] == 0
 
 
 @pytest.mark.parametrize(
@@ -299,17 +272,13 @@ def test_a_record_that_is_not_of_this_run_is_put_aside(tmp_path, command, damage
     assert same(json.loads(path.read_text()), json.loads(good))
 
 
-def test_forced_run_resumes_too(tmp_path, command):
+def test_forced_run_resumes_too(tmp_path, command, begin):
     """force=true gives up a finished run, not one that is under way."""
-    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100", "force=true")
+    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40", "force=true")
     command(*words, check=0)
     before = records(tmp_path)[0]
-    command_line = [Path(sys.executable).parent / words[0], *words[1:]]
-    process = subprocess.Popen(command_line, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.rglob("last.pt")):
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+    with begin(*words):
+        wait_for(tmp_path, "last.pt")
     assert records(tmp_path) == []
     assert "goes on after" in command(*words, check=0).stderr
     assert same(records(tmp_path)[0], before)
@@ -366,22 +335,11 @@ def test_a_picture_that_fails_costs_nothing(tmp_path, command):
     assert records(tmp_path)[0]["status"] == "finished"
 
 
-def test_two_processes_do_not_share_a_run(tmp_path, command):
-    words = [*SMALL, "trainer.patience=100000"]
-    process = subprocess.Popen(
-        [Path(sys.executable).parent / "maf-run", *words],
-        cwd=tmp_path,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        while not list(tmp_path.rglob("last.pt")):
-            time.sleep(0.01)
-        result = command("maf-run", *words, check=1)
-        assert f"is in use by process {process.pid} on" in result.stderr
-    finally:
-        process.kill()
-        process.wait()
+def test_two_processes_do_not_share_a_run(tmp_path, command, begin):
+    words = ("maf-run", *SMALL, "trainer.patience=100000", "trainer.compile=false")
+    with begin(*words) as run:
+        wait_for(tmp_path, "last.pt")
+        assert f"is in use by process {run.pid} on" in command(*words, check=1).stderr
 
 
 def test_one_batch_is_a_matter_of_seconds_and_kept_apart(tmp_path, command):

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -17,10 +15,9 @@ from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows import Gaussian
 from maf_runner.records.folder import RunFolder
-from tests.datasets.test_files import read
 from tests.helpers.records import made_up
+from tests.helpers.tables import read
 
-SCRIPTS = Path(sys.executable).parent
 COLUMNS = ["income, yearly", "height", "share"]
 
 
@@ -32,7 +29,7 @@ def people(n=400):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(server, tmp_path_factory):
     """Gaussians on the table: of all columns, and of two of them given the class."""
     folder = tmp_path_factory.mktemp("units")
     people().to_csv(folder / "people.csv", index=False)
@@ -40,8 +37,7 @@ def runs(tmp_path_factory):
 
     def run(path, *words):
         words = ["model=gaussian", "dataset=file", f"dataset.path={path}", *words]
-        command = [SCRIPTS / "maf-run", *words, "threads=1"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        done = server("maf-run", *words, "threads=1", cwd=folder, check=0)
         return Path(done.stdout.strip())
 
     two = ["dataset.columns=[share,height]", "dataset.label=kind", "model.conditional=true"]

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,10 +22,10 @@ from maf_runner.commands.run import (
 )
 from maf_runner.engine import devices
 from maf_runner.records import jobs as sweep
-from tests.commands.test_run import SMALL, records, same
 from tests.helpers import ROOT
+from tests.helpers.commands import BIN
+from tests.helpers.runs import SMALL, records, same, wait_for
 
-MAF_RUN = Path(sys.executable).parent / "maf-run"
 TINY = ("model=made", "model.hidden=[8]", "trainer.max_epochs=2")
 
 
@@ -116,13 +115,10 @@ def closing(result):
     return {word: words.count(word) for word in words}
 
 
-def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command):
-    words = ("maf-run", "-m", *SMALL, "trainer.patience=1000", "trainer.max_epochs=100")
-    process = subprocess.Popen([MAF_RUN, *words[1:]], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.rglob("last.pt")):
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command, begin):
+    words = ("maf-run", "-m", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40")
+    with begin(*words):
+        wait_for(tmp_path, "last.pt")
     gaussian = ("model=gaussian", "seed=0")
     command("maf-run", *gaussian, check=0)
     resumed = command(*words, "seed=0,1", check=0)
@@ -143,36 +139,34 @@ def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command):
     assert closing(command(*again, "retry=true", check=4)) == {"skipped": 1, "diverged": 1}
 
 
-def test_killed_again_and_again_gives_the_same(tmp_path, command):
+def test_killed_again_and_again_gives_the_same(tmp_path, command, begin):
     """The short form of scripts/kill_sweep.py."""
-    words = (*SMALL, "seed=0,1", "trainer.patience=1000", "trainer.max_epochs=60")
+    words = ("maf-run", "-m", *SMALL, "seed=0,1", "trainer.patience=1000", "trainer.max_epochs=40")
     whole = tmp_path / "whole"
-    command("maf-run", "-m", *words, f"paths.results_dir={whole}", check=0)
+    command(*words, f"paths.results_dir={whole}", check=0)
     moments = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen([MAF_RUN, "-m", *words], cwd=tmp_path, stderr=subprocess.PIPE)
-        for _ in range(moments.randint(3, 6)):  # lines, so that a slow machine gets as far
-            process.stderr.readline()
-        time.sleep(moments.random())
-        process.kill()
-        process.communicate()
-    command("maf-run", "-m", *words, check=0)
+    for started in (1, 1, 2):  # runs, so that a slow machine gets as far
+        with begin(*words):
+            wait_for(tmp_path / "results", "run.log", count=started)
+            time.sleep(moments.random())
+    command(*words, check=0)
     pairs = list(zip(records(whole), records(tmp_path / "results"), strict=True))
     assert len(pairs) == 2 and all(same(one, other) for one, other in pairs)
 
 
-def test_second_process_waits_if_told_to(tmp_path):
+def test_second_process_waits_if_told_to(tmp_path, begin):
     """The first is halted until the second has met it."""
-    words = [MAF_RUN, *SMALL, "trainer.patience=1000", "trainer.max_epochs=60", "wait=true"]
-    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
-        while not list(tmp_path.rglob(".holder")):
-            time.sleep(0.01)
+    words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40", "wait=true")
+    with begin(*words) as first:
+        wait_for(tmp_path, ".holder")
         first.send_signal(signal.SIGSTOP)
-        with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as second:
-            met = second.stderr.readline()
-            first.send_signal(signal.SIGCONT)
-            _, rest = second.communicate()
-        assert first.wait() == second.returncode == 0
+        second = subprocess.Popen(
+            [BIN / words[0], *words[1:]], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        met = second.stderr.readline()
+        first.send_signal(signal.SIGCONT)
+        _, rest = second.communicate()
+        assert first.wait().returncode == second.returncode == 0
     assert f"is in use by process {first.pid} on" in met and "waiting" in met
     assert "already there" in rest
 
@@ -184,28 +178,34 @@ def test_gpus_in_turn(monkeypatch):
     assert str(devices.choose("auto:1")) == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("launch", "package", "extra"),
-    [
-        ("joblib", "hydra_joblib_launcher", "joblib"),
-        ("slurm", "hydra_submitit_launcher", "submitit"),
-        ("submitit_local", "hydra_submitit_launcher", "submitit"),
-        ("ray", "hydra_ray_launcher", "ray"),
-        ("optuna", "hydra_optuna_sweeper", "optuna"),
-    ],
-)
-def test_a_launcher_without_its_extra_says_how_to_get_it(
-    tmp_path, command, launch, package, extra
-):
-    code = (
-        f"import sys; sys.modules['hydra_plugins.{package}'] = None\n"
-        "from maf_runner.commands.run import main\n"
-        f"sys.argv = ['maf-run', '-m', 'launch={launch}']\n"
-        "sys.exit(main())\n"
-    )
-    result = command("python", "-c", code, check=2)
-    assert f"pip install '.[{extra}]'" in result.stderr
-    assert "Traceback" not in result.stderr and not list(tmp_path.iterdir())
+LAUNCHERS = {
+    "joblib": ("hydra_joblib_launcher", "joblib"),
+    "slurm": ("hydra_submitit_launcher", "submitit"),
+    "submitit_local": ("hydra_submitit_launcher", "submitit"),
+    "ray": ("hydra_ray_launcher", "ray"),
+    "optuna": ("hydra_optuna_sweeper", "optuna"),
+}
+WITHOUT_EXTRAS = """
+import sys
+from hydra.core.global_hydra import GlobalHydra
+sys.modules |= dict.fromkeys({packages!r})
+from maf_runner.commands.run import main
+for launch in {launchers!r}:
+    GlobalHydra.instance().clear()
+    sys.argv = ["maf-run", "-m", "launch=" + launch]
+    print(launch, main(), file=sys.stderr)
+"""
+
+
+def test_a_launcher_without_its_extra_says_how_to_get_it(tmp_path, installed):
+    """All of them in one process, in which none is to be had."""
+    packages = [f"hydra_plugins.{package}" for package, _ in LAUNCHERS.values()]
+    code = WITHOUT_EXTRAS.format(packages=packages, launchers=list(LAUNCHERS))
+    told = installed("python", "-c", code, check=0).stderr
+    assert "Traceback" not in told and not list(tmp_path.iterdir())
+    for launch, (_, extra) in LAUNCHERS.items():
+        about, told = told.split(f"{launch} 2\n", 1)
+        assert f"pip install '.[{extra}]'" in about
 
 
 def needs(package):
@@ -220,7 +220,13 @@ def test_joblib(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     words = ["-m", "launch=joblib", "hydra.launcher.n_jobs=2", "debug=one_batch"]
     result = subprocess.run(
-        [MAF_RUN, *words, "model=made", "model.hidden=[600]", "model.activation=relu,gelu,tanh"],
+        [
+            BIN / "maf-run",
+            *words,
+            "model=made",
+            "model.hidden=[600]",
+            "model.activation=relu,gelu,tanh",
+        ],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -237,10 +243,11 @@ def test_joblib(tmp_path):
 def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
     needs("hydra_joblib_launcher")
     words = ["-m", *SMALL, "launch=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
-    words += ["trainer.patience=100000"]
-    with subprocess.Popen([MAF_RUN, *words], cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        while len(holders := list(tmp_path.rglob(".holder"))) < 2:
-            time.sleep(0.01)
+    words += ["trainer.patience=100000", "trainer.compile=false"]
+    with subprocess.Popen(
+        [BIN / "maf-run", *words], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
+        holders = wait_for(tmp_path, ".holder", count=2)
         os.kill(json.loads(holders[0].read_text())["pid"], signal.SIGKILL)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 1
@@ -249,14 +256,13 @@ def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
 
 def test_submitit_takes_a_preempted_job_up_again(tmp_path, command):
     needs("hydra_submitit_launcher")
-    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=100"]
+    words = [*SMALL, "trainer.patience=1000", "trainer.max_epochs=40"]
     command("maf-run", *words, "paths.results_dir=whole", check=0)
     queued = ["-m", "launch=submitit_local", *words]
     with subprocess.Popen(
-        [MAF_RUN, *queued], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [BIN / "maf-run", *queued], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not list(tmp_path.glob("results/runs/*/*/*/last.pt")):
-            time.sleep(0.01)
+        wait_for(tmp_path / "results", "last.pt")
         (holder,) = tmp_path.glob("results/runs/*/*/*/.holder")
         os.kill(json.loads(holder.read_text())["pid"], signal.SIGUSR2)
         _, stderr = process.communicate(timeout=120)

@@ -11,34 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from maf_runner.datasets.files import load
 from maf_runner.system.errors import DataError
-
-DEFAULTS = {
-    "columns": None,
-    "label": None,
-    "class_prior": "uniform",
-    "fractions": [0.8, 0.1, 0.1],
-    "seed": 0,
-    "standardise": True,
-    "missing": "refuse",
-    "dequantise": [],
-}
-
-
-def table(n=200):
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "height": rng.normal(170, 10, n),
-            "weight": rng.normal(70, 5, n),
-            "kind": np.where(rng.random(n) < 0.5, "tall", "small"),
-        }
-    )
-
-
-def read(path, **changes):
-    return load(paths=None, path=str(path), **{**DEFAULTS, **changes})
+from tests.helpers.tables import read, saved, table
 
 
 @pytest.fixture
@@ -50,24 +24,6 @@ def said(monkeypatch):
             f"maf_runner.datasets.files.log.{level}", lambda *a: lines.append(a[0] % a[1:])
         )
     return lines
-
-
-def saved(folder, suffix, frame=None):
-    frame = table() if frame is None else frame
-    path = folder / f"table{suffix}"
-    numbers = frame.select_dtypes("number").to_numpy()
-    if suffix == ".csv":
-        frame.to_csv(path, index=False)
-    elif suffix == ".parquet":
-        frame.to_parquet(path)
-    elif suffix == ".npy":
-        np.save(path, numbers)
-    elif suffix == ".npz":
-        np.savez(path, data=numbers)
-    else:
-        with h5py.File(path, "w") as store:
-            store["data"] = numbers
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])

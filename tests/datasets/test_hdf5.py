@@ -6,6 +6,7 @@ import pytest
 
 from maf_runner.datasets.untrusted.hdf5 import datasets
 from maf_runner.system.errors import DataError
+from tests.helpers.tables import read
 
 
 @pytest.fixture
@@ -72,8 +73,6 @@ def test_without_names_groups_are_passed_over_and_links_are_not(store, tmp_path)
 
 
 def test_a_table_that_is_a_link_is_refused(store, tmp_path):
-    from tests.datasets.test_files import read
-
     with h5py.File(tmp_path / "linked.h5", "w") as file:
         file["data"] = h5py.ExternalLink("table.h5", "rows")
     with pytest.raises(

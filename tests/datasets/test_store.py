@@ -10,44 +10,16 @@ import h5py
 import numpy as np
 import pytest
 
-from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.base import Paths
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import Recipe, Variant
-from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.system.errors import DataError
 from tests.helpers import ROOT
-
-ROWS = 40, 5, 6
-
-
-def draw(files, *, alpha=0.1):
-    """Rows that depend on the file's content and the option, with labels."""
-    seed = int(files.read("raw.txt"))
-    rng = np.random.default_rng(seed)
-    parts = [
-        Rows((alpha + rng.random((n, 4))).astype(np.float32), rng.integers(0, 3, n)) for n in ROWS
-    ]
-    return Splits(*parts, recipe="", classes=3, image=LogitSpace((2, 2), 256, alpha))
-
-
-RECIPE = Recipe(
-    name="drawn",
-    version=1,
-    features=4,
-    rows=ROWS,
-    variants=(Variant("raw", {"raw.txt": 100}, draw),),
-    downloads=(),
-    manual="raw.txt from nowhere",
-    licence="none",
-    cite="nobody",
-)
+from tests.helpers.drawn import RECIPE, load, paths_in
 
 
 @pytest.fixture
 def paths(tmp_path):
-    (tmp_path / "raw" / "drawn").mkdir(parents=True)
-    (tmp_path / "raw" / "drawn" / "raw.txt").write_text("7")
-    return Paths(tmp_path / "raw", tmp_path / "prepared")
+    return paths_in(tmp_path)
 
 
 @pytest.fixture
@@ -56,10 +28,6 @@ def said(monkeypatch):
     for level in ("info", "warning"):
         monkeypatch.setattr(store.log, level, lambda form, *a: lines.append(form % a))
     return lines
-
-
-def load(paths, recipe=RECIPE, **options):
-    return store.load(recipe, paths, download=False, **{"alpha": 0.1, **options})
 
 
 def test_what_is_read_back_is_what_was_made(paths):
@@ -199,7 +167,7 @@ WORKER = """
 import logging, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.datasets import test_store
+from tests.helpers import drawn
 from maf_runner.datasets.preparation import store
 from maf_runner.datasets.base import Paths
 logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -212,7 +180,7 @@ def half(path, content):
 real, store.atomic.write = store.atomic.write, half
 store.make = slow
 paths = Paths(Path({raw!r}), Path({prepared!r}))
-print(test_store.load(paths).fingerprint)
+print(drawn.load(paths).fingerprint)
 """
 
 

@@ -15,11 +15,10 @@ from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.flows.made import MaskedLinear
 from maf_runner.system.errors import UsageError
 from maf_runner.training import TrainerSettings
-from tests.flows.test_models import build, rows
-from tests.helpers.models import MODELS
-from tests.training.test_loop import SETTINGS as TRAINER
+from tests.helpers.models import MODELS, build, names, rows
+from tests.helpers.settings import TRAINER
 
-TRAINED = [name for name in MODELS if name != "gaussian"]
+TRAINED = names(trained=True)
 RATE = 1e-3
 ADAM = TrainerSettings(**TRAINER).adam
 
@@ -41,8 +40,7 @@ def gradients(model, x, context):
 def test_same_density_and_same_gradients(name, features, context):
     model = build(name, features, context).train()
     twin = in_blocks(model)
-    masked = [m for m in model.modules() if isinstance(m, MaskedLinear)]
-    assert (twin is model) == (not masked or "iaf" in name)
+    assert (twin is not model) == (MODELS[name].masked and not MODELS[name].inverted)
     x, given = rows(20, features, context)
     torch.testing.assert_close(log_prob_of_rows(twin, x, given), log_prob_of_rows(model, x, given))
     loss, expected = gradients(model, x, given)
@@ -111,7 +109,7 @@ def test_any_mask_can_be_cut():
 
 def test_narrow_models_are_left_alone_and_wide_ones_share_all_but_the_weights():
     assert in_blocks(model := build("maf")) is model
-    wide = MODELS["maf"](5, context=0)
+    wide = MODELS["maf"].make(5, context=0)
     wide.transforms[0].network.layers[1] = MaskedLinear(torch.ones(1100, 16).tril())
     twin = in_blocks(wide)
     assert sum(isinstance(m, BlockLinear) for m in twin.modules()) == 1
@@ -177,12 +175,12 @@ needs_compiler = pytest.mark.skipif(not compiling.has_compiler(), reason="no C++
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["maf-mog", "realnvp"])  # every kind of layer there is
-def test_fifty_compiled_updates_are_those_of_the_plain_model(name):
+def test_fifty_compiled_updates_are_those_of_the_plain_model():
+    """Of a flow with every kind of layer; `faults` has the models themselves."""
     torch.manual_seed(0)
-    plain = trained(name, EAGER)
+    plain = trained("every-layer", EAGER)
     torch.manual_seed(0)
-    for key, value in trained(name, COMPILED).items():
+    for key, value in trained("every-layer", COMPILED).items():
         torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
 
 
@@ -198,7 +196,7 @@ def test_of_a_wide_model_adam_alone_is_compiled(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-@pytest.mark.parametrize("name", ["made", "made-mog", "maf", "maf-mog", "realnvp"])
+@pytest.mark.parametrize("name", names(trained=True, inverted=False))
 def test_fifty_captured_updates_are_those_of_the_plain_model(name):
     torch.manual_seed(0)
     plain = trained(name, EAGER)
@@ -276,7 +274,7 @@ def test_the_path_follows_from_the_settings(monkeypatch):
     assert choose(narrow, True, 100) == COMPILED
     assert choose(narrow, False, compiling.LONG) == EAGER
     assert choose(build("iaf"), "auto", compiling.LONG) == EAGER
-    wide = MODELS["realnvp-plain"](5, context=0, hidden=[1024])
+    wide = MODELS["realnvp-plain"].make(5, context=0, hidden=[1024])
     assert choose(wide, "auto", compiling.LONG_IF_WIDE) == COMPILED
     assert choose(narrow, "auto", compiling.LONG_IF_WIDE) == EAGER
     monkeypatch.setattr(driver, "has_compiler", lambda: False)

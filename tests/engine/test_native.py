@@ -21,12 +21,11 @@ from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.base import Flow, StandardNormal
 from maf_runner.training import TrainerSettings
-from tests.flows.test_models import build, rows
-from tests.helpers.models import MODELS, NETWORK
-from tests.training.test_loop import SETTINGS
+from tests.helpers.models import NETWORK, build, names, rows
+from tests.helpers.settings import TRAINER
 
 pytestmark = pytest.mark.skipif(instructions() is None, reason="the native engine is not built")
-SERVED = [name for name in MODELS if name not in ("gaussian", "iaf")]
+SERVED = names(trained=True, inverted=False)
 SETS = [name for name in ("avx512", "avx2", "portable") if instructions(name)]
 RATE = 1e-3
 ADAM = AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=1e-3)
@@ -306,7 +305,7 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
-    settings = TrainerSettings(**SETTINGS).adam
+    settings = TrainerSettings(**TRAINER).adam
     batches = [rows(20, 5) for _ in range(45)]
 
     def state_after(*paths):

@@ -14,7 +14,7 @@ from maf_runner.experiment.evaluation import (
     log_prob_function,
 )
 from maf_runner.flows import Gaussian
-from tests.flows.test_models import build
+from tests.helpers.models import build
 
 
 def trained():

@@ -1,17 +1,13 @@
 """Faults made on purpose: `make test` makes a few of each kind, `make faults` all of them."""
 
-import json
 import os
 import random
-import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.faults.runs import RUN, leftovers, record_of
+from tests.helpers.runs import RUN, leftovers, record_of
 
 ALL = bool(os.environ.get("MAF_RUNNER_ALL_FAULTS"))
 
@@ -35,32 +31,20 @@ def chance(request):
 
 
 @pytest.fixture(scope="session")
-def start():
-    """Carry out a command as the installed one would, with a fault: see `server`."""
+def start(server):
+    """Carry out a command as the installed one would, with a fault: see `tests.helpers.server`."""
     if sys.platform != "linux":
         pytest.skip("children are forked and watched through /proc: faults are made on Linux only")
-    server = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
 
     def run(*words, cwd, **fault):
-        words = list(map(str, words))
-        server.stdin.write(json.dumps({"words": words, "cwd": str(cwd), "fault": fault}) + "\n")
-        server.stdin.flush()
-        return SimpleNamespace(**json.loads(server.stdout.readline()))
+        return server(*words, cwd=cwd, small=True, fault=fault)
 
-    yield run
-    server.stdin.close()
-    server.wait(timeout=60)
+    return run
 
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory):
-    """A folder with raw files of MINIBOONE, small as `server` takes it."""
+    """A folder with raw files of MINIBOONE, small as `tests.helpers.server` takes it."""
     folder = tmp_path_factory.mktemp("raw")
     (folder / "miniboone").mkdir()
     rows = np.random.default_rng(0).normal(size=(500, 43))
@@ -76,7 +60,7 @@ def whole(start, raw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     folder.mkdir()
     done = start(*RUN, f"paths.raw_dir={raw}", cwd=folder)
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
     assert leftovers(folder) == []
     done.folder, done.record = folder, record_of(folder)
     return done

@@ -13,7 +13,7 @@ import pytest
 from maf_runner.commands import report, table
 from maf_runner.records.folder import RECORD
 from maf_runner.records.record import Record
-from tests.faults.runs import MAY_DIFFER, leftovers
+from tests.helpers.runs import MAY_DIFFER, leftovers
 
 BIN = Path(sys.executable).parent
 SWEEP = ("-m", "model=made", "model.hidden=[8]", "trainer.max_epochs=3", "threads=1")
@@ -95,7 +95,7 @@ def test_processes_at_the_same_sweep(start, read, tmp_path, amount, survived):
             assert len(lines) == len(out.splitlines()) == len(seeds)
     assert done == len(seeds)  # each trained by one of them
 
-    assert start(*words, cwd=alone).code == 0
+    assert start(*words, cwd=alone).returncode == 0
     assert records_under(shared) == records_under(alone) and len(records_under(alone)) == len(
         seeds
     )

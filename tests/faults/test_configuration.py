@@ -247,9 +247,11 @@ def test_overrides_carried_out(start, table, amount, survived):
         limits = LIMITS if toy else LIMITS[:2]
         done = start("maf-run", *base, *small, *words, *limits, cwd=folder)
         codes = (cli.DONE, cli.USAGE, cli.DATA, cli.DIVERGED)
-        told = done.code != cli.USAGE or any(names(done.err, word) for word in words)
-        if done.code not in codes or "Traceback" in done.err or not told:
-            wrong.append(f"{' '.join((*base, *words))[:300]}\n    {done.code} {done.err[-600:]}")
+        told = done.returncode != cli.USAGE or any(names(done.stderr, word) for word in words)
+        if done.returncode not in codes or "Traceback" in done.stderr or not told:
+            wrong.append(
+                f"{' '.join((*base, *words))[:300]}\n    {done.returncode} {done.stderr[-600:]}"
+            )
 
     tried()
     assert not wrong, "\n".join(wrong)
@@ -290,14 +292,14 @@ def test_odd_names(start, raw, table, amount, chance, survived, kind):
             if kind == "raw":
                 (odd / "miniboone").symlink_to(raw / "miniboone")
         done = start(*words, "device=cpu", "force=true", cwd=cwd)
-        assert done.code == 0, (name, done.err)
+        assert done.returncode == 0, (name, done.stderr)
         (found,) = (cwd if kind == "here" else table).rglob("record.json")
         if kind in ("here", "results"):
             assert found.is_relative_to(odd)
         if kind == "prepared":
             assert (odd / "miniboone.h5").is_file()
-        assert done.out == f"{found.parent}\n"
-        assert start("maf-table", "--results", found.parents[4], cwd=cwd).code == 0
+        assert done.stdout == f"{found.parent}\n"
+        assert start("maf-table", "--results", found.parents[4], cwd=cwd).returncode == 0
         for path in (found.parents[4] / "runs").rglob("record.json"):
             path.unlink()
     survived(f"odd names: {kind}", len(tried))

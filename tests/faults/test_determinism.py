@@ -13,8 +13,9 @@ from maf_runner.engine import width
 from maf_runner.engine.driver import COMPILED, EAGER, Driver, has_compiler
 from maf_runner.flows import MAF
 from maf_runner.training import TrainerSettings
-from tests.faults.runs import record_of
-from tests.training.test_loop import SETTINGS
+from tests.helpers.models import CLASSES, build, names, rows
+from tests.helpers.runs import record_of
+from tests.helpers.settings import TRAINER
 
 MODELS = ("maf_mog", "gaussian", "made", "made_mog", "maf", "conditional_maf", "iaf", "realnvp")
 TINY = ("dataset.sizes=[[8]]", "dataset.degrees=random", "trainer.max_epochs=2", "threads=1")
@@ -45,7 +46,7 @@ def test_same_seed_same_record(start, tmp_path, amount, survived):
         one.mkdir()
         other.mkdir(parents=True)
         done = start(*words, cwd=one)
-        assert done.code == 0, done.err
+        assert done.returncode == 0, done.stderr
         process = subprocess.run(
             [Path(sys.executable).parent / words[0], *words[1:]],
             cwd=other,
@@ -69,7 +70,7 @@ def fifty(monkeypatch):
         torch.manual_seed(0)
         network = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
         model = MAF(32, layers=2, hidden=[256], **network).double()
-        driver = Driver(model, TrainerSettings(**SETTINGS).adam, path)
+        driver = Driver(model, TrainerSettings(**TRAINER).adam, path)
         x = torch.randn(50, 50, 32, dtype=torch.float64)
         for batch in x:
             driver.step(batch, None, 1e-3)
@@ -79,6 +80,26 @@ def fifty(monkeypatch):
 
     yield updates
     torch.set_num_threads(before)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", names(trained=True, inverted=False))
+def test_compiled_updates_are_those_of_the_plain_model(name, amount, survived):
+    if not amount(False, True):
+        pytest.skip("compiling takes half a minute a model: MAF_RUNNER_ALL_FAULTS=1")
+    after = []
+    for path in (EAGER, COMPILED):
+        torch.manual_seed(0)
+        model = build(name, context=CLASSES)
+        driver = Driver(model, TrainerSettings(**TRAINER).adam, path)
+        x, given = rows(1000, context=CLASSES)
+        for batch in torch.randperm(1000).split(20):
+            driver.step(x[batch], given[batch], 1e-2)
+        driver.sync()
+        assert driver.name == path
+        after.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert float((after[0] - after[1]).abs().max()) < 1e-9
+    survived("models compiled", 1)
 
 
 def test_threads_and_paths_agree(fifty, amount, survived):
@@ -113,7 +134,7 @@ def test_whole_runs_differ_by_less_than_their_error(start, tmp_path, amount, sur
     for name, more in (("one", ("threads=1", "trainer.compile=false")), ("other", words)):
         (tmp_path / name).mkdir()
         done = start(*run, *more, cwd=tmp_path / name)
-        assert done.code == 0, done.err
+        assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / name).rglob("record.json")
         tests.append(json.loads(path.read_text())["test"])
     apart = abs(tests[0]["log_likelihood"] - tests[1]["log_likelihood"])

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.faults.runs import RUN, leftovers, record_of
+from tests.helpers.runs import RUN, leftovers, record_of
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT)
 SAID = "the same command goes on from there"
@@ -22,13 +22,13 @@ def test_any_operation_on_a_file_may_fail(start, raw, tmp_path, whole, amount, c
         folder.mkdir()
         hurt = start(*words, cwd=folder, errno=code, at=at)
         operation, path = whole.operations[at - 1]
-        case = f"{operation} of {path}: {hurt.code}, {hurt.err}"
-        assert "Traceback" not in hurt.err and "Logging error" not in hurt.err, case
-        assert hurt.code in (0, 1, 2), case
-        if hurt.code:
-            assert os.strerror(code) in hurt.err and "maf-run: " in hurt.err, case
+        case = f"{operation} of {path}: {hurt.returncode}, {hurt.stderr}"
+        assert "Traceback" not in hurt.stderr and "Logging error" not in hurt.stderr, case
+        assert hurt.returncode in (0, 1, 2), case
+        if hurt.returncode:
+            assert os.strerror(code) in hurt.stderr and "maf-run: " in hurt.stderr, case
         again = start(*words, cwd=folder)
-        assert again.code == 0, case + again.err
+        assert again.returncode == 0, case + again.stderr
         assert record_of(folder) == whole.record, case
         assert leftovers(folder) == [], case
     survived("operations on files that fail", len(faults))
@@ -45,14 +45,14 @@ def test_full_disks(start, raw, tmp_path, whole, amount, survived):
         folder, left = tmp_path / f"disk-{size}", tmp_path / f"left-{size}"
         folder.mkdir()
         hurt = start(*words, cwd=folder, disk=size, left=str(left))
-        case = f"{size} kB: {hurt.code}, {hurt.err}"
-        assert "Traceback" not in hurt.err and "Logging error" not in hurt.err, case
-        if hurt.code:
+        case = f"{size} kB: {hurt.returncode}, {hurt.stderr}"
+        assert "Traceback" not in hurt.stderr and "Logging error" not in hurt.stderr, case
+        if hurt.returncode:
             full += 1
-            assert hurt.code in (1, 2) and "No space left on device" in hurt.err, case
+            assert hurt.returncode in (1, 2) and "No space left on device" in hurt.stderr, case
             assert not list(left.rglob("record.json")), case
         again = start(*words, cwd=left)
-        assert again.code == 0 and record_of(left) == whole.record, case
+        assert again.returncode == 0 and record_of(left) == whole.record, case
         assert leftovers(left) == [], case
     assert full
     survived("full disks", full)
@@ -72,10 +72,10 @@ def test_a_file_removed_underneath(start, raw, tmp_path, whole, what, chance, am
         hurt = start(*words, cwd=folder)
         remover.terminate()
         remover.wait()
-        assert "Traceback" not in hurt.err, hurt.err
-        assert hurt.code == 0 or (hurt.code == 1 and SAID in hurt.err), hurt.err
+        assert "Traceback" not in hurt.stderr, hurt.stderr
+        assert hurt.returncode == 0 or (hurt.returncode == 1 and SAID in hurt.stderr), hurt.stderr
         again = start(*words, cwd=folder)
-        assert again.code == 0 and record_of(folder) == whole.record, again.err
+        assert again.returncode == 0 and record_of(folder) == whole.record, again.stderr
     survived("files removed underneath", moments)
 
 

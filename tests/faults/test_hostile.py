@@ -15,8 +15,7 @@ import yaml
 
 from maf_runner import load_run
 from maf_runner.commands import sample, score
-from maf_runner.datasets import bsds300, cifar10, files, gas, hepmass, miniboone, mnist, power
-from maf_runner.datasets.base import Paths
+from maf_runner.datasets import bsds300, cifar10, gas, hepmass, miniboone, mnist, power
 from maf_runner.datasets.preparation import store
 from maf_runner.datasets.untrusted import archives, pickles
 from maf_runner.experiment.prepare import data_of
@@ -32,10 +31,9 @@ from maf_runner.reporting.tables.grid import FORMATS
 from maf_runner.reporting.tables.table import build
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import checkpoint
-from tests.datasets import test_store
-from tests.datasets.test_files import DEFAULTS as TABLE
-from tests.faults import hostile
+from tests.helpers import drawn, hostile
 from tests.helpers.records import made_up
+from tests.helpers.tables import read as read_table
 
 
 @pytest.fixture
@@ -128,7 +126,7 @@ def test_tables(read_all, tmp_path, label, chance, amount):
     def read(case):
         content = case[1]() if callable(case[1]) else case[1]
         (tmp_path / case[0]).write_bytes(content)
-        files.load(paths=None, path=str(tmp_path / case[0]), **TABLE | {"label": label})
+        read_table(tmp_path / case[0], label=label)
 
     read_all("tables", cases, read, {DataError: lambda case: case[0]})
 
@@ -492,12 +490,8 @@ def test_jobs_of_sweeps(read_all, tmp_path, chance, amount):
 
 
 def test_prepared_files(read_all, tmp_path, chance, amount):
-    recipe = test_store.RECIPE
-    raw = tmp_path / "raw" / "drawn"
-    raw.mkdir(parents=True)
-    (raw / "raw.txt").write_text("7")
-    paths = Paths(tmp_path / "raw", tmp_path / "prepared")
-    good = store.load(recipe, paths, download=False, alpha=0.1)
+    paths = drawn.paths_in(tmp_path)
+    good = drawn.load(paths)
     path = paths.prepared / "drawn.h5"
     whole = path.read_bytes()
     with h5py.File(path) as file:
@@ -530,7 +524,7 @@ def test_prepared_files(read_all, tmp_path, chance, amount):
 
     def read(content):
         path.write_bytes(content() if callable(content) else content)
-        found = store.read(recipe, paths, {"alpha": 0.1})
+        found = store.read(drawn.RECIPE, paths, {"alpha": 0.1})
         assert found.fingerprint == good.fingerprint
         assert [rows.x.shape for rows in (found.train, found.test)] == [(40, 4), (6, 4)]
 
@@ -539,7 +533,7 @@ def test_prepared_files(read_all, tmp_path, chance, amount):
 
 
 @pytest.mark.parametrize("name", ["sample", "score", "plot", "table", "report"])
-def test_installed_commands(results, command, survived, name):
+def test_installed_commands(results, installed, survived, name):
     """A handful, through the scripts themselves."""
     folder = results / ONE
     words = {
@@ -551,7 +545,7 @@ def test_installed_commands(results, command, survived, name):
     }[name]
     (folder / "record.json").write_bytes(b"[" * 200_000)
     (folder / "best.pt").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
-    done = command(f"maf-{name}", *words)
+    done = installed(f"maf-{name}", *words)
     assert done.returncode == (0 if name in ("table", "report") else 3), done.stderr
     assert "Traceback" not in done.stderr and str(folder) in done.stderr
     assert not list(results.parent.rglob(hostile.MARKER))

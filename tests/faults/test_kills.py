@@ -6,7 +6,7 @@ import pytest
 
 from maf_runner.system import errors
 from maf_runner.system.interrupts import Interrupts
-from tests.faults.runs import RUN, leftovers, record_of
+from tests.helpers.runs import RUN, leftovers, record_of
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -14,17 +14,17 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 def struck(start, words, folder, **fault):
     """Start the command, strike, and look at how it ended."""
     done = start(*words, cwd=folder, **fault)
-    assert done.code in (0, -fault["signal"], 128 + fault["signal"]), done.err
-    assert "Traceback" not in done.err
-    if done.code > 0:
-        assert "interrupted; the same command goes on from here" in done.err
-    return done.code != 0
+    assert done.returncode in (0, -fault["signal"], 128 + fault["signal"]), done.stderr
+    assert "Traceback" not in done.stderr
+    if done.returncode > 0:
+        assert "interrupted; the same command goes on from here" in done.stderr
+    return done.returncode != 0
 
 
 def taken_up(start, words, folder, whole):
     """Start the command again; what it ends with is what an undisturbed one ends with."""
     done = start(*words, cwd=folder)
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
     assert record_of(folder) == whole.record
     assert leftovers(folder) == []
     histories = list(folder.rglob("history.csv"))

@@ -13,7 +13,7 @@ from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.flows import MAF
 from maf_runner.system import memory
 from maf_runner.system.errors import UsageError
-from tests.faults.runs import RUN, leftovers, record_of
+from tests.helpers.runs import RUN, leftovers, record_of
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,11 @@ from tests.faults.runs import RUN, leftovers, record_of
 )
 def test_a_model_that_does_not_fit_says_what_it_needs(start, tmp_path, words):
     done = start("maf-run", *words, cwd=tmp_path)
-    assert done.code == 2 and "Traceback" not in done.err, done.err
-    assert "of this size needs at least " in done.err and "take a smaller model.hidden" in done.err
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert (
+        "of this size needs at least " in done.stderr
+        and "take a smaller model.hidden" in done.stderr
+    )
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -46,7 +49,7 @@ def test_a_table_that_does_not_fit_says_what_it_needs(start, tmp_path, suffix):
         file.truncate(10**13)  # takes no room on the disk
     words = ("maf-run", "model=gaussian", "dataset=file", f"dataset.path=large.{suffix}")
     done = start(*words, cwd=tmp_path)
-    assert done.code == 2 and "needs at least 10 TB of memory" in done.err, done.err
+    assert done.returncode == 2 and "needs at least 10 TB of memory" in done.stderr, done.stderr
 
 
 def test_the_limit_of_the_process_counts():
@@ -131,11 +134,15 @@ def test_a_run_without_memory_ends_and_goes_on(
         folder = tmp_path / str(kilobytes)
         folder.mkdir()
         hurt = start(*words, cwd=folder, memory=kilobytes << 10)
-        if hurt.code and "training" in hurt.err:
+        if hurt.returncode and "training" in hurt.stderr:
             ended += 1
-            assert hurt.code == 1 and "there is not enough memory for this run" in hurt.err
+            assert (
+                hurt.returncode == 1 and "there is not enough memory for this run" in hurt.stderr
+            )
             assert not list(folder.rglob("record.json"))
         again = start(*words, cwd=folder)
-        assert again.code == 0 and record_of(folder) == whole.record, hurt.err + again.err
+        assert again.returncode == 0 and record_of(folder) == whole.record, (
+            hurt.stderr + again.stderr
+        )
         assert leftovers(folder) == []
     survived("processes without memory", ended)

@@ -16,7 +16,7 @@ from maf_runner.datasets.base import Paths
 from maf_runner.datasets.preparation import store
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.training import DamagedCheckpointError, checkpoint
-from tests.faults.runs import RUN, leftovers, record_of
+from tests.helpers.runs import RUN, leftovers, record_of
 
 
 def test_every_file_is_synced_renamed_and_its_folder_synced(whole):
@@ -58,7 +58,7 @@ def test_power_lost_at_any_operation(start, raw, tmp_path, whole, amount, chance
         left = tmp_path / f"left-{state.name}"
         crashed(state / "files", left, unsynced, chance)
         again = start(*words, cwd=left)
-        assert again.code == 0, again.err
+        assert again.returncode == 0, again.stderr
         assert record_of(left) == whole.record
         assert leftovers(left) == []
     survived("power lost at an operation on a file", amount(3, len(states)))
@@ -71,7 +71,7 @@ def stopped(start, raw, whole, tmp_path_factory):
     folder.mkdir()
     names = [path for _, path in whole.operations]
     at = 1 + next(i for i, name in enumerate(names) if ".record.json" in name)
-    assert start(*RUN, f"paths.raw_dir={raw}", cwd=folder, signal=9, at=at).code == -9
+    assert start(*RUN, f"paths.raw_dir={raw}", cwd=folder, signal=9, at=at).returncode == -9
     return folder
 
 
@@ -128,9 +128,9 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
             content = path.read_bytes()
             path.write_bytes(content[: chance.randrange(len(content))])
         again = start(*RUN, f"paths.raw_dir={raw}", cwd=folder)
-        assert again.code == 0, again.err
-        assert again.err.count("passed over") == len(damaged)
+        assert again.returncode == 0, again.stderr
+        assert again.stderr.count("passed over") == len(damaged)
         before = 5 if len(damaged) == 1 else 0
-        assert (f"goes on after {before} validations" in again.err) == (before > 0)
+        assert (f"goes on after {before} validations" in again.stderr) == (before > 0)
         assert record_of(folder) == whole.record
     survived("damaged checkpoints", cases)

@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from audit import judged
+
+from tests.helpers import watched
 
 RUN = ("maf-run", "dataset=toy/moons", "model=made", "model.hidden=[8]", "trainer.max_epochs=1")
 TRAINED = "results/runs/toy-moons/made/*"
@@ -31,11 +31,10 @@ def test_no_network_and_no_file_that_was_not_asked_for(tmp_path, survived):
     places = {name: tmp_path / name for name in ("here", "home", "temporary")}
     for place in places.values():
         place.mkdir()
-    watched = Path(__file__).with_name("watched.py")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG", "MPL", "MAF_"))}
     environment |= {"HOME": str(places["home"]), "TMPDIR": str(places["temporary"])}
     done = subprocess.run(
-        [sys.executable, watched, json.dumps([*COMMANDS, FETCH])],
+        [sys.executable, watched.__file__, json.dumps([*COMMANDS, FETCH])],
         cwd=places["here"],
         env=environment,
         capture_output=True,

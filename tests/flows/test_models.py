@@ -8,58 +8,28 @@ import pytest
 import torch
 
 from maf_runner.engine.rows import log_prob_of_rows, noise_of_rows, refresh_statistics
-from maf_runner.flows import MADE, MAF, Flow, Gaussian
+from maf_runner.flows import MADE, MAF, Gaussian
 from maf_runner.flows.batchnorm import BatchNorm
-from tests.helpers.models import MODELS
+from tests.helpers.models import CLASSES, MODELS, build, names, rows
 
-CLASSES = 3
 every_model = pytest.mark.parametrize("name", MODELS)
+every_flow = pytest.mark.parametrize("name", names(flow=True))
 conditional_or_not = pytest.mark.parametrize("context", [0, CLASSES], ids=["", "conditional"])
 
 
-def build(name, features=5, context=0):
-    """A model in float64 with statistics and parameters that are nothing special."""
-    model = MODELS[name](features, context=context).double()
-    if isinstance(model, Gaussian):
-        model.fit(*rows(300, features, context))
-    else:
-        with torch.no_grad():
-            for parameter in model.parameters():
-                # Zeros of a mask stay zeros.
-                parameter.add_(0.1 * torch.randn_like(parameter) * (parameter != 0))
-                parameter.add_(0.1 * torch.randn_like(parameter) * (parameter.ndim == 1))
-        refresh_statistics(model, *rows(300, features, context))
-    return model.eval()
+def jacobian(forward, x):
+    """du/dx [B, D, D] of a function that treats each row on its own, by autodiff."""
+    return torch.func.vmap(torch.func.jacrev(lambda row: forward(row[None])[0]))(x)
 
 
-def rows(n, features=5, context=0):
-    x = torch.randn(n, features, dtype=torch.float64)
-    labels = torch.arange(n) % CLASSES
-    given = torch.nn.functional.one_hot(labels, CLASSES).double() if context else None
-    return x + (labels[:, None] if context else 0), given
-
-
-def transforms(model):
-    return model.transforms if isinstance(model, Flow) else []
-
-
-def jacobian(transform, x, context=None):
-    """du/dx [B, D, D] of a transform that treats each row on its own, by autodiff."""
-
-    def one(row):
-        return transform._forward(row[None], context)[0][0]
-
-    return torch.func.vmap(torch.func.jacrev(one))(x)
-
-
-@every_model
+@every_flow
 @conditional_or_not
 def test_log_det_agrees_with_autodiff(name, context):
     model = build(name, context=context)
     x, given = rows(4, context=context)
     one = None if given is None else given[:1]
-    for transform in transforms(model):
-        expected = jacobian(transform, x, one).slogdet()
+    for transform in model.transforms:
+        expected = jacobian(lambda x, t=transform: t._forward(x, one)[0], x).slogdet()
         given_each = None if one is None else one.expand(len(x), -1)
         _, log_det = transform._forward(x, given_each)
         torch.testing.assert_close(log_det, expected.logabsdet)
@@ -92,13 +62,13 @@ def test_noise_of_a_mixture_is_finite_far_out_on_either_side():
     assert torch.isfinite(u).all() and (u[::2] < -9).all() and (u[1::2] > 9).all()  # 1 - F(9) is 0
 
 
-@every_model
+@every_flow
 @conditional_or_not
 @torch.no_grad()  # the fast inverse; test_inversion.py compares it with the differentiable one
 def test_round_trip(name, context):
     model = build(name, context=context)
     x, given = rows(50, context=context)
-    for transform in transforms(model):
+    for transform in model.transforms:
         u, forward = transform._forward(x, given)
         back, inverse = transform._inverse(u, given)
         assert (back - x).abs().max() < 1e-9
@@ -107,16 +77,29 @@ def test_round_trip(name, context):
         assert (there - x).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n.startswith(("made", "maf"))])
+def conditionals(name, model):
+    """The masked networks of a model, from the data on, each with the map to noise it is for."""
+    found = []
+    if MODELS[name].flow:
+        layers = [t for t in model.transforms if not isinstance(t, BatchNorm)]
+        found += [(t.network, lambda x, t=t: t._forward(x, None)[0]) for t in layers]
+    if MODELS[name].mixture:
+        mixture = model.base if MODELS[name].flow else model
+        found.append((mixture.network, mixture.standard_noise))
+    return found
+
+
+@pytest.mark.parametrize("name", names(autoregressive=True))
 def test_autoregressive(name):
     """Variable i of u depends on x_j for j before i only: by autodiff and by multiplied masks."""
     model = build(name, features=6)
-    layers = [t for t in transforms(model) if not isinstance(t, BatchNorm)]
-    for number, transform in enumerate(layers):
-        network = transform.network
+    found = conditionals(name, model)
+    assert found
+    for number, (network, to_noise) in enumerate(found):
         order = network.degrees[0].argsort()
-        assert order.tolist() == (list(range(6)) if number % 2 == 0 else list(range(6))[::-1])
-        slopes = jacobian(transform, rows(8, 6)[0])
+        backwards = number % 2 == 1 or MODELS[name].reverse
+        assert order.tolist() == (list(range(6))[::-1] if backwards else list(range(6)))
+        slopes = jacobian(to_noise, rows(8, 6)[0])
         slopes = slopes[:, order][:, :, order]
         assert (slopes.triu(1) == 0).all()
         assert (slopes.diagonal(dim1=1, dim2=2) > 0).all()
@@ -127,7 +110,7 @@ def test_autoregressive(name):
             reach = layer.mask.to(reach.dtype) @ reach
         reach = reach.view(-1, 6, 6)[:, order][:, :, order]
         assert (reach.triu(0) == 0).all()
-        if name != "made-narrow" and "random" not in name:
+        if not (MODELS[name].narrow or MODELS[name].random):
             assert (reach[:, 1:, 0] > 0).all()  # and it does reach what it may
 
 
@@ -170,19 +153,16 @@ def test_save_and_load_gives_the_same_model(name, context, tmp_path):
     x, given = rows(9, context=context)
     torch.save(model.state_dict(), tmp_path / "model.pt")
     torch.manual_seed(99)  # random degrees are drawn anew, and must then be loaded
-    other = MODELS[name](5, context=context).double().eval()
+    other = MODELS[name].make(5, context=context).double().eval()
     other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
     assert torch.equal(model.log_prob(x, given), other.log_prob(x, given))
     assert torch.equal(model.log_prob(x, given), copy.deepcopy(model).log_prob(x, given))
 
 
-@every_model
+@pytest.mark.parametrize("name", names(trained=True))
 @conditional_or_not
 def test_gradient_reaches_every_parameter(name, context):
     model = build(name, context=context)
-    if model.closed_form:
-        assert list(model.parameters()) == []
-        return
     model.train()
     x, given = rows(64, context=context)
     (-model.log_prob(x, given).mean()).backward()
@@ -190,14 +170,14 @@ def test_gradient_reaches_every_parameter(name, context):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
 
 
-@every_model
+@pytest.mark.parametrize("name", names(masked=True))
 def test_masked_weights_get_no_gradient(name):
     model = build(name)
-    if not model.closed_form:
-        model(rows(64)[0]).mean().backward()
-    for module in model.modules():
-        if isinstance(getattr(module, "mask", None), torch.Tensor):
-            assert (module.weight.grad[module.mask == 0] == 0).all()
+    model(rows(64)[0]).mean().backward()
+    layers = [m for m in model.modules() if isinstance(getattr(m, "mask", None), torch.Tensor)]
+    assert layers
+    for layer in layers:
+        assert (layer.weight.grad[layer.mask == 0] == 0).all()
 
 
 @every_model
@@ -346,8 +326,8 @@ def test_known_entropy_is_not_beaten(name):
     x[:, 1] += x[:, 0]
     true_entropy = 2 * 0.5 * math.log(2 * math.pi * math.e)
     held_out = x[2000:]
-    model = MODELS[name](2).double()
-    if model.closed_form:
+    model = MODELS[name].make(2).double()
+    if not MODELS[name].trained:
         model.fit(x[:2000])
     else:
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -362,7 +342,7 @@ def test_known_entropy_is_not_beaten(name):
     margin = 3 * float(nats.std()) / math.sqrt(len(nats))
     # Two networks of two units are too narrow to come near; no model may come too near.
     assert float(nats.mean()) < -true_entropy + margin
-    assert float(nats.mean()) > -true_entropy - (1.0 if name == "made-narrow" else 0.15)
+    assert float(nats.mean()) > -true_entropy - (1.0 if MODELS[name].narrow else 0.15)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from maf_runner.flows import inversion, made
+from maf_runner.flows import inversion, made, mixture
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.mixture import MADEMoG
 from tests.experiment import test_evaluation
-from tests.flows import test_models
+from tests.flows import test_inversion, test_models
 
 
 def caught(*tests):
@@ -104,7 +104,29 @@ def test_a_block_that_forgets_what_came_before(monkeypatch):
 
     monkeypatch.setattr(inversion, "UNITS", 4)
     monkeypatch.setattr(inversion._Generation, "_bring_in", mutant)
-    caught((test_models.test_round_trip, ["made", 0]))
+    mixtures = test_inversion.test_samples_of_a_mixture_equal_step_by_step
+    caught(
+        (test_models.test_round_trip, ["made", 0]),
+        (mixtures, [as_they_are, "made-mog", 0, 9, 8]),
+    )
+
+
+def as_they_are(units, trim):
+    """In the place of the fixture that sets the sizes of blocks, and counts them."""
+    return []
+
+
+def test_a_mixture_that_begins_its_draws_anew_in_each_block(monkeypatch):
+    right = mixture.generate
+
+    def mutant(network, rows, emitter, context=None):
+        anew = lambda p, v, block: emitter(p, v, slice(0, block.stop - block.start))  # noqa: E731
+        return right(network, rows, anew, context)
+
+    monkeypatch.setattr(inversion, "UNITS", 4)
+    monkeypatch.setattr(mixture, "generate", mutant)
+    mixtures = test_inversion.test_samples_of_a_mixture_equal_step_by_step
+    caught((mixtures, [as_they_are, "made-mog", 0, 9, 8]))
 
 
 @pytest.mark.parametrize("error", [0.0, 1.0])

@@ -1,27 +1,122 @@
-"""The one table of models that drives the tests of the mathematics."""
+"""The one table of models that drives the tests of the mathematics, and what each of them is."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from maf_runner.flows import IAF, MADE, MAF, Gaussian, MADEMoG, MAFMoG, RealNVP
+import torch
+
+from maf_runner.engine.rows import refresh_statistics
+from maf_runner.flows import IAF, MADE, MAF, Density, Flow, Gaussian, MADEMoG, MAFMoG, RealNVP
 
 NETWORK = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
+CLASSES = 3
 
-# name -> constructor(features, context=C)
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the table: ``make(features, context=C)``, and what the tests may expect of it."""
+
+    make: Callable[..., Density]
+    trained: bool = True  # by gradient steps, not in closed form
+    flow: bool = False  # has transforms
+    mixture: bool = False  # has a MADE MoG, alone or as its base
+    autoregressive: bool = False  # has masked networks, used forwards, and batch norm at most
+    masked: bool = False  # has a masked network, in whatever direction
+    coupling: bool = False
+    inverted: bool = False  # its density is the slow direction: a pass for each feature
+    batch_norm: bool = False
+    narrow: bool = False  # too narrow to fit anything
+    random: bool = False  # its degrees are drawn, so that a unit may see little
+    reverse: bool = False  # its first network has the reversed order
+
+
+def _made(make=MADE, **changes):
+    kind = {"flow": make is MADE, "mixture": make is MADEMoG, "autoregressive": True}
+    about = {key: changes.pop(key) for key in ("narrow",) if key in changes}
+    about |= {"random": changes.get("degrees") == "random", "reverse": "reverse" in changes}
+    network = {"hidden": [17, 13], **NETWORK, **changes}
+    return Model(partial(make, **network), **kind, masked=True, **about)
+
+
+def _maf(make=MAF, *, batch_norm=True, **changes):
+    network = {"layers": 2, "hidden": [16, 16], **NETWORK, **changes}
+    if not batch_norm:
+        network["batch_norm"] = False
+    return Model(
+        partial(make, **network),
+        flow=True,
+        mixture=make is MAFMoG,
+        autoregressive=make is not IAF,
+        masked=True,
+        inverted=make is IAF,
+        batch_norm=batch_norm,
+        random=changes.get("degrees") == "random",
+    )
+
+
+def _real_nvp(*, batch_norm=True, **changes):
+    make = partial(RealNVP, **{"batch_norm": batch_norm, **changes})
+    return Model(make, flow=True, coupling=True, batch_norm=batch_norm)
+
+
+def every_layer(features, context=0):
+    """A flow with each kind of layer that there is, and a mixture as its base."""
+    network = {"layers": 1, "hidden": [12, 12], "context": context}
+    mog = MAFMoG(features, components=2, **network, **NETWORK)
+    return Flow([*RealNVP(features, **network).transforms, *mog.transforms], mog.base, context)
+
+
 MODELS = {
-    "gaussian": Gaussian,
-    "made": partial(MADE, hidden=[17, 13], **NETWORK),
-    "made-random": partial(MADE, hidden=[17, 13], **NETWORK | {"degrees": "random"}),
-    "made-relu": partial(MADE, hidden=[24], **NETWORK | {"activation": "relu"}),
-    "made-full-context": partial(MADE, hidden=[17, 13], **NETWORK | {"mask": "full_context"}),
-    "made-narrow": partial(MADE, hidden=[2, 3, 2], **NETWORK),
-    "maf": partial(MAF, layers=3, hidden=[16, 16], **NETWORK),
-    "maf-random": partial(MAF, layers=2, hidden=[16, 16], **NETWORK | {"degrees": "random"}),
-    "maf-full-context": partial(MAF, layers=2, hidden=[16], **NETWORK | {"mask": "full_context"}),
-    "made-mog": partial(MADEMoG, components=3, hidden=[17, 13], **NETWORK),
-    "made-mog-reversed": partial(MADEMoG, components=2, hidden=[9], reverse=True, **NETWORK),
-    "maf-mog": partial(MAFMoG, layers=2, components=3, hidden=[16], **NETWORK),
-    "iaf": partial(IAF, layers=2, hidden=[16, 16], **NETWORK),
-    "realnvp": partial(RealNVP, layers=3, hidden=[16, 16]),
-    "realnvp-plain": partial(RealNVP, layers=2, hidden=[16], batch_norm=False),
-    "maf-plain": partial(MAF, layers=2, hidden=[16], batch_norm=False, **NETWORK),
+    "gaussian": Model(Gaussian, trained=False),
+    "made": _made(),
+    "made-random": _made(degrees="random"),
+    "made-relu": _made(hidden=[24], activation="relu"),
+    "made-full-context": _made(mask="full_context"),
+    "made-narrow": _made(hidden=[2, 3, 2], narrow=True),
+    "maf": _maf(layers=3),
+    "maf-random": _maf(degrees="random"),
+    "maf-full-context": _maf(hidden=[16], mask="full_context"),
+    "made-mog": _made(MADEMoG, components=3),
+    "made-mog-reversed": _made(MADEMoG, components=2, hidden=[9], reverse=True),
+    "maf-mog": _maf(MAFMoG, components=3, hidden=[16]),
+    "iaf": _maf(IAF),
+    "realnvp": _real_nvp(layers=3, hidden=[16, 16]),
+    "realnvp-plain": _real_nvp(layers=2, hidden=[16], batch_norm=False),
+    "every-layer": Model(
+        every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
+    ),
+    "maf-plain": _maf(hidden=[16], batch_norm=False),
 }
+
+
+def names(**wanted):
+    """The models with these capabilities: ``names(flow=True, inverted=False)``."""
+    return [
+        name
+        for name, model in MODELS.items()
+        if all(getattr(model, key) == value for key, value in wanted.items())
+    ]
+
+
+def build(name, features=5, context=0):
+    """A model in float64 with statistics and parameters that are nothing special."""
+    model = MODELS[name].make(features, context=context).double()
+    if MODELS[name].trained:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                # Zeros of a mask stay zeros.
+                parameter.add_(0.1 * torch.randn_like(parameter) * (parameter != 0))
+                parameter.add_(0.1 * torch.randn_like(parameter) * (parameter.ndim == 1))
+        refresh_statistics(model, *rows(300, features, context))
+    else:
+        model.fit(*rows(300, features, context))
+    return model.eval()
+
+
+def rows(n, features=5, context=0):
+    """Rows [n, features] in float64, and their classes [n, context] or None."""
+    x = torch.randn(n, features, dtype=torch.float64)
+    labels = torch.arange(n) % CLASSES
+    given = torch.nn.functional.one_hot(labels, CLASSES).double() if context else None
+    return x + (labels[:, None] if context else 0), given

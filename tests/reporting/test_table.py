@@ -164,13 +164,13 @@ def test_no_records_says_how_to_make_one(tmp_path, command):
     assert not (tmp_path / "nothing").exists()
 
 
-def test_table_never_imports_torch(tmp_path, command):
+def test_table_never_imports_torch(tmp_path, installed):
     keep(tmp_path, made_up())
     code = (
         "import sys; from maf_runner.commands.table import main; "
         f"main(['--results', {str(tmp_path)!r}]); assert 'torch' not in sys.modules"
     )
-    command("python", "-c", code, check=0)
+    installed("python", "-c", code, check=0)
 
 
 def test_cells_on_other_than_the_authors_data_are_marked_and_never_mixed_with_them():

@@ -64,7 +64,7 @@ def test_without_tensorboard_it_says_what_to_install(tmp_path, command):
         "from maf_runner.commands.run import main\n"
         f"sys.argv = {list(SHORT)!r}; sys.exit(main())\n"
     )
-    result = command(sys.executable, "-c", code, check=2)
+    result = command("python", "-c", code, check=2)
     assert "pip install '.[tensorboard]'" in result.stderr
     assert not list(tmp_path.rglob("config.yaml"))
 
