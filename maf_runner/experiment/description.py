@@ -35,7 +35,7 @@ def of_run(settings: dict[str, Any], splits: Splits, model: Density) -> dict[str
         "test_rows": len(splits.test),
         "data": {
             "fingerprint": splits.fingerprint,
-            "recipe": splits.recipe,
+            "recipe": splits.origin,
             "sources": splits.sources,
             "image": None if splits.image is None else dataclasses.asdict(splits.image),
             "class_prior": splits.prior,

@@ -139,7 +139,7 @@ def content_of(state):
 def main():
     torch.set_num_threads(1)
     run.THREADS = 1
-    miniboone.RECIPE = replace(miniboone.RECIPE, rows=SMALL, means={})
+    miniboone.PREPARATION = replace(miniboone.PREPARATION, rows=SMALL, means={})
     cli._register_sweeper()  # looks for plugins in every folder of the path
     for line in sys.stdin:
         asked = json.loads(line)
