@@ -1,4 +1,4 @@
-"""The datasets of the paper as they are here: which there are, in what state, and getting them."""
+"""The datasets of the paper: list them, show their state, download, prepare and verify them."""
 
 import sys
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 from tabulate import tabulate
 
 from maf_runner.datasets.base import Paths
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import making, prepared, store
 from maf_runner.datasets.preparation.download import fetch, is_there
-from maf_runner.datasets.preparation.recipe import Recipe
+from maf_runner.datasets.preparation.preparation import Preparation
 from maf_runner.datasets.untrusted import archives
 from maf_runner.experiment import presets
 from maf_runner.experiment.settings import arguments, target
@@ -18,35 +18,35 @@ from maf_runner.system.errors import DataError
 
 @dataclass(frozen=True)
 class Dataset:
-    """A recipe, and the options its preset gives it."""
+    """The preparation of a dataset, and its options in the preset."""
 
-    recipe: Recipe
+    preparation: Preparation
     options: dict[str, Any]
 
 
 def datasets() -> dict[str, Dataset]:
-    """The datasets that have a recipe, by name."""
+    """The datasets that have a preparation, by name."""
     known = {}
     for option in presets.options("dataset"):
         node = presets.settings("dataset", option)
         load = target("dataset", node)
-        recipe = getattr(sys.modules[load.__module__], "RECIPE", None)
-        if recipe is not None:
+        preparation = getattr(sys.modules[load.__module__], "PREPARATION", None)
+        if preparation is not None:
             options = arguments("dataset", node, load)
             options.pop("download")
-            known[recipe.name] = Dataset(recipe, options)
+            known[preparation.name] = Dataset(preparation, options)
     return known
 
 
 def overview(known: dict[str, Dataset], paths: Paths) -> str:
-    """A table of all datasets: size, state and place; reads no data."""
+    """A table of all datasets with size, state and path; reads no data."""
     lines = []
     for name, dataset in known.items():
-        recipe = dataset.recipe
-        size = 4 * sum(recipe.rows) * recipe.features
+        preparation = dataset.preparation
+        size = 4 * sum(preparation.rows) * preparation.features
         condition, where = state(dataset, paths)
-        rows = " / ".join(f"{n:,}" for n in recipe.rows)
-        lines.append([name, rows, recipe.features, f"{size / 1e6:,.0f} MB", condition, where])
+        rows = " / ".join(f"{n:,}" for n in preparation.rows)
+        lines.append([name, rows, preparation.features, f"{size / 1e6:,.0f} MB", condition, where])
     headers = ["dataset", "rows: train / validation / test", "D", "size", "state", "where"]
     align = ("left", "right", "right", "right", "left", "left")
     table = tabulate(lines, headers, tablefmt="simple", colalign=align, disable_numparse=True)
@@ -58,84 +58,87 @@ def overview(known: dict[str, Dataset], paths: Paths) -> str:
 
 
 def state(dataset: Dataset, paths: Paths) -> tuple[str, str]:
-    """One word on a dataset, and where it is or what is wrong with it; reads no data."""
-    recipe = dataset.recipe
-    path = store.prepared_path(recipe, paths)
+    """The state of a dataset in one word, and its path or its error; reads no data."""
+    preparation, name = dataset.preparation, dataset.preparation.name
+    path = prepared.prepared_path(preparation, paths)
     try:
-        found = store.about(path)
-        if (found["version"], found["options"]) == (recipe.version, dataset.options):
-            return "prepared", f"{path} ({found['recipe']})"
-        return "outdated", f"{path}: maf-data prepare {recipe.name} --force"
-    except store.UnpreparedError as why:
+        header = prepared.read_header(path)
+        if (header["version"], header["options"]) == (preparation.version, dataset.options):
+            return "prepared", f"{path} ({header['recipe']})"
+        return "outdated", f"{path}: maf-data prepare {name} --force"
+    except prepared.UnpreparedError as why:
         if str(why):
             return "corrupt", str(why)
-    for variant in recipe.variants:
+    for variant in preparation.variants:
         try:
-            with archives.find(paths.raw, recipe.name, variant.limits, look_inside=False) as files:
-                return "found", f"{files.names(next(iter(variant.limits)))[0]} ({variant.recipe})"
+            with archives.find(paths.raw, name, variant.limits, look_inside=False) as files:
+                return "found", f"{files.names(next(iter(variant.limits)))[0]} ({variant.origin})"
         except archives.MissingError:
             continue
-    packed = archives.archives(paths.raw, recipe.name)
+    packed = archives.archives(paths.raw, name)
     if packed:
         return "found", f"{packed[0]} (an archive, not opened yet)"
-    return "missing", f"not in {paths.raw / recipe.name}"
+    return "missing", f"not in {paths.raw / name}"
 
 
 def get(dataset: Dataset, paths: Paths) -> str:
-    """Download what is missing; returns the licence and what to cite.
+    """Download the missing files; return their paths, the licence and the citation.
 
     Raises:
-        DataError: no address gives a file, or another file has its name.
+        DataError: a download fails, or a different file exists at its path.
     """
-    recipe = dataset.recipe
-    for download in recipe.downloads:
+    preparation = dataset.preparation
+    for download in preparation.downloads:
         fetch(download, paths.raw, mirror=paths.mirror)
-    where = ", ".join(str(paths.raw / download.path) for download in recipe.downloads)
-    return f"{where} (licence: {recipe.licence}; cite: {recipe.cite})"
+    where = ", ".join(str(paths.raw / download.path) for download in preparation.downloads)
+    return f"{where} (licence: {preparation.licence}; cite: {preparation.cite})"
 
 
 def prepare(dataset: Dataset, paths: Paths, *, force: bool = False) -> str:
-    """Make the arrays, with the preset's options, unless they are there; returns where they are.
+    """Make the arrays with the options of the preset, unless they exist; return their path.
 
     Raises:
-        DataError: no raw files, or damaged ones; or the arrays could not be kept.
+        DataError: the raw files are missing or damaged, or the arrays cannot be saved.
     """
-    path = store.prepared_path(dataset.recipe, paths)
-    force = force or store.of_other_options(path, dataset.options)
-    splits = store.prepare(dataset.recipe, paths, force=force, **dataset.options)
+    path = prepared.prepared_path(dataset.preparation, paths)
+    force = force or prepared.of_other_options(path, dataset.options)
+    splits = store.prepare(dataset.preparation, paths, force=force, **dataset.options)
     if not path.is_file():
-        raise DataError(f"{path} is not there: see above")
-    return f"{path} (recipe {splits.recipe})"
+        raise DataError(f"{path} could not be written; the warning above says why")
+    return f"{path} ({splits.origin})"
 
 
 def verify(dataset: Dataset, paths: Paths) -> str:
-    """Check what is there; returns what was checked.
+    """Check the files that exist; return what was checked.
 
     Raises:
-        DataError: something is missing or not as it should be.
+        DataError: files are missing, damaged or different from what they should be.
     """
-    recipe = dataset.recipe
+    preparation = dataset.preparation
     checked = [
         f"{download.path} has the published checksum"
-        for download in recipe.downloads
+        for download in preparation.downloads
         if is_there(paths.raw / download.path, download.checksum)
     ]
-    path = store.prepared_path(recipe, paths)
+    path = prepared.prepared_path(preparation, paths)
     try:
-        splits = store.read(recipe, paths, dataset.options)
-    except store.UnpreparedError as why:
+        splits = prepared.read(preparation, paths, dataset.options)
+    except prepared.UnpreparedError as why:
         if str(why):
-            raise DataError(f"{why}; maf-data prepare {recipe.name} --force") from why
+            raise DataError(
+                f"{why}. Make it again: maf-data prepare {preparation.name} --force"
+            ) from why
         if not checked:
             raise DataError(
-                f"{recipe.name} is not prepared: {path} not found. maf-data prepare {recipe.name}"
+                f"{preparation.name} is not prepared: {path} not found. Prepare it: "
+                f"maf-data prepare {preparation.name}"
             ) from why
         return f"{'; '.join(checked)}; not prepared yet"
-    store.check(recipe, splits, str(path), paths.raw)
-    checked.append(f"{path} has its counts and its fingerprint")
-    difference = store.differs(recipe, splits.recipe, splits)
+    making.check(preparation, splits, str(path), paths.raw)
+    checked.append(f"{path} has the right row counts and fingerprint")
+    difference = making.differs(preparation, splits.origin, splits)
     if difference:
-        raise DataError(f"{path}: {difference}: the raw files are others, or damaged")
+        raise DataError(f"{path}: {difference}: the raw files are different, or damaged")
     if difference is not None:
-        checked.append("the means are those known of the right arrays")
-    return f"{'; '.join(checked)} (recipe {splits.recipe})"
+        checked.append("the means agree with the known means")
+    return f"{'; '.join(checked)} ({splits.origin})"

@@ -1,4 +1,4 @@
-"""``maf-data``: the datasets of the paper: what is there, get it, prepare it, verify it."""
+"""``maf-data``: list, download, prepare and verify the datasets of the paper."""
 
 import argparse
 import logging
@@ -43,17 +43,17 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
             made.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
         return made
 
-    action("list", "what is there, of which size, and where")
-    getting = action("fetch", "download what a dataset is made from, and check it")
+    action("list", "list the datasets with size, state and path")
+    getting = action("fetch", "download the raw files of a dataset, and check them")
     getting.add_argument(
         "--mirror",
         metavar="URL",
         default=paths["mirror"],
         help="try URL/<path under the raw folder> first (default MAF_RUNNER_MIRROR)",
     )
-    making = action("prepare", "make the arrays, once, from the files found")
-    making.add_argument("--force", action="store_true", help="even if they are there already")
-    action("verify", "check hashes, counts and statistics of what is there")
+    making = action("prepare", "make the arrays from the raw files, unless they exist")
+    making.add_argument("--force", action="store_true", help="make them even if they exist")
+    action("verify", "check the checksums, row counts and means of existing files")
     return parser.parse_args(argv)
 
 

@@ -16,9 +16,9 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Paths:
-    """Where a recipe may look for files and keep what it makes; absolute.
+    """The folders of raw and prepared files; absolute.
 
-    ``mirror`` is an address that has the raw folder under it, tried first in a download.
+    ``mirror`` is an address with a copy of the raw folder; downloads try it first.
     """
 
     raw: Path
@@ -28,7 +28,7 @@ class Paths:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows ``x`` float32 [N, D] and, where there are classes, ``labels`` int64 [N]."""
+    """Rows ``x`` float32 [N, D] and, with classes, ``labels`` int64 [N]."""
 
     x: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
@@ -42,21 +42,22 @@ class Splits:
     """A dataset as models see it.
 
     Attributes:
-        recipe: ``authors`` (the very arrays the paper's authors trained on), ``raw`` (made from
-            raw files, as nearly by the same steps as is known), ``redrawn`` (a random part of
-            it is ours) or ``own`` (a table of the user's).
-        classes: how many classes the labels have; 0 without labels.
-        prior: of each class in p(x), summing to 1; None for equal ones.
-        image: how the rows were made from pixels; None where they are no images.
-        table: how the rows were made from a table; None where they come from none.
-        entropy: of the true density, in nats, where it is known.
-        sources: SHA-256 of the files it was made from.
+        origin: ``authors`` (exactly the arrays that the paper's authors trained on), ``raw``
+            (made from raw files by the same steps, as far as they are known), ``redrawn`` (a
+            random step of the authors was drawn again) or ``own`` (the user's own table). In
+            records and prepared files its key is ``recipe``.
+        classes: number of classes; 0 without labels.
+        prior: probability of each class in p(x); None if all are equal.
+        image: how the rows were made from pixels; None if they are not images.
+        table: how the rows were made from a table; None if they were not.
+        entropy: of the true density, in nats, if it is known.
+        sources: SHA-256 of each file it was made from.
     """
 
     train: Rows
     validation: Rows
     test: Rows
-    recipe: str
+    origin: str
     classes: int = 0
     prior: tuple[float, ...] | None = None
     image: LogitSpace | None = None
@@ -71,7 +72,7 @@ class Splits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shapes, rows and labels of the three splits: the data, and nothing else."""
+        """SHA-256 of the shapes, rows and labels of the three splits."""
         digest = hashlib.sha256()
         for rows in (self.train, self.validation, self.test):
             digest.update(repr(rows.x.shape).encode())

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.preparation import ARCHIVE, MB, Preparation, Variant
 from maf_runner.datasets.untrusted import hdf5
 from maf_runner.datasets.untrusted.archives import Files
 from maf_runner.system.errors import DataError
@@ -37,7 +37,7 @@ CHUNK = 50000  # patches cut at a time
 
 def load(*, paths: Paths, download: bool) -> Splits:
     """Load BSDS300; see `store.load`."""
-    return store.load(RECIPE, paths, download=download)
+    return store.load(PREPARATION, paths, download=download)
 
 
 def from_hdf5(files: Files) -> Splits:
@@ -51,7 +51,7 @@ def from_hdf5(files: Files) -> Splits:
             )
     except (KeyError, OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{name} is not BSDS300's file: {error}") from error
-    return Splits(train, validation, test, recipe="")
+    return Splits(train, validation, test, origin="")
 
 
 def from_pictures(files: Files) -> Splits:
@@ -62,7 +62,7 @@ def from_pictures(files: Files) -> Splits:
         Rows(patches(source, count, rng))
         for source, count in zip((seen[:180], seen[180:], unseen), ROWS, strict=True)
     )
-    return Splits(train, validation, test, recipe="")
+    return Splits(train, validation, test, origin="")
 
 
 def pictures(files: Files, pattern: str, count: int) -> list[NDArray[np.uint8]]:
@@ -110,7 +110,7 @@ def patches(
     return rows
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="bsds300",
     version=1,
     features=63,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.datasets.preparation import store
 from maf_runner.datasets.preparation.download import Download
-from maf_runner.datasets.preparation.recipe import MB, Recipe, Variant
+from maf_runner.datasets.preparation.preparation import MB, Preparation, Variant
 from maf_runner.datasets.spaces.images import LogitSpace, in_chunks
 from maf_runner.datasets.untrusted import pickles
 from maf_runner.datasets.untrusted.archives import Files
@@ -44,7 +44,7 @@ def load(*, paths: Paths, alpha: float, download: bool) -> Splits:
     Raises:
         DataError: nothing there, or not as it should be.
     """
-    return store.load(RECIPE, paths, download=download, alpha=alpha)
+    return store.load(PREPARATION, paths, download=download, alpha=alpha)
 
 
 def from_batches(files: Files, *, alpha: float) -> Splits:
@@ -66,7 +66,7 @@ def from_batches(files: Files, *, alpha: float) -> Splits:
         train=Rows(np.concatenate([train.x, mirrored]), np.concatenate([labels[:end]] * 2)),
         validation=rows(pictures[end:], labels[end:]),
         test=rows(*batches[-1]),
-        recipe="",
+        origin="",
         classes=10,
         image=space,
     )
@@ -104,7 +104,7 @@ def read_batch(files: Files, name: str) -> tuple[NDArray[np.uint8], NDArray[np.i
     return data, np.array(labels, dtype=np.int64)
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="cifar10",
     version=1,
     features=3072,

@@ -35,4 +35,4 @@ def load(*, paths: Paths, alpha: float) -> Splits:
     labels = bunch.target[order].astype(np.int64)
     ends = TRAIN, TRAIN + VALIDATION
     train, validation, test = map(Rows, np.split(x, ends), np.split(labels, ends))
-    return Splits(train, validation, test, recipe="raw", classes=10, image=space)
+    return Splits(train, validation, test, origin="raw", classes=10, image=space)

@@ -124,7 +124,7 @@ def load(
         train,
         validation,
         test,
-        recipe="own",
+        origin="own",
         classes=len(values),
         prior=prior,
         table=space,

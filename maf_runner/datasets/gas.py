@@ -21,8 +21,9 @@ import pandas as pd
 
 from maf_runner.datasets.base import Paths, Splits
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.preparation.splitting import cut, ready_made, splits
+from maf_runner.datasets.preparation.npy import ready_made
+from maf_runner.datasets.preparation.preparation import ARCHIVE, MB, Preparation, Variant
+from maf_runner.datasets.preparation.splitting import cut, splits
 from maf_runner.datasets.untrusted import pickles
 from maf_runner.datasets.untrusted.archives import Files
 from maf_runner.system.errors import DataError
@@ -35,13 +36,13 @@ DROPPED = ["Meth", "Eth", "Time"]  # so the authors named them, also in the file
 
 def load(*, paths: Paths, download: bool) -> Splits:
     """Load GAS; see `store.load`."""
-    return store.load(RECIPE, paths, download=download)
+    return store.load(PREPARATION, paths, download=download)
 
 
 def from_pickle(files: Files) -> Splits:
     """From the authors' frame."""
     name = files.names(PICKLE)[0]
-    return recipe(pickles.load_frame(files.read(PICKLE), name), name)
+    return authors_steps(pickles.load_frame(files.read(PICKLE), name), name)
 
 
 def from_text(files: Files) -> Splits:
@@ -50,7 +51,7 @@ def from_text(files: Files) -> Splits:
     with files.open(TEXT) as file:
         table = parse(file, name)
     order = np.random.RandomState(42).permutation(len(table))
-    return recipe(table.iloc[order[: len(table) // 4]], name)
+    return authors_steps(table.iloc[order[: len(table) // 4]], name)
 
 
 def parse(file: object, name: str) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def parse(file: object, name: str) -> pd.DataFrame:
     return table
 
 
-def recipe(table: pd.DataFrame, name: str) -> Splits:
+def authors_steps(table: pd.DataFrame, name: str) -> Splits:
     """The authors' steps on a frame with the columns of `DROPPED` and the sensors."""
     for column in DROPPED:
         if column not in table.columns:
@@ -85,7 +86,7 @@ def recipe(table: pd.DataFrame, name: str) -> Splits:
     return splits(*cut((values - values.mean(axis=0)) / values.std(axis=0, ddof=1)))
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="gas",
     version=1,
     features=8,

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Splits
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.npy import ready_made
+from maf_runner.datasets.preparation.preparation import ARCHIVE, MB, Preparation, Variant
 from maf_runner.datasets.preparation.splitting import (
     cut_tenth,
-    ready_made,
     repeats_smallest,
     splits,
 )
@@ -41,7 +41,7 @@ NAMES = (1 + FEATURES, 2 + FEATURES, 3 + FEATURES)  # in a header
 
 def load(*, paths: Paths, download: bool) -> Splits:
     """Load HEPMASS; see `store.load`."""
-    return store.load(RECIPE, paths, download=download)
+    return store.load(PREPARATION, paths, download=download)
 
 
 def from_csv(files: Files) -> Splits:
@@ -92,7 +92,7 @@ def _either(counts: tuple[int, ...]) -> str:
     return " or ".join(map(str, counts))
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="hepmass",
     version=1,
     features=21,

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Splits
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
+from maf_runner.datasets.preparation.npy import load_array, ready_made
+from maf_runner.datasets.preparation.preparation import ARCHIVE, MB, Preparation, Variant
 from maf_runner.datasets.preparation.splitting import (
     cut,
-    load_array,
-    ready_made,
     repeats_smallest,
     standardised,
 )
@@ -39,7 +38,7 @@ SIGNAL, COLUMNS = 36499, 50
 
 def load(*, paths: Paths, download: bool) -> Splits:
     """Load MINIBOONE; see `store.load`."""
-    return store.load(RECIPE, paths, download=download)
+    return store.load(PREPARATION, paths, download=download)
 
 
 def from_array(files: Files) -> Splits:
@@ -87,7 +86,7 @@ def clean(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     return kept[:, ~repeats_smallest(kept)]
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="miniboone",
     version=1,
     features=43,

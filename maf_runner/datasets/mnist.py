@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.datasets.preparation import store
 from maf_runner.datasets.preparation.download import Download
-from maf_runner.datasets.preparation.recipe import MB, Recipe, Variant
+from maf_runner.datasets.preparation.preparation import MB, Preparation, Variant
 from maf_runner.datasets.spaces.images import LogitSpace, in_chunks
 from maf_runner.datasets.untrusted import pickles
 from maf_runner.datasets.untrusted.archives import Files
@@ -49,14 +49,14 @@ def load(*, paths: Paths, alpha: float, download: bool) -> Splits:
     Raises:
         DataError: nothing there, or not as it should be.
     """
-    return store.load(RECIPE, paths, download=download, alpha=alpha)
+    return store.load(PREPARATION, paths, download=download, alpha=alpha)
 
 
 def from_idx(files: Files, *, alpha: float) -> Splits:
     """From the four idx files."""
     pictures, labels, test, test_labels = (read_idx(files, name) for name in IDX)
     parts = [(pictures[:50000], labels[:50000]), (pictures[50000:], labels[50000:])]
-    return recipe(
+    return authors_steps(
         [(scaled(x), y.astype(np.int64)) for x, y in [*parts, (test, test_labels)]], alpha
     )
 
@@ -77,10 +77,10 @@ def from_pickle(files: Files, *, alpha: float) -> Splits:
                 f"{name} should hold {count:,} pictures of 784 pixels in [0, 1) with labels from "
                 f"0 to 9, and holds {list(x.shape)} with labels {list(y.shape)}"
             )
-    return recipe(parts, alpha)
+    return authors_steps(parts, alpha)
 
 
-def recipe(parts: list[tuple[Unit, NDArray[np.int64]]], alpha: float) -> Splits:
+def authors_steps(parts: list[tuple[Unit, NDArray[np.int64]]], alpha: float) -> Splits:
     """The authors' steps on pictures in [0, 1) and labels of the three splits."""
     space = LogitSpace((28, 28), levels=256, alpha=alpha)
     rng = np.random.RandomState(42)
@@ -90,7 +90,7 @@ def recipe(parts: list[tuple[Unit, NDArray[np.int64]]], alpha: float) -> Splits:
         return Rows(x, labels)
 
     train, validation, test = (rows(*part) for part in parts)
-    return Splits(train, validation, test, recipe="", classes=10, image=space)
+    return Splits(train, validation, test, origin="", classes=10, image=space)
 
 
 def scaled(pixels: NDArray[np.uint8]) -> Unit:
@@ -140,7 +140,7 @@ def _download(name: str, sha256: str, size: int) -> Download:
     )
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="mnist",
     version=1,
     features=784,

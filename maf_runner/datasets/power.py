@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Paths, Splits
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import ARCHIVE, MB, Recipe, Variant
-from maf_runner.datasets.preparation.splitting import cut, load_array, ready_made, standardised
+from maf_runner.datasets.preparation.npy import load_array, ready_made
+from maf_runner.datasets.preparation.preparation import ARCHIVE, MB, Preparation, Variant
+from maf_runner.datasets.preparation.splitting import cut, standardised
 from maf_runner.datasets.untrusted.archives import Files
 from maf_runner.system.errors import DataError
 
@@ -47,13 +48,13 @@ HEADER = [
 
 def load(*, paths: Paths, download: bool) -> Splits:
     """Load POWER; see `store.load`."""
-    return store.load(RECIPE, paths, download=download)
+    return store.load(PREPARATION, paths, download=download)
 
 
 def from_array(files: Files) -> Splits:
     """From the authors' array."""
     with files.open("data.npy") as file:
-        return recipe(load_array(file, files.names("data.npy")[0], (None, 8)))
+        return authors_steps(load_array(file, files.names("data.npy")[0], (None, 8)))
 
 
 def from_text(files: Files) -> Splits:
@@ -62,7 +63,7 @@ def from_text(files: Files) -> Splits:
     with files.open(TEXT) as file:
         minutes = parse(file, name)
     minutes[:, 7] += np.random.RandomState(43).rand(len(minutes))
-    return recipe(minutes)
+    return authors_steps(minutes)
 
 
 def parse(file: object, name: str) -> NDArray[np.float64]:
@@ -83,7 +84,7 @@ def parse(file: object, name: str) -> NDArray[np.float64]:
         raise DataError(f"{name} is not POWER's text: {error}") from error
 
 
-def recipe(table: NDArray[np.float64]) -> Splits:
+def authors_steps(table: NDArray[np.float64]) -> Splits:
     """The authors' steps on an array [N, 8]; it is shuffled in place."""
     rng = np.random.RandomState(42)
     rng.shuffle(table)
@@ -95,7 +96,7 @@ def recipe(table: NDArray[np.float64]) -> Splits:
     return standardised(*cut(np.hstack([active, voltage, meters, time])))
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="power",
     version=1,
     features=6,

@@ -83,7 +83,7 @@ def load(
         train=draw(rows),
         validation=draw(held_out),
         test=draw(held_out),
-        recipe="raw",
+        origin="raw",
         classes=toy.classes,
         entropy=toy.entropy(**options) if toy.entropy else None,
     )

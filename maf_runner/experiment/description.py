@@ -36,7 +36,7 @@ def before_training(settings: dict[str, Any], splits: Splits, model: Density) ->
         test_rows=len(splits.test),
         data=Data(
             fingerprint=splits.fingerprint,
-            recipe=splits.recipe,
+            recipe=splits.origin,
             sources=splits.sources,
             image=None if splits.image is None else dataclasses.asdict(splits.image),
             class_prior=None if splits.prior is None else list(splits.prior),

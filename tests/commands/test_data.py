@@ -40,15 +40,15 @@ def state(command, name):
     return line.split(" MB")[1].split()[0]
 
 
-def test_every_dataset_of_the_paper_has_a_recipe():
+def test_every_dataset_of_the_paper_has_a_preparation():
     known = datasets()
     assert sorted(known) == NAMES
     assert known["mnist"].options == {"alpha": 1e-6} and known["power"].options == {}
 
 
-def test_recipes_agree_with_the_papers_table():
+def test_preparations_agree_with_the_papers_table():
     """Sizes as SSTM's Table 2 and the authors' splits give them."""
-    sizes = {name: (d.recipe.features, *d.recipe.rows) for name, d in datasets().items()}
+    sizes = {name: (d.preparation.features, *d.preparation.rows) for name, d in datasets().items()}
     assert sizes == {
         "power": (6, 1659917, 184435, 204928),
         "gas": (8, 852174, 94685, 105206),
@@ -67,7 +67,7 @@ def test_list_prepare_verify(command, tmp_path, miniboone):
     assert state(command, "miniboone") == "found" and state(command, "power") == "missing"
     assert "not prepared" in command("maf-data", "verify", "miniboone", check=3).stderr
     done = command("maf-data", "prepare", "miniboone", check=0)
-    assert "recipe raw" in done.stdout and "preparing miniboone from" in done.stderr
+    assert "(raw)" in done.stdout and "preparing miniboone from" in done.stderr
     assert state(command, "miniboone") == "prepared"
     assert "fingerprint" in command("maf-data", "verify", "miniboone", check=0).stdout
     path = tmp_path / "data" / "prepared" / "miniboone.h5"
@@ -98,7 +98,7 @@ def test_prepare_fails_where_the_arrays_cannot_be_kept(command, tmp_path, minibo
     (tmp_path / "file").touch()
     words = ["maf-data", "prepare", "miniboone", "--prepared-dir", "file/prepared"]
     failed = command(*words, check=3)
-    assert "is not there" in failed.stderr and not failed.stdout
+    assert "could not be written" in failed.stderr and not failed.stdout
 
 
 def test_nothing_there_says_how_to_get_it(command):

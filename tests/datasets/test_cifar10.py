@@ -11,7 +11,7 @@ from maf_runner.datasets.untrusted import pickles
 from maf_runner.datasets.untrusted.archives import find
 from maf_runner.system.errors import DataError
 
-LIMITS = cifar10.RECIPE.variants[0].limits
+LIMITS = cifar10.PREPARATION.variants[0].limits
 
 
 @pytest.fixture(scope="module")

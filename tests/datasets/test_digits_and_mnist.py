@@ -9,7 +9,7 @@ import pytest
 
 from maf_runner.datasets import digits, mnist
 from maf_runner.datasets.base import Paths
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import making
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.untrusted.archives import find
 from maf_runner.records.statistics import mean_and_error
@@ -66,15 +66,15 @@ def test_mnist_is_the_authors(raw_dir, tmp_path):
     splits = mnist.load(paths=paths, alpha=1e-6, download=False)
     for rows, count, mean in zip(
         (splits.train, splits.validation, splits.test),
-        mnist.RECIPE.rows,
-        mnist.RECIPE.means["authors"],
+        mnist.PREPARATION.rows,
+        mnist.PREPARATION.means["authors"],
         strict=True,
     ):
         assert rows.x.shape == (count, 784)
         assert rows.x.mean(dtype=float) == pytest.approx(mean, abs=1e-7)
     assert splits.train.x[0, :2].tolist() == pytest.approx([-6.5250874, -5.5917302], abs=1e-6)
     assert splits.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert splits.recipe == "authors" and set(splits.sources) == set(mnist.IDX)
+    assert splits.origin == "authors" and set(splits.sources) == set(mnist.IDX)
     constant = splits.image.bits_per_pixel(np.zeros(10000), splits.test.x).mean()
     assert constant == pytest.approx(-0.502224, abs=1e-6)
     again = mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
@@ -94,7 +94,7 @@ def test_mnist_from_the_authors_pickle_is_the_same(raw_dir, tmp_path):
     (tmp_path / "mnist").mkdir()
     with gzip.open(tmp_path / "mnist" / "mnist.pkl.gz", "wb", compresslevel=1) as file:
         pickle.dump(tuple(content), file, protocol=2)
-    splits = store.make(mnist.RECIPE, tmp_path, alpha=1e-6)
+    splits = making.make(mnist.PREPARATION, tmp_path, alpha=1e-6)
     assert splits.fingerprint == expected.fingerprint and list(splits.sources) == ["mnist.pkl"]
 
 
@@ -123,7 +123,7 @@ def test_other_pictures_in_the_same_files_are_not_mnist(tmp_path):
     with pytest.raises(DataError, match=r"is not this dataset: the mean of the split train"):
         mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
     other = mnist.load(paths=Paths(tmp_path, tmp_path), alpha=0.1, download=False)
-    assert other.recipe == "raw"  # with another alpha they are not the authors' arrays anyway
+    assert other.origin == "raw"  # with another alpha they are not the authors' arrays anyway
 
 
 LABELS = "t10k-labels-idx1-ubyte"
@@ -136,7 +136,7 @@ LABELS = "t10k-labels-idx1-ubyte"
         (lambda good: gzip.compress(good)[:-20], "is damaged"),
         (lambda good: gzip.compress(good[:-1]), "should hold 10,008 bytes .* holds 10,007"),
         (lambda good: gzip.compress(good + b"x"), "holds 10,009"),
-        (lambda good: gzip.compress(bytes(100_000)), "at most 20,000 would be right"),
+        (lambda good: gzip.compress(bytes(100_000)), "expected at most 20,000"),
         (lambda good: gzip.compress(b"\x00\x00\x09\x01" + good[4:]), "its header should be"),
         (lambda good: gzip.compress(b""), "its header should be"),
     ],

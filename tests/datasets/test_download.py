@@ -16,7 +16,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import requests
 
 from maf_runner.datasets.preparation import download as module
 from maf_runner.datasets.preparation.download import Download, fetch
@@ -411,60 +410,10 @@ def test_two_at_once(tmp_path, serve, caplog):
     assert server.seen == [[None, len(CONTENT)]]
 
 
-class Record:
-    """A repository as pooch gives it."""
-
-    def __init__(self, server, listed):
-        self.server, self.listed = server, listed
-
-    def download_url(self, name):
-        assert name == "data.tar.gz"
-        return self.server.url
-
-    def populate_registry(self, pooch):
-        pooch.registry["data.tar.gz"] = self.listed
-
-
-def test_a_doi(tmp_path, serve, monkeypatch, caplog):
-    md5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
-    changed = "md5:" + hashlib.md5(OTHER).hexdigest()
-    server = serve()
-    asked = []
-
-    def repository(listed):
-        def find(doi, **options):
-            asked.append(doi)
-            return Record(server, listed)
-
-        monkeypatch.setattr("pooch.downloaders.doi_to_repository", find)
-
-    download = wanted("doi:10.5281/zenodo.1161203/data.tar.gz", checksum=md5)
-    repository(changed)
-    with pytest.raises(DataError, match=f"the record has changed.*{changed}"):
-        fetch(download, tmp_path)
-    assert "the record has changed" in caplog.text and not server.seen
-    repository(md5)
-    assert is_whole(fetch(download, tmp_path), tmp_path)
-    assert asked == ["10.5281/zenodo.1161203"] * 2
-    repository(changed)  # another kind of checksum cannot be compared with the record's
-    assert is_whole(fetch(wanted(download.urls[0]), tmp_path / "b"), tmp_path / "b")
-
-
-def test_a_doi_that_leads_nowhere(tmp_path, serve, monkeypatch):
-    def broken(doi, **options):
-        raise requests.ConnectionError("no network")
-
-    monkeypatch.setattr("pooch.downloaders.doi_to_repository", broken)
-    download = wanted("doi:10.5281/zenodo.1/data.tar.gz", serve())
-    assert is_whole(fetch(download, tmp_path), tmp_path)
-    with pytest.raises(DataError, match=r"cannot be resolved .*no network"):
-        fetch(wanted(download.urls[0]), tmp_path / "b")
-
-
 def test_the_network_is_imported_late():
     program = (
         "import sys, maf_runner.datasets.preparation.download\n"
-        "print({'requests', 'pooch'} & {*sys.modules})"
+        "print({'requests', 'urllib3'} & {*sys.modules})"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout == "set()\n", result.stderr

@@ -214,7 +214,7 @@ def test_the_file_is_named_in_the_sources(tmp_path):
     path = saved(tmp_path, ".csv")
     splits = read(path)
     assert splits.sources == {"table.csv": hashlib.sha256(path.read_bytes()).hexdigest()}
-    assert splits.recipe == "own"
+    assert splits.origin == "own"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])

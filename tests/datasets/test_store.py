@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from maf_runner.datasets.base import Paths
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import prepared, store
 from maf_runner.system.errors import DataError
 from tests.helpers import ROOT
-from tests.helpers.drawn import RECIPE, load, paths_in
+from tests.helpers.drawn import PREPARATION, load, paths_in
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_what_is_read_back_is_what_was_made(paths):
     (paths.raw / "drawn" / "raw.txt").unlink()
     again = load(paths)
     assert again.fingerprint == made.fingerprint
-    assert (again.recipe, again.classes, again.image) == ("raw", 3, made.image)
+    assert (again.origin, again.classes, again.image) == ("raw", 3, made.image)
     assert again.sources == made.sources and list(made.sources) == ["raw.txt"]
     assert again.train.x.dtype == np.float32 and again.train.labels.dtype == np.int64
 
@@ -54,12 +54,12 @@ def test_the_file_says_what_it_is(paths):
     assert about["statistics"]["test"] == pytest.approx(expected)
 
 
-def test_another_version_of_the_recipe_is_made_anew(paths, said):
+def test_another_version_of_the_preparation_is_made_anew(paths, said):
     load(paths)
-    load(paths, replace(RECIPE, version=2))
-    assert any("another version of the recipe" in line for line in said)
+    load(paths, replace(PREPARATION, version=2))
+    assert any("another version of the preparation" in line for line in said)
     (paths.raw / "drawn" / "raw.txt").unlink()
-    load(paths, replace(RECIPE, version=2))
+    load(paths, replace(PREPARATION, version=2))
 
 
 def test_other_options_leave_the_prepared_file_alone(paths, said):
@@ -112,11 +112,11 @@ def test_a_damaged_file_is_made_anew(paths, said, damage):
 
 def test_what_cannot_be_made_leaves_nothing(paths):
     (paths.raw / "drawn" / "raw.txt").write_text("rubbish" * 100)
-    with pytest.raises(DataError, match=r"drawn: .*raw.txt .* at most 100 would be right"):
+    with pytest.raises(DataError, match=r"drawn: .*raw.txt .* expected at most 100"):
         load(paths)
     with pytest.raises(DataError, match=r"not the whole dataset.*splits of 40 x 4"):
         (paths.raw / "drawn" / "raw.txt").write_text("1")
-        load(paths, replace(RECIPE, rows=(41, 5, 6)))
+        load(paths, replace(PREPARATION, rows=(41, 5, 6)))
     assert not list(paths.prepared.glob("*.h5*"))
 
 
@@ -124,9 +124,9 @@ def test_a_folder_that_cannot_be_written_to_does_not_stop_the_run(paths, said, m
     def no(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.atomic, "write", no)
+    monkeypatch.setattr(prepared.atomic, "write", no)
     assert len(load(paths).train) == 40
-    assert any("is not kept" in line and "No space left" in line for line in said)
+    assert any("is not saved" in line and "No space left" in line for line in said)
     blocked = Paths(paths.raw, paths.raw / "drawn" / "raw.txt" / "prepared")
     assert len(load(blocked).train) == 40
     assert any("cannot be written" in line for line in said)
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_while_h5py_writes(paths):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "is not kept" in done.stderr and len(done.stdout.split()[-1]) == 64
+    assert "is not saved" in done.stderr and len(done.stdout.split()[-1]) == 64
     assert not list(paths.prepared.glob("*.h5*")) and not list(paths.prepared.glob(".*.tmp"))
 
 
@@ -168,7 +168,7 @@ import logging, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.helpers import drawn
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import prepared, store
 from maf_runner.datasets.base import Paths
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 made, write = store.make, store.write
@@ -177,7 +177,7 @@ def slow(*a, **k):
 def half(path, content):
     real(path, lambda temporary: (content(temporary), Path({raw!r}, "half").touch(),
                                   time.sleep({pause})))
-real, store.atomic.write = store.atomic.write, half
+real, prepared.atomic.write = prepared.atomic.write, half
 store.make = slow
 paths = Paths(Path({raw!r}), Path({prepared!r}))
 print(drawn.load(paths).fingerprint)

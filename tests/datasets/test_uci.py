@@ -21,10 +21,10 @@ import pytest
 
 from maf_runner.datasets import gas, hepmass, miniboone, power
 from maf_runner.datasets.base import Paths
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import making
+from maf_runner.datasets.preparation.npy import ready_made
 from maf_runner.datasets.preparation.splitting import (
     cut,
-    ready_made,
     repeats_smallest,
     standardised,
 )
@@ -40,7 +40,7 @@ def rows(n):
 
 
 def made(recipe, raw, *counts):
-    return store.make(replace(recipe, rows=counts), raw)
+    return making.make(replace(recipe, rows=counts), raw)
 
 
 def every(splits):
@@ -91,9 +91,9 @@ def power_by_hand(table):
 
 def test_power_from_the_authors_array(tmp_path):
     put(tmp_path, "power/data.npy", npy(power_table()))
-    splits = made(power.RECIPE, tmp_path, *rows(205))
+    splits = made(power.PREPARATION, tmp_path, *rows(205))
     same(splits, *power_by_hand(power_table()))
-    assert splits.recipe == "authors" and list(splits.sources) == ["data.npy"]
+    assert splits.origin == "authors" and list(splits.sources) == ["data.npy"]
     seen = np.vstack(every(splits)[:2]).astype(float)
     np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(seen.std(axis=0), 1, atol=1e-6)
@@ -123,8 +123,8 @@ def test_power_from_text_is_called_raw_and_has_noise_on_the_time(tmp_path):
     text = "\r\n".join([lines[0]] + lines[1:3] * 50)
     with zipfile.ZipFile(put(tmp_path, "power/household.zip", b""), "w") as pack:
         pack.writestr("household_power_consumption.txt", text)
-    splits = made(power.RECIPE, tmp_path, *rows(100))
-    assert splits.recipe == "raw"
+    splits = made(power.PREPARATION, tmp_path, *rows(100))
+    assert splits.origin == "raw"
     time = np.concatenate(every(splits))[:, 5]
     assert len(np.unique(time)) == 100
 
@@ -264,10 +264,10 @@ def test_gas_from_the_authors_frame(tmp_path, monkeypatch):
     content = _FakePandas(monkeypatch).dumps(gas_frame())
     monkeypatch.undo()
     put(tmp_path, "data/gas/ethylene_CO.pickle", content)
-    splits = made(replace(gas.RECIPE, features=6), tmp_path, *rows(200))
+    splits = made(replace(gas.PREPARATION, features=6), tmp_path, *rows(200))
     for x, right in zip(every(splits), gas_by_hand(gas_frame()), strict=True):
         np.testing.assert_allclose(x, right, rtol=1e-5, atol=1e-6)
-    assert splits.recipe == "authors"
+    assert splits.origin == "authors"
     # Columns that mirror each other stay, the first of a pair goes, nothing is shuffled, and the
     # scaling sees every row.
     frame = gas_frame()
@@ -284,8 +284,8 @@ def test_gas_from_text_is_called_redrawn(tmp_path):
     lines = ["Time (seconds), CO conc (ppm), Ethylene conc (ppm), sensor readings (16 channels)"]
     lines += ["  ".join(f"{v:.8f}" for v in row) + " " for row in wide]
     put(tmp_path, "gas/ethylene_CO.txt", "\r\n".join(lines).encode())
-    splits = made(replace(gas.RECIPE, features=14), tmp_path, *rows(200))
-    assert splits.recipe == "redrawn"
+    splits = made(replace(gas.PREPARATION, features=14), tmp_path, *rows(200))
+    assert splits.origin == "redrawn"
     order = np.random.RandomState(42).permutation(800)[:200]
     third = wide[order, 5]
     expected = (third - third.mean()) / third.std(ddof=1)
@@ -296,7 +296,7 @@ def test_gas_files_that_are_not(tmp_path, monkeypatch):
     def refused(message, content, name="ethylene_CO.pickle"):
         put(tmp_path, f"gas/{name}", content)
         with pytest.raises(DataError, match=message):
-            store.make(gas.RECIPE, tmp_path)
+            making.make(gas.PREPARATION, tmp_path)
         (tmp_path / "gas" / name).unlink()
 
     fake = _FakePandas(monkeypatch)
@@ -368,10 +368,10 @@ def test_hepmass_loses_the_last_value_of_each_row(tmp_path, packed):
     hepmass_files(tmp_path, train, test, packed=packed)
     kept, expected = hepmass_by_hand(train, test)
     assert len(kept) == 25 and 5 in kept and 3 not in kept
-    splits = made(replace(hepmass.RECIPE, features=25), tmp_path, *map(len, expected))
+    splits = made(replace(hepmass.PREPARATION, features=25), tmp_path, *map(len, expected))
     for x, right in zip(every(splits), expected, strict=True):
         np.testing.assert_allclose(x, right, rtol=1e-6, atol=1e-7)
-    assert splits.recipe == "authors"
+    assert splits.origin == "authors"
 
 
 @pytest.mark.parametrize("header", ["", ",f26", ",f26,mass"])
@@ -386,7 +386,7 @@ def test_hepmass_goes_by_position(tmp_path, header, last_value):
         names = names.removesuffix(",f26") + header
         rows_ = rows_ if last_value else [row.rpartition(",")[0] for row in rows_]
         path.write_text("\n".join([names, *rows_]))
-    splits = made(replace(hepmass.RECIPE, features=25), tmp_path, *map(len, expected))
+    splits = made(replace(hepmass.PREPARATION, features=25), tmp_path, *map(len, expected))
     for x, right in zip(every(splits), expected, strict=True):
         np.testing.assert_allclose(x, right, rtol=1e-6, atol=1e-7)
 
@@ -399,7 +399,7 @@ def test_hepmass_files_that_are_not(tmp_path):
             path = tmp_path / "hepmass" / f"1000_{name}.csv"
             path.write_text(change(path.read_text()))
         with pytest.raises(DataError, match=message):
-            store.make(hepmass.RECIPE, tmp_path)
+            making.make(hepmass.PREPARATION, tmp_path)
 
     def without_columns(text):
         return "\n".join(",".join(line.split(",")[:26]) for line in text.splitlines())
@@ -418,7 +418,7 @@ def test_hepmass_files_that_are_not(tmp_path):
     refused("not a table of numbers", test=lambda t: "")
     (tmp_path / "hepmass" / "1000_test.csv").unlink()
     with pytest.raises(DataError, match=r"1000_test\.csv not found"):
-        store.make(hepmass.RECIPE, tmp_path)
+        making.make(hepmass.PREPARATION, tmp_path)
 
 
 def test_the_real_head_of_hepmass(raw_dir, tmp_path):
@@ -440,11 +440,11 @@ def test_the_real_head_of_hepmass(raw_dir, tmp_path):
 def test_miniboone_from_the_authors_array(tmp_path):
     table = np.random.default_rng(0).normal(3, 2, size=(100, 43))
     put(tmp_path, "miniboone/data.npy", npy(table))
-    splits = made(replace(miniboone.RECIPE, means={}), tmp_path, *rows(100))
+    splits = made(replace(miniboone.PREPARATION, means={}), tmp_path, *rows(100))
     seen = table[:90]
     scaled = (table - seen.mean(axis=0)) / seen.std(axis=0)
     same(splits, scaled[:81], scaled[81:90], scaled[90:])
-    assert splits.recipe == "authors"
+    assert splits.origin == "authors"
 
 
 def miniboone_text(signal, background=2):
@@ -466,9 +466,9 @@ def test_miniboone_from_text(tmp_path, monkeypatch):
     signal = miniboone_signal()
     monkeypatch.setattr(miniboone, "SIGNAL", len(signal))
     put(tmp_path, "miniboone/MiniBooNE_PID.txt", miniboone_text(signal))
-    recipe = replace(miniboone.RECIPE, features=49)
+    recipe = replace(miniboone.PREPARATION, features=49)
     splits = made(recipe, tmp_path, *rows(118))
-    assert splits.recipe == "raw"  # not the authors' rows
+    assert splits.origin == "raw"  # not the authors' rows
     table = np.delete(np.delete(signal, [4, 9], axis=0), 7, axis=1)
     seen = table[: sum(rows(118)[:2])]
     np.testing.assert_allclose(
@@ -476,13 +476,13 @@ def test_miniboone_from_text(tmp_path, monkeypatch):
     )
     means = tuple(float(x.mean(dtype=float)) for x in every(splits))
     known = replace(recipe, means={"authors": means})
-    assert made(known, tmp_path, *rows(118)).recipe == "authors"  # the very rows
+    assert made(known, tmp_path, *rows(118)).origin == "authors"  # the very rows
 
 
 def test_other_rows_of_the_same_shape_are_not_called_the_authors(tmp_path):
     put(tmp_path, "miniboone/data.npy", npy(np.random.default_rng(0).normal(size=(36488, 43))))
     with pytest.raises(DataError, match=r"data\.npy is not this dataset: the mean of the split"):
-        store.make(miniboone.RECIPE, tmp_path)
+        making.make(miniboone.PREPARATION, tmp_path)
 
 
 def test_miniboone_prefix_of_the_genuine_file(raw_dir, tmp_path, monkeypatch):
@@ -490,7 +490,7 @@ def test_miniboone_prefix_of_the_genuine_file(raw_dir, tmp_path, monkeypatch):
     packed = (raw_dir / "miniboone" / "MiniBooNE_PID.head.txt.xz").read_bytes()
     put(tmp_path, "miniboone/MiniBooNE_PID.txt.xz", packed)
     with pytest.raises(DataError, match="a line is not 50 numbers"):  # cut in the middle of one
-        store.make(miniboone.RECIPE, tmp_path)
+        making.make(miniboone.PREPARATION, tmp_path)
     lines = lzma.decompress(packed).rpartition(b"\n")[0]
     events = miniboone.parse(lines, "x")
     assert events.shape == (1121, 50)
@@ -500,7 +500,7 @@ def test_miniboone_prefix_of_the_genuine_file(raw_dir, tmp_path, monkeypatch):
     cleaned = np.delete(events[events[:, 0] >= -100], dropped, axis=1)
     np.testing.assert_allclose(cleaned, whole[: len(cleaned)], rtol=1e-12)
     with pytest.raises(DataError, match="not the whole dataset"):
-        store.check(miniboone.RECIPE, standardised(*cut(events)), "x", tmp_path)
+        making.check(miniboone.PREPARATION, standardised(*cut(events)), "x", tmp_path)
 
 
 def npy_of(raw_dir):
@@ -510,15 +510,15 @@ def npy_of(raw_dir):
 
 
 def test_miniboone_is_the_authors(raw_dir, tmp_path):
-    splits = store.make(miniboone.RECIPE, raw_dir)
-    assert splits.recipe == "authors"
+    splits = making.make(miniboone.PREPARATION, raw_dir)
+    assert splits.origin == "authors"
     hashes = [hashlib.sha256(x.tobytes()).hexdigest() for x in every(splits)[1:]]
     assert hashes == [
         "3f8464516c2e175976966bd4a80637911645f9bf9fc2569a9e0f60f88ed619ef",
         "99a3d20513965ddfde36f5b58848404e6b4b364d64cfd4d27e9370fbf418a65f",
     ]
     means = [x.mean(dtype=float) for x in every(splits)]
-    assert miniboone.RECIPE.means["authors"] == pytest.approx(means, abs=1e-8)
+    assert miniboone.PREPARATION.means["authors"] == pytest.approx(means, abs=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -540,30 +540,30 @@ def test_what_is_not_miniboones_text(content, message):
 
 @pytest.mark.parametrize("module", [power, gas, hepmass, miniboone])
 def test_splits_that_somebody_has_stored_are_checked_by_shape(tmp_path, module):
-    recipe = replace(module.RECIPE, rows=(8, 2, 3), means={})
+    recipe = replace(module.PREPARATION, rows=(8, 2, 3), means={})
     rng = np.random.default_rng(0)
     arrays = [rng.random((n, recipe.features)) for n in recipe.rows]
     variant = next(v for v in recipe.variants if "*train.npy" in v.limits)
     own = replace(recipe, variants=(ready_made(recipe.features, recipe.rows),))
-    assert variant.recipe == "raw"
+    assert variant.origin == "raw"
     for name, array in zip(("train", "val", "test"), arrays, strict=True):
         put(tmp_path, f"{recipe.name}/{recipe.name}_{name}.npy", npy(array))
-    splits = store.make(own, tmp_path)
+    splits = making.make(own, tmp_path)
     same(splits, *arrays)
-    assert splits.recipe == "raw"
+    assert splits.origin == "raw"
     put(tmp_path, f"{recipe.name}/{recipe.name}_test.npy", npy(arrays[0]))
     with pytest.raises(DataError, match=r"should be numbers of shape \[3, "):
-        store.make(own, tmp_path)
+        making.make(own, tmp_path)
     put(tmp_path, f"{recipe.name}/test.npy", npy(arrays[2]))
-    with pytest.raises(DataError, match="only one can count"):
-        store.make(own, tmp_path)
+    with pytest.raises(DataError, match=r"both match .*Remove one of them"):
+        making.make(own, tmp_path)
 
 
 def test_arrays_that_are_not(tmp_path):
     def refused(message, content):
         put(tmp_path, "power/data.npy", content)
         with pytest.raises(DataError, match=message):
-            store.make(power.RECIPE, tmp_path)
+            making.make(power.PREPARATION, tmp_path)
 
     refused("not an npy file", b"")
     refused("not an npy file", b"\x93NUMPY rubbish")
@@ -578,4 +578,4 @@ def test_arrays_that_are_not(tmp_path):
     table[3, 2] = np.nan
     put(tmp_path, "power/data.npy", npy(table))
     with pytest.raises(DataError, match="missing or not finite"):
-        made(power.RECIPE, tmp_path, *rows(205))
+        made(power.PREPARATION, tmp_path, *rows(205))

@@ -16,7 +16,7 @@ import yaml
 from maf_runner import load_run
 from maf_runner.commands import sample, score
 from maf_runner.datasets import bsds300, cifar10, gas, hepmass, miniboone, mnist, power
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import making, prepared
 from maf_runner.datasets.untrusted import archives, pickles
 from maf_runner.experiment.prepare import data_of
 from maf_runner.flows import MADE
@@ -209,7 +209,7 @@ def test_raw_files(read_all, tmp_path, chance, amount):
 
     def read(case):
         room, name, content = case
-        folder = tmp_path / "raw" / room.RECIPE.name
+        folder = tmp_path / "raw" / room.PREPARATION.name
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             path.unlink()
@@ -226,7 +226,7 @@ def test_raw_files(read_all, tmp_path, chance, amount):
             for other in ("val.npy", "test.npy"):
                 (folder / other).write_bytes(content)
         (folder / name).write_bytes(content)
-        store.make(room.RECIPE, tmp_path / "raw", **room.RECIPE.options)
+        making.make(room.PREPARATION, tmp_path / "raw", **room.PREPARATION.options)
 
     def named(case):
         return case[1].partition(".")[0] if case[0] is not hepmass else "1000_t"
@@ -441,7 +441,7 @@ def test_settings_of_runs(read_all, results, tmp_path, chance, amount):
     targets = ("os.system", "builtins.eval", "maf_runner.datasets.files.hashlib.new", 5, None,
                "maf_runner.datasets.preparation.store.write",
                "maf_runner.datasets.preparation.download.fetch", "", "...",
-               "maf_runner.datasets.preparation.store.atomic.write",
+               "maf_runner.datasets.preparation.prepared.atomic.write",
                "maf_runner.commands.run.main")  # fmt: skip
     cases = [
         ("as it is", good),
@@ -524,11 +524,11 @@ def test_prepared_files(read_all, tmp_path, chance, amount):
 
     def read(content):
         path.write_bytes(content() if callable(content) else content)
-        found = store.read(drawn.RECIPE, paths, {"alpha": 0.1})
+        found = prepared.read(drawn.PREPARATION, paths, {"alpha": 0.1})
         assert found.fingerprint == good.fingerprint
         assert [rows.x.shape for rows in (found.train, found.test)] == [(40, 4), (6, 4)]
 
-    refusals = {store.UnpreparedError: lambda case: path, DataError: lambda case: path}
+    refusals = {prepared.UnpreparedError: lambda case: path, DataError: lambda case: path}
     read_all("prepared files", cases, read, refusals, few=20)
 
 

@@ -40,7 +40,7 @@ def test_a_dataset_that_does_not_fit_says_what_it_needs(tmp_path, monkeypatch):
     words = "dataset=cifar10 needs at least 1.29 GB of memory, and 0.7 GB are free"
     words = words.replace("0.7 GB", "700 MB")
     with pytest.raises(UsageError, match=words):
-        store.load(cifar10.RECIPE, Paths(tmp_path, tmp_path), download=False, seed=0)
+        store.load(cifar10.PREPARATION, Paths(tmp_path, tmp_path), download=False, seed=0)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "npy", "h5", "parquet"])

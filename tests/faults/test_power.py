@@ -13,7 +13,7 @@ import pytest
 
 from maf_runner.datasets import miniboone
 from maf_runner.datasets.base import Paths
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import prepared
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.training import DamagedCheckpointError, checkpoint
 from tests.helpers.runs import RUN, leftovers, record_of
@@ -107,11 +107,11 @@ def test_a_checkpoint_cut_at_any_length_is_none(stopped, tmp_path, chance, amoun
 def test_prepared_data_cut_at_any_length_are_none(whole, tmp_path, chance, amount, survived):
     (good,) = whole.folder.rglob("miniboone.h5")
     cut = beginnings(good, 50, chance, amount)
-    recipe = replace(miniboone.RECIPE, rows=(405, 45, 50))
+    recipe = replace(miniboone.PREPARATION, rows=(405, 45, 50))
     for content in [*cut, bytes(good.stat().st_size)]:
         (tmp_path / "miniboone.h5").write_bytes(content)
-        with pytest.raises(store.UnpreparedError, match=r"miniboone\.h5"):
-            store.read(recipe, Paths(tmp_path, tmp_path), {})
+        with pytest.raises(prepared.UnpreparedError, match=r"miniboone\.h5"):
+            prepared.read(recipe, Paths(tmp_path, tmp_path), {})
     survived("files cut short", len(cut))
 
 

@@ -1,10 +1,10 @@
-"""A small recipe, whose rows are drawn from the number in its one raw file."""
+"""A small dataset, whose rows are drawn from the number in its one raw file."""
 
 import numpy as np
 
 from maf_runner.datasets.base import Paths, Rows, Splits
 from maf_runner.datasets.preparation import store
-from maf_runner.datasets.preparation.recipe import Recipe, Variant
+from maf_runner.datasets.preparation.preparation import Preparation, Variant
 from maf_runner.datasets.spaces.images import LogitSpace
 
 ROWS = 40, 5, 6
@@ -17,10 +17,10 @@ def draw(files, *, alpha=0.1):
     parts = [
         Rows((alpha + rng.random((n, 4))).astype(np.float32), rng.integers(0, 3, n)) for n in ROWS
     ]
-    return Splits(*parts, recipe="", classes=3, image=LogitSpace((2, 2), 256, alpha))
+    return Splits(*parts, origin="", classes=3, image=LogitSpace((2, 2), 256, alpha))
 
 
-RECIPE = Recipe(
+PREPARATION = Preparation(
     name="drawn",
     version=1,
     features=4,
@@ -40,6 +40,6 @@ def paths_in(folder):
     return Paths(folder / "raw", folder / "prepared")
 
 
-def load(paths, recipe=RECIPE, **options):
+def load(paths, preparation=PREPARATION, **options):
     """Prepare or read it."""
-    return store.load(recipe, paths, download=False, **{"alpha": 0.1, **options})
+    return store.load(preparation, paths, download=False, **{"alpha": 0.1, **options})

@@ -60,7 +60,7 @@ def carry_out(asked, report):
         os.environ.clear()
         os.environ.update(asked["env"])
     if asked.get("small"):
-        miniboone.RECIPE = replace(miniboone.RECIPE, rows=SMALL, means={})
+        miniboone.PREPARATION = replace(miniboone.PREPARATION, rows=SMALL, means={})
     if "memory" in fault:
         status = Path("/proc/self/status").read_text()
         used = int(re.search(r"VmSize:\s+(\d+) kB", status)[1]) << 10

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[np.floating]
-CHUNK = 5000  # pictures that are worked on at a time
+CHUNK = 5000  # pictures at a time
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class LogitSpace:
 
     Attributes:
         shape: (height, width) or (colours, height, width) of a picture, as its row lists it.
-        levels: how many values a pixel had (256).
-        alpha: how far from 0 and 1 the logit is kept.
+        levels: number of values of a pixel (256).
+        alpha: distance from 0 and 1 before the logit is taken.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +38,22 @@ class LogitSpace:
                 f"no picture has shape {self.shape!r:.200} and {self.levels!r:.200} levels"
             )
 
+    @classmethod
+    def from_json(cls, value: Any) -> "LogitSpace":
+        """The space that `to_json` described.
+
+        Raises:
+            ValueError: ``value`` describes no space.
+        """
+        try:
+            return cls(tuple(value["shape"]), levels=value["levels"], alpha=value["alpha"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{value!r:.200} does not describe pictures") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The space as a dict for JSON."""
+        return {"shape": list(self.shape), "levels": self.levels, "alpha": self.alpha}
+
     def squeezed(self, unit: Any) -> Any:
         """Map values in [0, 1), of numpy or torch, away from 0 and 1."""
         return self.alpha + (1 - 2 * self.alpha) * unit
@@ -48,12 +64,12 @@ class LogitSpace:
         return np.log(squeezed) - np.log1p(-squeezed)
 
     def to_unit(self, logits: Array) -> Array:
-        """Map logits back to [0, 1]; those of no pixel, a little beyond, end there."""
+        """Map logits back to [0, 1]; logits outside the range of pixels are clipped."""
         squeezed = np.exp(-np.logaddexp(0, -np.asarray(logits, dtype=np.float64)))
         return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clip(0, 1)
 
     def to_levels(self, logits: Array) -> Array:
-        """Map logits back to the grey levels, 0 to ``levels`` - 1: the noise is left out."""
+        """Map logits back to the grey levels, 0 to ``levels`` - 1, without the noise."""
         return np.floor(self.to_unit(logits) * self.levels).clip(0, self.levels - 1)
 
     def to_pictures(self, logits: Array) -> Array:
@@ -77,7 +93,7 @@ class LogitSpace:
 def in_chunks(
     pictures: Any, steps: Callable[..., Array], dtype: DTypeLike = np.float32
 ) -> NDArray[Any]:
-    """``steps`` applied to pictures [N, D], some at a time: what lies between takes no memory."""
+    """Apply ``steps`` to pictures [N, D] in chunks, so that intermediate results stay small."""
     made = np.empty(pictures.shape, dtype=dtype)
     for start in range(0, len(made), CHUNK):
         part = slice(start, start + CHUNK)

@@ -1,7 +1,8 @@
-"""From a table in its own units to standardised rows and back."""
+"""From a table in its own units to standardised rows, and back."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,11 @@ class TableSpace:
     """How the columns of a table became rows.
 
     Attributes:
-        columns: their names, in the order of the rows.
-        mean: of each column, in its units; subtracted.
-        deviation: of each column, in its units; divided by.
-        label: name of the column with the class; None without one.
-        classes: the values there, in the order of their codes 0, 1, ...
+        columns: names, in the order of the features.
+        mean: of each column, in its units.
+        deviation: standard deviation of each column, in its units.
+        label: name of the column with the class labels; None without labels.
+        classes: the values of the labels, in the order of their codes 0, 1, ...
     """
 
     columns: tuple[str, ...]
@@ -38,18 +39,37 @@ class TableSpace:
         if not right or min(self.deviation, default=1) <= 0:
             raise ValueError("a table needs a name, a mean and a deviation above 0 of each column")
 
+    @classmethod
+    def from_json(cls, value: Any) -> "TableSpace":
+        """The space that `to_json` described.
+
+        Raises:
+            ValueError: ``value`` describes no space.
+        """
+        try:
+            fields: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+            }
+            return cls(**fields)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"{value!r:.200} does not describe a table") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The space as a dict for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
     def to_model(self, rows: Array) -> Exact:
-        """Rows [N, D] in the table's units to standardised ones, in float64."""
+        """Map rows [N, D] from the table's units to standardised units, in float64."""
         return (np.asarray(rows, dtype=np.float64) - self.mean) / self.deviation
 
     def to_table(self, rows: Array) -> Exact:
-        """Standardised rows [N, D] to the table's units, in float64."""
+        """Map standardised rows [N, D] to the table's units, in float64."""
         return np.asarray(rows, dtype=np.float64) * self.deviation + self.mean
 
     @property
     def log_det(self) -> float:
         """Log |det| of `to_model` in nats.
 
-        Log densities of standardised rows plus this are those of the rows in the table's units.
+        The log density of a row in the table's units is that of its standardised row plus this.
         """
         return -float(np.log(self.deviation).sum())

@@ -1,1 +1,1 @@
-"""Files from strangers, format by format: nothing in them is executed."""
+"""Readers of untrusted files, one for each format: nothing in a file is executed."""

@@ -1,4 +1,4 @@
-"""What an HDF5 file holds itself: an entry of it may also be a pointer to any file there is."""
+"""The datasets that an HDF5 file itself holds. Entries that point to other files are refused."""
 
 from collections.abc import Iterable
 
@@ -8,32 +8,34 @@ from maf_runner.datasets.untrusted import limits
 
 
 def datasets(file: h5py.File, names: Iterable[str] | None = None) -> dict[str, h5py.Dataset]:
-    """The datasets of numbers or strings at the top of ``file``, by name; none is read yet.
+    """The datasets of numbers or strings at the top level of ``file``, by name, not yet read.
 
     Args:
         file: open for reading.
-        names: of those wanted; None for all there are (groups are passed over).
+        names: of the datasets wanted; None for all, without groups.
 
     Raises:
-        ValueError: a name that is not there, or an entry that is a link, a dataset whose values
-            lie in other files or elsewhere in this one, one of neither numbers nor strings, or
-            one that would fill the memory.
+        ValueError: an entry is missing; it is a link; it is not a dataset; its values are
+            stored in other files or in other datasets; it holds neither numbers nor strings;
+            or it would fill the memory.
     """
-    found, there = {}, set(file)
+    selected, present = {}, set(file)
     for name in file if names is None else names:
-        # Looked up without following it: a link may lead to another file.
-        if name not in there or not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            what = "is a link" if name in there else "is not there"
-            raise ValueError(f"the entry {name!r} {what}; expected a dataset of the file's own")
+        # The link is not followed: it may lead to another file.
+        if name not in present or not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            what = "is a link" if name in present else "is missing"
+            raise ValueError(f"the entry {name!r} {what}; expected a dataset in the file itself")
         entry = file[name]
         if not isinstance(entry, h5py.Dataset):
             if names is None:
                 continue
-            raise ValueError(f"the entry {name!r} is no dataset")
+            raise ValueError(f"the entry {name!r} is not a dataset")
         if entry.external or entry.is_virtual:
-            raise ValueError(f"the values of {name!r} lie elsewhere; expected them in the dataset")
+            raise ValueError(
+                f"the values of {name!r} are stored elsewhere; expected them in the dataset itself"
+            )
         if entry.dtype.kind not in "biuf" and h5py.check_string_dtype(entry.dtype) is None:
             raise ValueError(f"{name!r} holds {entry.dtype}; expected numbers or strings")
         limits.check(entry.nbytes, entry.id.get_storage_size(), repr(name))
-        found[name] = entry
-    return found
+        selected[name] = entry
+    return selected

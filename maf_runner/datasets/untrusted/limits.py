@@ -1,19 +1,19 @@
-"""Files that would fill the memory: a few kilobytes can stand for any number of zeros."""
+"""Decompression bombs: small files that would fill the memory when unpacked."""
 
-SMALL = 1 << 28  # bytes that nobody minds
-RATIO = 200  # real data do not pack better
+MAX_UNSUSPICIOUS_BYTES = 1 << 28
+MAX_RATIO = 200  # real data do not compress better
 
 
 def check(claimed: int, stored: int, what: str) -> None:
-    """Refuse what unpacks to far more than data of its size do.
+    """Refuse content that would unpack to far more bytes than real data of its size.
 
     Args:
-        claimed: bytes it would take in memory.
-        stored: bytes it takes where it is.
-        what: for the message.
+        claimed: bytes it would have in memory.
+        stored: bytes it has in the file.
+        what: name of the content, for the message.
 
     Raises:
-        ValueError: it is no honest file.
+        ValueError: the content is refused.
     """
-    if claimed > max(SMALL, RATIO * stored):
-        raise ValueError(f"{what} would take {claimed:,} bytes, and is made of {stored:,}")
+    if claimed > max(MAX_UNSUSPICIOUS_BYTES, MAX_RATIO * stored):
+        raise ValueError(f"{what} would unpack to {claimed:,} bytes from only {stored:,}")

@@ -1,46 +1,22 @@
-"""Pickles of arrays from the years when datasets were pickles, read without trusting them.
+"""Pickles of arrays and of old pandas frames, read without trusting them.
 
-A pickle is a program for a machine with a stack. The machine here knows the instructions that
-make numbers, text and containers, and no other. What a pickle names (arrays, the parts of pandas
-frames of the time of pandas 0.13 to 0.25) is kept as the name with its arguments and its state;
-it can name nothing else. Arrays are made of that afterwards, of their bytes: numpy's own way
-back from a pickle follows whatever a stranger gives it for a pointer.
+`pickle_machine` reads the pickle and executes nothing in it. The arrays are then made here, from
+their shape, dtype and bytes: numpy's own ``__setstate__`` is not safe with a hostile pickle.
 """
 
-import pickletools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from maf_runner.datasets.untrusted.pickle_machine import Machine, Name, Thing, expect
 from maf_runner.system.errors import DataError
-
-INSTRUCTIONS = 1_000_000  # the files this is for have 60,000 at most
-
-
-@dataclass(frozen=True)
-class Name:
-    """What stands for something that a pickle names, until it is called."""
-
-    name: str
-
-
-@dataclass(eq=False)
-class Thing:
-    """What something named gives when it is called: its arguments, and its state."""
-
-    name: str
-    arguments: tuple[Any, ...]
-    state: Any = None
-
 
 RECONSTRUCT = "numpy.core.multiarray._reconstruct"
 ARRAYS = {
-    "_codecs.encode": "bytes",  # as Python 3 writes bytes for Python 2 to read
+    "_codecs.encode": "bytes",  # how Python 3 writes bytes for Python 2
     "numpy.ndarray": "ndarray",
     "numpy.dtype": "dtype",
     RECONSTRUCT: "array",
@@ -64,153 +40,31 @@ FRAMES = {
 }
 
 
-class _Machine:
-    """Carries out a pickle; ``allowed`` is what it may name, and what that stands for."""
-
-    def __init__(self, allowed: dict[str, str]) -> None:
-        self.allowed = allowed
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self, content: bytes) -> Any:
-        """What the pickle builds."""
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-            if count == INSTRUCTIONS:
-                raise ValueError("it is too long for one")
-            self.step(opcode.name, argument)
-        return self.stack.pop()
-
-    def step(self, name: str, argument: Any) -> None:
-        """Carry out one instruction."""
-        stack = self.stack
-        if name in ("PROTO", "FRAME", "STOP"):
-            pass
-        elif name in CONSTANTS:
-            stack.append(CONSTANTS[name]())
-        elif name.endswith("STRING"):  # text of Python 2
-            stack.append(argument.encode("latin1"))
-        elif name in VALUES:
-            stack.append(argument)
-        elif name == "MARK":
-            self.marks.append(len(stack))
-        elif name in CONTAINERS:
-            stack.append(CONTAINERS[name](self.marked()))
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            stack.append(tuple(self.popped(int(name[-1]))))
-        elif name in ("APPEND", "APPENDS"):
-            items = self.marked() if name == "APPENDS" else self.popped(1)
-            _of(list, stack[-1]).extend(items)
-        elif name in ("SETITEM", "SETITEMS"):
-            items = self.marked() if name == "SETITEMS" else self.popped(2)
-            _of(dict, stack[-1]).update(_dictionary(items))
-        elif name == "MEMOIZE":
-            self.memo[len(self.memo)] = stack[-1]
-        elif name.endswith("PUT"):
-            self.memo[int(argument)] = stack[-1]
-        elif name.endswith("GET"):
-            stack.append(self.memo[int(argument)])
-        elif name == "GLOBAL":
-            stack.append(self.named(*argument.split(" ")))
-        elif name == "STACK_GLOBAL":
-            stack.append(self.named(*self.popped(2)))
-        elif name in ("REDUCE", "NEWOBJ"):
-            called, arguments = self.popped(2)
-            stack.append(_called(_of(Name, called).name, _of(tuple, arguments)))
-        elif name == "BUILD":
-            (state,) = self.popped(1)
-            _of(Thing, stack[-1]).state = state
-        else:
-            raise ValueError(f"its instruction {name} makes no array")
-
-    def named(self, module: str, name: str) -> Name:
-        """What stands for a name, if it is allowed."""
-        whole = f"{module}.{name}"
-        if whole not in self.allowed:
-            raise ValueError(f"it names {whole[:200]}")
-        return Name(self.allowed[whole])
-
-    def popped(self, count: int) -> list[Any]:
-        """The topmost values, taken off the stack."""
-        taken = self.stack[-count:]
-        del self.stack[-count:]
-        return taken
-
-    def marked(self) -> list[Any]:
-        """The values above the last mark, taken off the stack."""
-        place = self.marks.pop()
-        taken = self.stack[place:]
-        del self.stack[place:]
-        return taken
-
-
-def _of(kind: Any, value: Any) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"a {type(value).__name__} stands in the wrong place")
-    return value
-
-
-def _called(name: str, arguments: tuple[Any, ...]) -> Any:
-    if name == "bytes":
-        text, encoding = arguments
-        return _of(str, text).encode("latin1" if encoding == "latin1" else "")
-    if name == "slice":
-        return slice(*(None if part is None else _of(int, part) for part in arguments))
-    return Thing(name, arguments)
-
-
-def _dictionary(items: list[Any]) -> dict[Any, Any]:
-    """Keys and values in turn as a dict; keys are plain, for others can take forever to hash."""
-    keys = items[::2]
-    if not all(isinstance(key, (str, bytes, int)) for key in keys):
-        raise ValueError("a dict has keys that are no text")
-    return dict(zip(keys, items[1::2], strict=True))
-
-
-CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_TUPLE": tuple,
-}
-CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
-    "LIST": list,
-    "TUPLE": tuple,
-    "DICT": _dictionary,
-}
-VALUES = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-}  # instructions whose argument is the value
-
-
 def load(content: bytes, source: Path | str) -> Any:
-    """What a pickle of plain containers and numpy arrays holds; text of Python 2 as bytes.
+    """The content of a pickle of plain containers and numpy arrays; text of Python 2 as bytes.
 
     Args:
         content: the pickle.
-        source: for messages.
+        source: its file, for messages.
 
     Raises:
-        DataError: damaged, or it names anything but what an array needs.
+        DataError: the pickle is damaged, or names anything that an array does not need.
     """
     try:
-        return _whole(_Machine(ARRAYS).run(content), {})
-    except Exception as error:  # a damaged pickle raises almost anything
+        return _whole(Machine(ARRAYS).run(content), {})
+    except Exception as error:  # a damaged pickle can raise almost anything
         raise DataError(f"{source} is not a pickle of plain arrays: {error}") from error
 
 
 def load_frame(content: bytes, source: Path | str) -> pd.DataFrame:
-    """A frame of numbers that pandas 0.13 to 0.25 has pickled; its row labels are not kept.
+    """A frame of numbers pickled by pandas 0.13 to 0.25, without its row labels.
 
     Raises:
-        DataError: damaged, not such a frame, or it names anything but what one needs.
+        DataError: the pickle is damaged, is no such frame, or names anything that a frame does
+            not need.
     """
     try:
-        frame = _Machine(FRAMES).run(content)
+        frame = Machine(FRAMES).run(content)
         if not isinstance(frame, Thing) or frame.name != "frame":
             raise ValueError(f"it holds a {type(frame).__name__}")
         manager = _named(frame.state)["_data"]
@@ -227,13 +81,15 @@ def load_frame(content: bytes, source: Path | str) -> pd.DataFrame:
             place = block["mgr_locs"]
             table[:, place if isinstance(place, slice) else _array(place)] = part.T
         columns = [_text(label) for label in labels]
-    except Exception as error:  # whatever a strange pickle may raise
-        raise DataError(f"{source} is not a frame of numbers of an old pandas: {error}") from error
+    except Exception as error:  # a hostile pickle can raise almost anything
+        raise DataError(
+            f"{source} is not a frame of numbers of pandas 0.13 to 0.25: {error}"
+        ) from error
     return pd.DataFrame(table, columns=columns)
 
 
 def _whole(value: Any, known: dict[int, Any]) -> Any:
-    """The value with arrays in place of what stands for them; each is looked at once."""
+    """The value, with arrays in place of things. Each part is converted once."""
     if id(value) not in known:
         if isinstance(value, (Name, Thing)):
             known[id(value)] = _array(value)
@@ -247,38 +103,38 @@ def _whole(value: Any, known: dict[int, Any]) -> Any:
 
 
 def _array(value: Any) -> np.ndarray:
-    """The array of numbers that ``value`` stands for, in memory that is not written to.
+    """The array of numbers that ``value`` describes, as a read-only view of its bytes.
 
-    What an array keeps: a version (in newer ones), shape, dtype, whether the columns come first,
-    and its bytes.
+    The state of a pickled array: a version (in newer pickles), shape, dtype, whether it is in
+    Fortran order, and its bytes.
     """
     if not isinstance(value, Thing) or value.name != "array":
-        raise ValueError("something else stands where an array should")
+        raise ValueError("something else is in the place of an array")
     *_, shape, kind, fortran, content = value.state
-    code = _text(_of(Thing, kind).arguments[0])
+    code = _text(expect(Thing, kind).arguments[0])
     if code.startswith("O"):
         raise ValueError("an array holds objects")
     if not re.fullmatch("[biuf][1248]", code):
         raise ValueError(f"an array holds {code[:20]!r}")
     dtype = np.dtype(code).newbyteorder(_text(kind.state[1]))  # type: ignore[arg-type]
-    shape = tuple(_of(int, length) for length in _of(tuple, shape))
+    shape = tuple(expect(int, length) for length in expect(tuple, shape))
     order: Literal["C", "F"] = "F" if fortran else "C"
-    return np.frombuffer(_of(bytes, content), dtype).reshape(shape, order=order)
+    return np.frombuffer(expect(bytes, content), dtype).reshape(shape, order=order)
 
 
 def _named(state: Any) -> dict[str, Any]:
-    """A dict with text keys, from one of Python 2 or 3."""
-    return {_text(key): value for key, value in _of(dict, state).items()}
+    """A dict with its keys as text, from a pickle of Python 2 or 3."""
+    return {_text(key): value for key, value in expect(dict, state).items()}
 
 
 def _text(label: Any) -> str:
-    return label.decode() if isinstance(label, bytes) else str(_of(str | int, label))
+    return label.decode() if isinstance(label, bytes) else str(expect(str | int, label))
 
 
 def _labels(index: Any) -> list[Any] | range:
-    """The labels of an axis: a range, or an array, of objects as it may be."""
+    """The labels of an axis: a range, or an array of numbers or objects."""
     parts = _named(index.arguments[1])
     if "data" not in parts:
         return range(parts["start"], parts["stop"], parts["step"])
-    content = _of(Thing, parts["data"]).state[-1]
+    content = expect(Thing, parts["data"]).state[-1]
     return content if isinstance(content, list) else _array(parts["data"]).tolist()
