@@ -172,7 +172,7 @@ def test_missing_data_is_named_with_the_way_out(tmp_path, command):
         env={"MAF_RUNNER_RAW_DIR": "nowhere"},
         check=3,
     )
-    assert f"looked in {tmp_path / 'nowhere' / 'mnist'}" in result.stderr
+    assert f"searched for in {tmp_path / 'nowhere' / 'mnist'}" in result.stderr
     assert "train-images-idx3-ubyte.gz" in result.stderr and "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("*.*"))
 
