@@ -1,4 +1,4 @@
-"""One file for each dataset: its recipe. A recipe's ``load`` gives `base.Splits`."""
+"""One file for each dataset: its preparation. Its ``load`` returns `base.Splits`."""
 
 from maf_runner.datasets.base import Rows, Splits
 

@@ -4,12 +4,12 @@ Source: the Berkeley Segmentation Dataset (Martin et al. 2001; free for non-comm
 and education), as ``BSDS300.hdf5`` of the authors' archive, which has the patches of Uria et al.
 (NADE, JMLR 2016), or as the 200 training and 100 test pictures (``BSDS300-images.tgz``).
 
-Recipe of Uria et al.: grey patches of 8x8 pixels at random places, uniform noise added, divided
+Preparation by Uria et al.: grey patches of 8x8 pixels at random places, uniform noise added, divided
 by 256, the mean of the patch subtracted, the bottom-right pixel dropped, which the others
 determine: 63 features in raster order; 1,000,000, 50,000 and 250,000 rows. The MAF authors used
 them as they were stored, without scaling, and so does this.
 
-From the pictures the recipe is called ``redrawn``, since the places and the noise of the original
+Made from the pictures, their origin is ``redrawn``, since the places and the noise of the original
 are not known. Here: pictures sorted by name, the first 180 for training, the last 20 for
 validation; grey as Pillow's ``L`` (ITU-R 601); one RandomState(42), for each split in turn: the
 pictures, then the places, then the noise.

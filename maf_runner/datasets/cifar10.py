@@ -4,7 +4,7 @@ Source: ``cifar-10-python.tar.gz`` of Krizhevsky (no licence stated; cite Krizhe
 "Learning Multiple Layers of Features from Tiny Images"): that archive, any other tar or zip of
 its six members, the members themselves, or those in the authors' archive.
 
-Recipe of the authors: of the 50,000 training pictures the first 45,000 train and the last 5,000
+Preparation by the authors: of the 50,000 training pictures the first 45,000 train and the last 5,000
 validate; the 10,000 test pictures test; 3072 features, the red plane before green and blue.
 (Pixel + noise) / 256 in float32, then the logit with alpha = 0.05, in float32 too. Then mirrored
 copies of the training pictures are appended: 90,000 rows train.
@@ -14,7 +14,7 @@ from one RandomState(42) in the order train, validation, test, and cast to float
 mirrored after the noise, so a picture and its mirror share it; the logit has float32 precision
 only.
 
-These are the very pictures and the very noise of the authors, so the recipe is called ``authors``.
+These are the very pictures and the very noise of the authors, so their origin is ``authors``.
 """
 
 import numpy as np
@@ -37,12 +37,12 @@ def load(*, paths: Paths, alpha: float, download: bool) -> Splits:
     """Load CIFAR-10.
 
     Args:
-        paths: where its files may be.
-        alpha: how far from 0 and 1 the logit is kept.
-        download: get the archive if there is nothing.
+        paths: of raw and prepared files.
+        alpha: distance from 0 and 1 before the logit is taken.
+        download: download the archive if it is missing.
 
     Raises:
-        DataError: nothing there, or not as it should be.
+        DataError: the raw files are missing or damaged.
     """
     return store.load(PREPARATION, paths, download=download, alpha=alpha)
 

@@ -4,9 +4,9 @@ Source: ``sklearn.datasets.load_digits``, the test part of "Optical Recognition 
 Digits" (Alpaydin & Kaynak 1998, UCI repository, CC BY 4.0): 1797 pictures of 8x8 pixels with the
 values 0..16, ten classes. Nothing is downloaded.
 
-Recipe, with one RandomState(42): a permutation of the rows, then uniform noise [1797, 64];
+Preparation, with one RandomState(42): a permutation of the rows, then uniform noise [1797, 64];
 (pixel + noise) / 17, then the logit with alpha = 0.01. Rows 0..1438 train, the next 179 validate,
-the last 179 test; 64 features. The paper has no such set: its recipe is this project's own.
+the last 179 test; 64 features. The paper has no such set: this preparation is the project's own.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def load(*, paths: Paths, alpha: float) -> Splits:
 
     Args:
         paths: not used, nothing is read or written.
-        alpha: how far from 0 and 1 the logit is kept.
+        alpha: distance from 0 and 1 before the logit is taken.
     """
     from sklearn.datasets import load_digits
 

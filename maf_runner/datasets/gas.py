@@ -4,7 +4,7 @@ Source: "Gas sensor array under dynamic gas mixtures" (Fonollosa et al. 2015, UC
 CC BY 4.0), as ``ethylene_CO.pickle`` of the authors' archive, a pandas frame of 2017 with a random
 quarter of the rows; or as ``ethylene_CO.txt``, 4,208,261 rows of 19 columns.
 
-Recipe of the authors: the columns Meth, Eth and Time are dropped; as long as any two columns
+Preparation by the authors: the columns Meth, Eth and Time are dropped; as long as any two columns
 have a correlation above 0.98, the first column that is in such a pair is dropped: 8 features are
 left. All rows are scaled to mean 0 and standard deviation 1 (ddof 1). The last tenth of the rows
 tests, the last tenth of the rest validates: 852,174, 94,685 and 105,206 rows.
@@ -12,7 +12,7 @@ tests, the last tenth of the rest validates: 852,174, 94,685 and 105,206 rows.
 Oddities kept: the scaling sees the validation and test rows; correlations count with their sign,
 so columns that mirror each other stay; nothing is shuffled.
 
-From the text the recipe is called ``redrawn``: which quarter the authors drew is not known. Here
+Made from the text, the origin is ``redrawn``: which quarter the authors drew is not known. Here
 it is the first quarter of a permutation by RandomState(42), in that order.
 """
 
@@ -79,10 +79,10 @@ def authors_steps(table: pd.DataFrame, name: str) -> Splits:
     table = table.drop(columns=DROPPED)
     values = table.to_numpy(dtype=np.float64)
     correlated = np.corrcoef(values, rowvar=False) > 0.98
-    kept = list(range(values.shape[1]))
-    while (in_pair := correlated[np.ix_(kept, kept)].sum(axis=1) > 1).any():
-        del kept[int(np.argmax(in_pair))]
-    values = values[:, kept]
+    selected = list(range(values.shape[1]))
+    while (in_pair := correlated[np.ix_(selected, selected)].sum(axis=1) > 1).any():
+        del selected[int(np.argmax(in_pair))]
+    values = values[:, selected]
     return splits(*cut((values - values.mean(axis=0)) / values.std(axis=0, ddof=1)))
 
 

@@ -2,9 +2,9 @@
 
 Source: HEPMASS (Baldi et al. 2016, "Parameterized neural networks for high-energy physics", UCI
 repository 347, CC BY 4.0): ``1000_train.csv`` and ``1000_test.csv``, packed or not, alike in the
-authors' archive and in the repository; so the recipe is called ``authors`` for both.
+authors' archive and in the repository; so their origin is ``authors`` for both.
 
-Recipe of the authors: rows of class 1 (the signal) are kept and the class is dropped. Scaled by
+Preparation by the authors: rows of class 1 (the signal) are kept and the class is dropped. Scaled by
 mean and standard deviation (ddof 1) of the rows of the training file. Of 26 features those are
 dropped whose smallest value occurs more than five times: 21 are left. The last tenth of the
 training file validates; the test file tests: 315,123, 35,013 and 174,987 rows.
@@ -59,9 +59,9 @@ def from_csv(files: Files) -> Splits:
             )
     mean, deviation = seen.mean(axis=0), seen.std(axis=0, ddof=1)
     seen, test = (seen - mean) / deviation, (test - mean) / deviation
-    kept = ~repeats_smallest(seen)
-    train, validation = cut_tenth(seen[:, kept])
-    return splits(train, validation, test[:, kept])
+    selected = ~repeats_smallest(seen)
+    train, validation = cut_tenth(seen[:, selected])
+    return splits(train, validation, test[:, selected])
 
 
 def parse(files: Files, pattern: str) -> tuple[list[str], NDArray[np.float64]]:

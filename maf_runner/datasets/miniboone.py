@@ -4,7 +4,7 @@ Source: "MiniBooNE particle identification" (Roe et al. 2005, UCI repository 199
 ``data.npy`` of the authors' archive [36488, 43], or as ``MiniBooNE_PID.txt``: a line with the
 numbers of signal and background events, then 50 numbers a line, the signal first.
 
-Recipe of the authors: signal events only; eleven outliers at -1000 are dropped (first column
+Preparation by the authors: signal events only; eleven outliers at -1000 are dropped (first column
 below -100); columns whose smallest value occurs more than five times are dropped, 43 are left.
 The last tenth of the rows tests, the last tenth of the rest validates: 29,556, 3,284 and 3,648
 rows. Scaled by mean and standard deviation of training and validation rows.
@@ -12,7 +12,7 @@ rows. Scaled by mean and standard deviation of training and validation rows.
 Oddities kept: nothing is shuffled; the rule meant for values that occur too often looks at the
 smallest value alone, and at all rows, the test rows too.
 
-Made from the text, the recipe is called ``authors`` if the means of the splits are those of the
+Made from the text, the origin is ``authors`` if the means of the splits are those of the
 authors' arrays, else ``raw``.
 """
 
@@ -82,8 +82,8 @@ def _event(line: bytes) -> list[float]:
 
 def clean(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     """Drop the outliers, then the columns that repeat their smallest value."""
-    kept = signal[signal[:, 0] >= -100]
-    return kept[:, ~repeats_smallest(kept)]
+    selected = signal[signal[:, 0] >= -100]
+    return selected[:, ~repeats_smallest(selected)]
 
 
 PREPARATION = Preparation(

@@ -4,7 +4,7 @@ Source: the four idx files of LeCun, Cortes & Burges (no licence stated; cite Le
 "Gradient-based learning applied to document recognition"), packed (.gz) or not; or
 ``mnist.pkl.gz`` of the authors' archive, which holds the same pictures, already cut in three.
 
-Recipe of the authors: the first 50,000 training pictures train, the last 10,000 validate, the
+Preparation by the authors: the first 50,000 training pictures train, the last 10,000 validate, the
 10,000 test pictures test; 784 features. Pixels / 256 as float32, plus noise / 256, then the logit
 with alpha = 1e-6; no centring or scaling.
 
@@ -13,7 +13,7 @@ once, not every epoch (unless the trainer draws fresh noise), from one RandomSta
 order train, validation, test.
 
 The idx files hold the pictures in the order of the authors' ``mnist.pkl.gz``, so these are the
-very arrays they trained on, and the recipe is called ``authors``.
+very arrays they trained on, and their origin is ``authors``.
 """
 
 import numpy as np
@@ -42,12 +42,12 @@ def load(*, paths: Paths, alpha: float, download: bool) -> Splits:
     """Load MNIST.
 
     Args:
-        paths: where its files may be.
-        alpha: how far from 0 and 1 the logit is kept.
-        download: get the idx files if there is nothing.
+        paths: of raw and prepared files.
+        alpha: distance from 0 and 1 before the logit is taken.
+        download: download the idx files if they are missing.
 
     Raises:
-        DataError: nothing there, or not as it should be.
+        DataError: the raw files are missing or damaged.
     """
     return store.load(PREPARATION, paths, download=download, alpha=alpha)
 

@@ -5,7 +5,7 @@ Source: "Individual Household Electric Power Consumption" (Hebrail & Berard 2012
 ``household_power_consumption.txt``, 2,075,259 minutes of which 25,979 were not measured (``?``).
 
 Columns of the authors' array: active power, reactive power, voltage, intensity, three sub-meters,
-time. Recipe of the authors, with one RandomState(42): the rows are shuffled; intensity and
+time. Preparation by the authors, with one RandomState(42): the rows are shuffled; intensity and
 reactive power are dropped; uniform noise fills the steps of the meters: [0, 0.01) on the voltage,
 [0, 0.001) on the active power, [0, 1) on the sub-meters, drawn in this order. The last tenth of
 the rows tests, the last tenth of the rest validates: 1,659,917, 184,435 and 204,928 rows of 6
@@ -14,7 +14,7 @@ features. Scaled by mean and standard deviation of training and validation rows.
 Oddities kept: the rows are shuffled although they are a time series; the noise on voltage is
 drawn before that on active power, which is an earlier column; no noise is put on the time.
 
-From the text the recipe is called ``raw``: how the authors turned the time of day into a number is
+Made from the text, the origin is ``raw``: how the authors turned the time of day into a number is
 not known. Here it is the minute of the day plus uniform noise of its own, since the paper speaks
 of noise on the time as well.
 """

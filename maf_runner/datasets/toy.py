@@ -1,6 +1,6 @@
 """Points in the plane, drawn here: small enough to see how a flow works.
 
-Recipe: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points in
+Preparation: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points in
 turn. Where the density is known, so is its entropy H: no model can do better than -H nats on
 average.
 

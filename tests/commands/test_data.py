@@ -140,4 +140,7 @@ def test_fetch_and_run_on_the_real_files(command, tmp_path, raw_dir):
     assert "t10k-images-idx3-ubyte.gz has the published checksum" in done
     run = command("maf-run", "model=gaussian", "dataset=mnist", env=env, check=0)
     assert "-1366.90 ± 1.44 nats" in run.stderr
-    assert "the means agree with the known means" in command("maf-data", "verify", "mnist", check=0).stdout
+    assert (
+        "the means agree with the known means"
+        in command("maf-data", "verify", "mnist", check=0).stdout
+    )

@@ -161,7 +161,12 @@ def test_idx_files_packed_or_not_and_in_folders(tmp_path):
 def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path):
     with pytest.raises(DataError) as error:
         mnist.load(paths=Paths(tmp_path, tmp_path), alpha=1e-6, download=False)
-    for words in ("searched for in", "maf-data fetch mnist", "dataset.download=true", "raw_dir=DIR"):
+    for words in (
+        "searched for in",
+        "maf-data fetch mnist",
+        "dataset.download=true",
+        "raw_dir=DIR",
+    ):
         assert words in str(error.value)
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / LABELS).write_bytes(bytes_of(LABELS))

@@ -21,7 +21,8 @@ def said(monkeypatch):
     lines = []
     for level in ("info", "warning"):
         monkeypatch.setattr(
-            f"maf_runner.datasets.files.log.{level}", lambda *a: lines.append(a[0] % a[1:])
+            f"maf_runner.datasets.user_table.rows.log.{level}",
+            lambda *a: lines.append(a[0] % a[1:]),
         )
     return lines
 
@@ -67,9 +68,11 @@ def test_the_prior_is_the_shares_of_the_training_rows(tmp_path, said):
     np.savez(tmp_path / "x.npz", **rows, **kinds)
     splits = read(tmp_path / "x.npz", label="label", class_prior="empirical")
     assert splits.prior == (1 / 3, 0, 2 / 3)
-    assert any("no training row has get the prior 0: b" in text for text in said)
+    assert any("no training row has the class b: their prior is 0" in text for text in said)
     assert read(tmp_path / "x.npz", label="label").prior is None
-    assert any("no training row has weigh as much as those it learns: b" in t for t in said)
+    assert any(
+        "no training row has the class b: their prior is that of the others" in t for t in said
+    )
 
 
 def test_splits_of_the_file_are_kept(tmp_path):
@@ -113,7 +116,7 @@ def test_a_few_words_do_not_drop_a_column_of_numbers(tmp_path):
     with pytest.raises(DataError, match=r"100 of 200 values of column 'weight'"):
         read(saved(tmp_path, ".csv", frame))
     texts = table().assign(weight=lambda t: t["weight"].astype(str))
-    with pytest.raises(DataError, match=r"200 of 200 .* it is read as text\. Mend it"):
+    with pytest.raises(DataError, match=r"200 of 200 .* it is read as text\. Correct these"):
         read(saved(tmp_path, ".parquet", texts))
 
 
@@ -182,7 +185,7 @@ def test_labels_of_two_kinds_are_refused(tmp_path):
     rows = {n: np.random.default_rng(0).normal(size=(3, 2)) for n in ("train", "val", "test")}
     labels = {"train_labels": ["a", "b", "a"], "val_labels": [0, 1, 0], "test_labels": [0, 1, 0]}
     np.savez(tmp_path / "x.npz", **rows, **labels)
-    with pytest.raises(DataError, match=r"x\.npz: labels of different kinds, 'a' and 0; "):
+    with pytest.raises(DataError, match=r"x\.npz: the labels have different types, 'a' and 0; "):
         read(tmp_path / "x.npz", label="label")
 
 

@@ -1,7 +1,7 @@
-"""Tables from files, format by format. Nothing in a file is executed: pickled objects are refused.
+"""Read tables in several formats. Nothing in a file is executed: pickled objects are refused.
 
-A file holds one table, or three that are named as its splits. Columns without names of their own
-(arrays) are named 0, 1, 2, ...
+A file holds one table, or three that have the names of the splits. The columns of arrays, which
+have no names, are named 0, 1, 2, ...
 """
 
 import csv
@@ -22,7 +22,7 @@ from maf_runner.datasets.untrusted import hdf5, limits
 from maf_runner.system import shortage
 from maf_runner.system.errors import DataError, extra, suggestion
 
-FORMATS = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
+READABLE = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
 Tables = dict[str, pd.DataFrame]
 
 
@@ -31,18 +31,18 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
 
     Args:
         file: .csv, .parquet, .npy, .npz, .h5 or .hdf5.
-        setting: what named the file, for the messages.
-        with_labels: take the labels of an archive as a column named label.
+        setting: the option that names the file, for messages.
+        with_labels: add the labels in an archive as a column named label.
 
     Raises:
-        DataError: the file is missing, damaged or no table.
-        UsageError: it is larger than the memory.
+        DataError: the file is missing or damaged, or holds no table.
+        UsageError: the file does not fit into memory.
     """
     if file.is_dir():
-        raise DataError(f"{file.absolute()} is a folder; expected a file, {FORMATS} ({setting})")
+        raise DataError(f"{file.absolute()} is a folder; expected a file, {READABLE} ({setting})")
     if not file.is_file():
         raise DataError(f"{file.absolute()} not found ({setting})")
-    shortage.require(file.stat().st_size, str(file), "take some of its rows")
+    shortage.require(file.stat().st_size, str(file), "use fewer rows")
     try:
         tables = _read(file, with_labels=with_labels)
         for table in tables.values():
@@ -50,10 +50,10 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
             _distinct(list(table.columns))
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
-    except Exception as error:  # each library has its own for a damaged file
+    except Exception as error:  # each library raises its own for a damaged file
         raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
     if not tables:
-        raise DataError(f"{file}: expected {FORMATS} ({setting})")
+        raise DataError(f"{file}: expected {READABLE} ({setting})")
     return tables
 
 
@@ -88,11 +88,11 @@ def read_csv(file: Path) -> pd.DataFrame:
     """Read a CSV with a header.
 
     Raises:
-        ValueError: its fields are not separated by commas; its first line is numbers without
-            quotes, so that a row would be taken for the header; a name stands there twice, or
-            for an empty column none; a row has more fields than there are names.
+        ValueError: the fields are not separated by commas; the first line is numbers without
+            quotes, so that a row would be taken for the header; two columns have the same
+            name; an empty column has no name; or a row has more fields than the header.
     """
-    # As it stands there: a table of pandas has names of its own for twins and for no name.
+    # The header as written: pandas renames repeated names and names columns without one.
     first = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
     header = first.iloc[0].tolist()
     for sign, name in ((";", "semicolons"), ("\t", "tabs")):
@@ -101,25 +101,25 @@ def read_csv(file: Path) -> pd.DataFrame:
     with file.open("rb") as raw:
         quoted = b'"' in raw.readline()
     if not quoted and pd.to_numeric(pd.Series(header), errors="coerce").notna().all():
-        raise ValueError("its first line is numbers: put a line with names for the columns first")
+        raise ValueError("its first line holds numbers: add a header line with the column names")
     _distinct(header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # index_col: or the first fields of rows that are too long would become an index.
-            # low_memory: or a long column would be of one type here and of another there.
+            # index_col=False: else the first fields of rows that are too long become an index.
+            # low_memory=False: else parts of a long column can have different types.
             table = pd.read_csv(file, index_col=False, low_memory=False)
     except pd.errors.ParserWarning as error:
         with file.open(encoding="utf-8", newline="") as text:
             most = max(map(len, csv.reader(text)))
         raise ValueError(
-            f"a row has {most} fields, the header names {len(header)}: give each column a name, "
+            f"a row has {most} fields, the header has {len(header)} names: name each column, "
             "and put values that hold commas in quotes"
         ) from error
     for place, name in enumerate(header):
         if not name and table.iloc[:, place].isna().all():
             raise ValueError(
-                f"column {place + 1} has no name and is empty: drop the commas at the line ends"
+                f"column {place + 1} has no name and is empty: remove the commas at the line ends"
             )
     return table
 
@@ -127,14 +127,16 @@ def read_csv(file: Path) -> pd.DataFrame:
 def _distinct(names: list[str]) -> None:
     twins = [name for name, count in Counter(names).items() if name and count > 1]
     if twins:
-        raise ValueError(f"more than one column is named {twins[0]!r}: rename them")
+        raise ValueError(f"several columns have the name {twins[0]!r}: rename them")
 
 
 def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
     if array.ndim != 2:
-        raise ValueError(f"expected rows and columns, found an array of shape {list(array.shape)}")
+        raise ValueError(f"expected rows and columns, got an array of shape {list(array.shape)}")
     if array.dtype.kind == "c":
-        raise ValueError("its values are complex: give real and imaginary parts columns each")
+        raise ValueError(
+            "its values are complex: store real and imaginary parts in separate columns"
+        )
     if array.dtype.kind not in "biuf":
         raise ValueError(f"its values are {array.dtype}, expected numbers")
     if array.size == 0:
@@ -147,7 +149,7 @@ def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFr
 
 
 def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
-    """Arrays of an archive as a table, or as three; labels as a column named label."""
+    """The arrays of an archive as one table or three, with labels as a column named label."""
     if not with_labels:
         arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
     if "val" in arrays and "validation" not in arrays:
@@ -159,7 +161,7 @@ def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
     data = {name: array for name, array in arrays.items() if array.ndim == 2}
     if len(data) != 1:
         raise ValueError(
-            f"expected arrays train, validation and test, or one table; found {sorted(arrays)}"
+            f"expected arrays train, validation and test, or one table; got {sorted(arrays)}"
         )
     return {"all": _frame(next(iter(data.values())), arrays.get("labels"))}
 
@@ -172,7 +174,7 @@ def need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:
 
 
 def is_numeric(column: pd.Series) -> bool:
-    """Whether the values are real numbers, or true and false; some may be missing.
+    """Whether the values are real numbers or truth values; some may be missing.
 
     >>> is_numeric(pd.Series([True, None])), is_numeric(pd.to_timedelta(pd.Series([1])))
     (True, False)
@@ -187,24 +189,22 @@ def is_numeric(column: pd.Series) -> bool:
 
 
 def numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
-    """The values [N, D] of ``table``, true and false as 1 and 0; what is missing becomes NaN.
+    """The values [N, D] of ``table``, with true and false as 1 and 0, and missing values as NaN.
 
     Raises:
-        DataError: a column is not made of numbers.
+        DataError: a column is not numeric.
     """
     try:
         if any(dtype.kind in "cmM" for dtype in table.dtypes):
-            raise TypeError("complex numbers, dates or times")  # numpy would find numbers for them
+            raise TypeError("complex numbers, dates or times")  # numpy would convert them
         return table.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError, OverflowError) as error:
         bad = (f"{name}{word}" for name in table if (word := first_word(table[name])))
-        raise DataError(
-            f"{file}: columns that are not made of numbers: {some(bad) or error}"
-        ) from error
+        raise DataError(f"{file}: non-numeric columns: {some(bad) or error}") from error
 
 
 def first_word(column: pd.Series) -> str:
-    """Where the first value that is no number stands, in brackets; empty if there is none.
+    """The first value that is not a number, and its row, in brackets; empty if there is none.
 
     >>> first_word(pd.Series(["1.5", None, "abc"]))
     " ('abc' in row 2)"
@@ -215,7 +215,7 @@ def first_word(column: pd.Series) -> str:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """The values as text; bytes that are none as Python writes them."""
+    """The values as text; bytes that cannot be decoded as Python shows them."""
     try:
         return column.astype(str)
     except UnicodeDecodeError:
@@ -223,7 +223,7 @@ def as_text(column: pd.Series) -> pd.Series:
 
 
 def some(words: Iterable[str]) -> str:
-    """The first of many words, in a line that can be read.
+    """The first ten of many words, in one line.
 
     >>> some("abc"), some(str(i) for i in range(10**6))
     ('a, b, c', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...')

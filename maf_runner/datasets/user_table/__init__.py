@@ -1,0 +1,1 @@
+"""The steps from a user's table to splits; `datasets.files` carries them out."""

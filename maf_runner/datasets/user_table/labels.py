@@ -1,0 +1,62 @@
+"""The class labels of a user's table: their codes, and the prior of the classes."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maf_runner.datasets.base import SPLITS
+from maf_runner.datasets.untrusted.tables import as_text
+from maf_runner.system.errors import DataError
+
+log = logging.getLogger("maf_runner")
+
+
+def encode(
+    labels: dict[str, pd.Series | None], file: Path
+) -> tuple[list[Any], dict[str, NDArray[np.int64] | None]]:
+    """The classes in sorted order, and the labels as codes 0, 1, ... in that order.
+
+    Classes are numbers, truth values or text; other values (such as dates) become text.
+    """
+    if labels["train"] is None:
+        return [], dict.fromkeys(SPLITS)
+    parts = [own for name in SPLITS if (own := labels[name]) is not None]
+    every = pd.concat([own.astype(object) for own in parts])
+    kind = pd.api.types.infer_dtype(every)
+    if kind in ("mixed", "mixed-integer"):
+        kinds = {type(value).__name__: value for value in every}
+        raise DataError(
+            f"{file}: the labels have different types, {' and '.join(map(repr, kinds.values()))}; "
+            "expected numbers in all rows, or text in all rows"
+        )
+    if kind in ("integer", "floating", "mixed-integer-float"):
+        # pandas reads whole numbers beside a missing value as 1.0, 2.0: make them whole again.
+        every = pd.to_numeric(every, downcast="integer")
+    elif kind not in ("boolean", "string"):
+        every = as_text(every.infer_objects())
+    codes, values = pd.factorize(every, sort=True)
+    ends = np.cumsum([len(own) for own in parts])[:-1]
+    split = np.split(codes.astype(np.int64), ends)
+    return values.tolist(), dict(zip(SPLITS, split, strict=True))
+
+
+def prior_of(
+    codes: NDArray[np.int64] | None, values: list[Any], kind: str, file: Path
+) -> tuple[float, ...] | None:
+    """The frequency of each class in the training rows for ``empirical``; None for ``uniform``."""
+    if codes is None:
+        return None
+    counts = np.bincount(codes, minlength=len(values))
+    absent = [str(value) for value, count in zip(values, counts, strict=True) if count == 0]
+    if absent:
+        consequence = (
+            "their prior is 0" if kind == "empirical" else "their prior is that of the others"
+        )
+        log.warning(
+            "%s: no training row has the class %s: %s", file, ", ".join(absent), consequence
+        )
+    return tuple((counts / len(codes)).tolist()) if kind == "empirical" else None

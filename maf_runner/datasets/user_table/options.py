@@ -1,0 +1,45 @@
+"""Check the options of ``dataset=file``."""
+
+from collections import Counter
+from typing import Any
+
+
+def check(
+    fractions: Any, seed: Any, missing: Any, standardise: Any, class_prior: Any, label: Any
+) -> None:
+    """Raise ValueError unless the options are valid."""
+    ok = isinstance(fractions, list) and len(fractions) == 3
+    if not ok or not all(isinstance(f, (int, float)) and 0 < f < 1 for f in fractions):
+        raise ValueError(f"fractions must be three numbers between 0 and 1, got {fractions!r}")
+    if abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"fractions must sum to 1, got {fractions!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    if missing not in ("refuse", "drop"):
+        raise ValueError(f"missing must be refuse or drop, got {missing!r}")
+    if not isinstance(standardise, bool):
+        raise ValueError(f"standardise must be true or false, got {standardise!r}")
+    if class_prior not in ("uniform", "empirical"):
+        raise ValueError(f"class_prior must be uniform or empirical, got {class_prior!r}")
+    if class_prior == "empirical" and label is None:
+        raise ValueError(
+            "class_prior=empirical needs class labels: name their column with label=COLUMN"
+        )
+
+
+def check_names(columns: Any, dequantise: Any, label: Any) -> None:
+    """Raise ValueError unless the column names are lists without repeats or overlaps."""
+    for setting, names in (("columns", columns), ("dequantise", dequantise)):
+        if setting == "columns" and names is None:
+            continue
+        if not isinstance(names, list):
+            raise ValueError(f"{setting} must be a list of names, as [a,b], got {names!r}")
+        twice = [name for name, count in Counter(map(str, names)).items() if count > 1]
+        if twice:
+            raise ValueError(f"{setting} names {twice[0]!r} more than once")
+    if columns == []:
+        raise ValueError("columns is an empty list; columns=null takes all numeric columns")
+    if label is not None and str(label) in map(str, columns or []):
+        raise ValueError(
+            f"{str(label)!r} is both in columns and the label: remove it from one of them"
+        )
