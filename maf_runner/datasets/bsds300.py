@@ -4,8 +4,8 @@ Source: the Berkeley Segmentation Dataset (Martin et al. 2001; free for non-comm
 and education), as ``BSDS300.hdf5`` of the authors' archive, which has the patches of Uria et al.
 (NADE, JMLR 2016), or as the 200 training and 100 test pictures (``BSDS300-images.tgz``).
 
-Preparation by Uria et al.: grey patches of 8x8 pixels at random places, uniform noise added, divided
-by 256, the mean of the patch subtracted, the bottom-right pixel dropped, which the others
+Preparation by Uria et al.: grey patches of 8x8 pixels at random places, uniform noise added,
+divided by 256, the mean of the patch subtracted, the bottom-right pixel dropped, which the others
 determine: 63 features in raster order; 1,000,000, 50,000 and 250,000 rows. The MAF authors used
 them as they were stored, without scaling, and so does this.
 

@@ -4,8 +4,8 @@ Source: ``cifar-10-python.tar.gz`` of Krizhevsky (no licence stated; cite Krizhe
 "Learning Multiple Layers of Features from Tiny Images"): that archive, any other tar or zip of
 its six members, the members themselves, or those in the authors' archive.
 
-Preparation by the authors: of the 50,000 training pictures the first 45,000 train and the last 5,000
-validate; the 10,000 test pictures test; 3072 features, the red plane before green and blue.
+Preparation by the authors: of the 50,000 training pictures the first 45,000 train and the last
+5,000 validate; the 10,000 test pictures test; 3072 features, the red plane before green and blue.
 (Pixel + noise) / 256 in float32, then the logit with alpha = 0.05, in float32 too. Then mirrored
 copies of the training pictures are appended: 90,000 rows train.
 

@@ -4,8 +4,8 @@ Source: HEPMASS (Baldi et al. 2016, "Parameterized neural networks for high-ener
 repository 347, CC BY 4.0): ``1000_train.csv`` and ``1000_test.csv``, packed or not, alike in the
 authors' archive and in the repository; so their origin is ``authors`` for both.
 
-Preparation by the authors: rows of class 1 (the signal) are kept and the class is dropped. Scaled by
-mean and standard deviation (ddof 1) of the rows of the training file. Of 26 features those are
+Preparation by the authors: rows of class 1 (the signal) are kept and the class is dropped. Scaled
+by mean and standard deviation (ddof 1) of the rows of the training file. Of 26 features those are
 dropped whose smallest value occurs more than five times: 21 are left. The last tenth of the
 training file validates; the test file tests: 315,123, 35,013 and 174,987 rows.
 

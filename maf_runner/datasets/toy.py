@@ -1,7 +1,7 @@
 """Points in the plane, drawn here: small enough to see how a flow works.
 
-Preparation: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points in
-turn. Where the density is known, so is its entropy H: no model can do better than -H nats on
+Preparation: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points
+in turn. Where the density is known, so is its entropy H: no model can do better than -H nats on
 average.
 
 - ``circles``: as scikit-learn's make_circles: a ring of radius 1 and one of radius ``factor``,

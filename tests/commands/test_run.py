@@ -101,7 +101,7 @@ def test_sigusr1_saves_and_goes_on(tmp_path, command, begin):
             time.sleep(0.01)
         run.send_signal(signal.SIGUSR1)
         (path,) = wait_for(tmp_path, "last.pt")
-        state = checkpoint.load(path, {})
+        state = checkpoint.load(path, {})["state"]
         assert run.wait().returncode == 0
     (entry,) = records(tmp_path)
     assert state["epoch"] == 0 < state["update"] < entry["updates"]
@@ -138,7 +138,7 @@ def test_sigusr1_saves_and_goes_on(tmp_path, command, begin):
         (["trainer.batch_size=-1"], "batch_size must be a whole number"),
         (["trainer.learning_rate=null"], "trainer.learning_rate must be a number"),
         (["device=tpu"], "device must be auto, auto:N, cpu, cuda or cuda:N"),
-        (["device=cuda:9"], "device=auto takes what there is"),
+        (["device=cuda:9"], "device=auto uses one if it can"),
         (["model="], "there is no model="),
         (["seed=1", "=="], "=="),
     ],

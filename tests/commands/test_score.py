@@ -215,7 +215,7 @@ def test_classes_by_their_shares(runs, command, tmp_path):
     [
         (lambda t: t.rename(columns={"height": "heigth"}), "no column 'height' .*'heigth'"),
         (lambda t: t.assign(height=[np.nan, np.inf] + [1.0] * 398), "in 2 of 400 rows, .* row 0"),
-        (lambda t: t.assign(height="tall"), "not made of numbers: height .*'tall' in row 0"),
+        (lambda t: t.assign(height="tall"), "non-numeric columns: height .*'tall' in row 0"),
         (lambda t: t.iloc[:0], "has no rows"),
     ],
 )
@@ -257,4 +257,4 @@ def test_a_record_without_the_names_of_the_classes_has_their_codes(runs, command
 def test_maf_score_does_not_misread_a_csv_either(runs, tmp_path, capsys):
     (tmp_path / "x.csv").write_text("a,b\nx,1,2\ny,3,4\n")
     assert score.main([str(runs["all"]), str(tmp_path / "x.csv")]) == 3
-    assert "a row has 3 fields, the header names 2" in capsys.readouterr().err
+    assert "a row has 3 fields, the header has 2 names" in capsys.readouterr().err

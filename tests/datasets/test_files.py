@@ -99,8 +99,10 @@ def test_a_column_that_is_left_out_says_why(tmp_path, said):
     frame.loc[7:150, "weight"] = "abc"
     path = saved(tmp_path, ".csv", frame)
     assert read(path).features == 1
-    assert said[0].endswith("left out: weight ('abc' in row 7), kind ('tall' in row 0)")
-    with pytest.raises(DataError, match=r"not made of numbers: weight \('abc' in row 7\)"):
+    assert said[0].endswith(
+        "non-numeric columns skipped: weight ('abc' in row 7), kind ('tall' in row 0)"
+    )
+    with pytest.raises(DataError, match=r"non-numeric columns: weight \('abc' in row 7\)"):
         read(path, columns=["height", "weight"])
 
 
@@ -108,7 +110,9 @@ def test_a_few_words_do_not_drop_a_column_of_numbers(tmp_path):
     frame = table().astype({"weight": object})
     frame.loc[7, "weight"] = "?"
     path = saved(tmp_path, ".csv", frame)
-    found = r"199 of 200 values of column 'weight' are numbers, .*\('\?' in row 7\)\. Mend it, or"
+    found = (
+        r"199 of 200 values of column 'weight' are numbers, .*\('\?' in row 7\)\. Correct these"
+    )
     with pytest.raises(DataError, match=found):
         read(path)
     assert read(path, columns=["height"]).features == 1
@@ -131,7 +135,7 @@ def test_truth_values_are_numbers_and_dates_and_complex_numbers_are_not(tmp_path
     assert "day ('2020-01-01' in row 0), since ('0 days' in row 0), size" in said[0]
     assert set(read(path, columns=["old"], standardise=False).train.x[:, 0]) == {0, 1}
     for column in ("day", "since"):
-        with pytest.raises(DataError, match=f"not made of numbers: {column} "):
+        with pytest.raises(DataError, match=f"non-numeric columns: {column} "):
             read(path, columns=["height", column])
     gaps = frame.astype({"old": object})
     gaps.loc[3, "old"] = None
@@ -229,14 +233,14 @@ def test_a_suffix_in_capitals(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\nx,1,2\ny,3,4\n", "a row has 3 fields, the header names 2"),
-        ("a,b\n1,2,3\n3,4\n", "a row has 3 fields, the header names 2"),
-        ("a,b\n0,1,2\n1,3,4\n", "a row has 3 fields, the header names 2"),
+        ("a,b\nx,1,2\ny,3,4\n", "a row has 3 fields, the header has 2 names"),
+        ("a,b\n1,2,3\n3,4\n", "a row has 3 fields, the header has 2 names"),
+        ("a,b\n0,1,2\n1,3,4\n", "a row has 3 fields, the header has 2 names"),
         ("a;b;c\n1,5;2,5;3\n2,5;3,5;4\n", "seems to be separated by semicolons: save it"),
         ("a;b\n1,5;2,5\n2;3\n", "seems to be separated by semicolons: save it"),
         ("a\tb\n1\t2\n", "seems to be separated by tabs"),
-        ("a,b,\n1,2,\n3,4,\n", "column 3 has no name and is empty: drop the commas"),
-        ("a,b,a\n1,2,3\n", "more than one column is named 'a'"),
+        ("a,b,\n1,2,\n3,4,\n", "column 3 has no name and is empty: remove the commas"),
+        ("a,b,a\n1,2,3\n", "several columns have the name 'a'"),
         ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
     ],
 )
@@ -273,7 +277,7 @@ def test_what_flatters_a_likelihood_is_reported(tmp_path, said):
     text = "\n".join(said)
     assert "constant in the training rows: always" in text
     assert "dataset.dequantise=[count]" in text
-    assert "4 of 204 rows are copies of others" in text
+    assert "4 of 204 rows are duplicate rows" in text
 
 
 def test_missing_values_are_refused_with_their_place_or_dropped(tmp_path):
@@ -294,20 +298,24 @@ def test_missing_values_are_refused_with_their_place_or_dropped(tmp_path):
     [
         ({"label": "knd"}, DataError, "no column 'knd' .*did you mean 'kind'"),
         ({"columns": ["wieght"]}, DataError, "no column 'wieght' .*did you mean 'weight'"),
-        ({"columns": ["kind"]}, DataError, "not made of numbers"),
+        ({"columns": ["kind"]}, DataError, "non-numeric columns"),
         ({"dequantise": ["heigth"]}, ValueError, "did you mean 'height'"),
         ({"fractions": [0.5, 0.5]}, ValueError, "fractions must be three numbers"),
         ({"fractions": [0.5, 0.4, 0.2]}, ValueError, "must sum to 1"),
         ({"missing": "guess"}, ValueError, "missing must be refuse or drop"),
         ({"class_prior": "fair"}, ValueError, "class_prior must be uniform or empirical"),
-        ({"class_prior": "empirical"}, ValueError, "class_prior=empirical needs classes"),
+        ({"class_prior": "empirical"}, ValueError, "class_prior=empirical needs class labels"),
         ({"seed": -1}, ValueError, "seed must be"),
         ({"columns": "height"}, ValueError, r"columns must be a list of names.* got 'height'"),
         ({"dequantise": "height"}, ValueError, "dequantise must be a list of names"),
-        ({"columns": []}, ValueError, "columns names none"),
+        ({"columns": []}, ValueError, "columns is an empty list"),
         ({"columns": ["height", "height"]}, ValueError, "columns names 'height' more than once"),
         ({"dequantise": ["height"] * 2}, ValueError, "dequantise names 'height' more than once"),
-        ({"columns": ["height", "kind"], "label": "kind"}, ValueError, "'kind' is among columns"),
+        (
+            {"columns": ["height", "kind"], "label": "kind"},
+            ValueError,
+            "'kind' is both in columns and the label",
+        ),
     ],
 )
 def test_impossible_arguments(tmp_path, changes, error, message):
@@ -329,9 +337,9 @@ def test_files_that_are_no_tables(tmp_path):
     refused("folder.csv", None, "folder.csv is a folder; expected a file, .csv")
     twins = pa.table([pa.array([1.0]), pa.array([2.0])], names=["a", "a"])
     parquet.write_table(twins, tmp_path / "twins.parquet")
-    refused("twins.parquet", None, "twins.parquet .*: more than one column is named 'a'")
+    refused("twins.parquet", None, "twins.parquet .*: several columns have the name 'a'")
     refused("empty.csv", b"", "cannot be read as a table")
-    refused("words.csv", b"a,b\nx,y\n", "no column of numbers")
+    refused("words.csv", b"a,b\nx,y\n", "no numeric column")
     refused("bad.npy", b"\x93NUMPY rubbish", "cannot be read as a table")
     refused("bad.h5", b"\x89HDF rubbish", "cannot be read as a table")
     refused("bad.npz", b"PK rubbish", "cannot be read as a table")

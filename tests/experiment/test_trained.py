@@ -160,7 +160,7 @@ def test_damaged_run_folders(runs, tmp_path, command):
     refused("cannot be read")
     (folder / "best.pt").write_bytes(best)
     (folder / "record.json").write_text(json.dumps({**record, "run_id": "other"}))
-    refused("of another run")
+    refused("belongs to another run")
     (folder / "record.json").write_text(json.dumps({**record, "status": "diverged"}))
     refused("has no trained model")
     (folder / "record.json").unlink()

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from maf_runner.commands import arguments
 from maf_runner.commands import run as cli
-from maf_runner.datasets.preparation import store
+from maf_runner.datasets.preparation import making
 from maf_runner.experiment import run as runs
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import DataError
@@ -126,13 +127,13 @@ def maf_run(table, monkeypatch, capfd):
         raise DataError("nothing is fetched here")
 
     monkeypatch.setattr(runs, "_train_and_record", taken)
-    monkeypatch.setattr(store, "fetch", no_fetch)
+    monkeypatch.setattr(making, "fetch", no_fetch)
     monkeypatch.setattr(runs.torch, "set_num_threads", lambda threads: None)
     monkeypatch.chdir(table)
 
     def run(*words):
         GlobalHydra.instance().clear()
-        cli._code, cli._sweep = cli.DONE, None
+        cli._code, cli._sweep = arguments.DONE, None
         seen.clear()
         monkeypatch.setattr(sys, "argv", ["maf-run", *words])
         try:
@@ -189,11 +190,11 @@ def judged(base, words, code, message, found):
     """What is wrong with the way a command ended; empty if nothing is."""
     if "Traceback" in message:
         return "\n".join(message.splitlines()[-4:])
-    if code == cli.USAGE:
+    if code == arguments.USAGE:
         return "" if any(names(message, word) for word in words) else f"no key: {message}"
-    if code == cli.DATA:
+    if code == arguments.DATA:
         return "" if message.startswith("maf-run: ") or "power" in message else message
-    if code != cli.DIVERGED or found is None:
+    if code != arguments.DIVERGED or found is None:
         return f"exit {code}: {message}"
     last = {key_of(word): word for word in words}
     ignored = [word for word in last.values() if not arrived(word, found)]
@@ -246,8 +247,10 @@ def test_overrides_carried_out(start, table, amount, survived):
         small = ("model.hidden=[8]",) if "model=gaussian" not in base else ()
         limits = LIMITS if toy else LIMITS[:2]
         done = start("maf-run", *base, *small, *words, *limits, cwd=folder)
-        codes = (cli.DONE, cli.USAGE, cli.DATA, cli.DIVERGED)
-        told = done.returncode != cli.USAGE or any(names(done.stderr, word) for word in words)
+        codes = (arguments.DONE, arguments.USAGE, arguments.DATA, arguments.DIVERGED)
+        told = done.returncode != arguments.USAGE or any(
+            names(done.stderr, word) for word in words
+        )
         if done.returncode not in codes or "Traceback" in done.stderr or not told:
             wrong.append(
                 f"{' '.join((*base, *words))[:300]}\n    {done.returncode} {done.stderr[-600:]}"

@@ -121,7 +121,7 @@ def standardised(array: NDArray[np.float64], space: TableSpace, file: Path) -> N
         row, column = bad[0]
         raise DataError(
             f"{file}: the values of column {space.columns[column]!r} are too large, or differ by "
-            f"too little, for 32-bit numbers (such as {array[row, column]:.6g}). Rescale the column"
+            f"too little, for 32-bit numbers (such as {array[row, column]:.6g}). Rescale it"
         )
     return rows
 
