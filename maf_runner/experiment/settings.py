@@ -142,17 +142,17 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
     return changed
 
 
-def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) -> Any:
+def target(group: str, node: Mapping[str, Any]) -> Any:
     """The class or function that ``node`` names under ``_target_``.
 
-    Only what the group's own room defines is taken, and names that start with one of ``allow``.
+    Only what the group's own room defines is taken.
 
     Raises:
         UsageError: no such name, or one that is not allowed.
     """
     name = node.get("_target_")
     room = GROUPS[group].room
-    if not isinstance(name, str) or not name.startswith((room, *allow)):
+    if not isinstance(name, str) or not name.startswith(room):
         raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
     module, _, attribute = name.rpartition(".")
     try:
@@ -160,7 +160,7 @@ def target(group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = ()) 
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"{group}._target_: there is no {name!r:.200}") from error
     # A name that a module has only imported from elsewhere does not count.
-    if not getattr(named, "__module__", "").startswith((room, *allow)) or not callable(named):
+    if not getattr(named, "__module__", "").startswith(room) or not callable(named):
         raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
     return named
 
@@ -224,15 +224,13 @@ def check(settings: dict[str, Any]) -> None:
     build("trainer", settings["trainer"])
 
 
-def build(
-    group: str, node: Mapping[str, Any], *, allow: tuple[str, ...] = (), **given: Any
-) -> Any:
+def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:
     """Build what ``node`` describes, from its settings and the arguments ``given``.
 
     Raises:
         UsageError: a setting that is unknown, missing or impossible, by name.
     """
-    made_by = target(group, node, allow=allow)
+    made_by = target(group, node)
     values = arguments(group, node, made_by)
     try:
         return made_by(**given, **values)
