@@ -25,7 +25,7 @@ import peers
 import torch
 
 from maf_runner.engine.blocks import in_blocks
-from maf_runner.engine.driver import COMPILED, EAGER, Driver
+from maf_runner.engine.driver import COMPILED, EAGER, NATIVE, Driver, serves
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.flows import MAF
@@ -123,9 +123,11 @@ def training(
     file: Path | None = None,
     *,
     device: str = "cpu",
-    paths: tuple[str, ...] = (EAGER, COMPILED),
+    paths: tuple[str, ...] = (EAGER, COMPILED, NATIVE),
 ) -> dict[str, Any]:
-    """One update: gradient and Adam."""
+    """One update: gradient and Adam, by each engine that is there."""
+    if not serves(maf(features, width)):
+        paths = tuple(path for path in paths if path != NATIVE)
     x = torch.randn(batch, features, device=device)
     work: Work = {}
     around: dict[str, Around] = {}
