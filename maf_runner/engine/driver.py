@@ -18,6 +18,7 @@ from maf_runner.engine.compiled import Compiled, has_compiler
 from maf_runner.engine.eager import Eager
 from maf_runner.engine.engine import DeclinedError, Engine
 from maf_runner.engine.graph import Graph
+from maf_runner.engine.native import rows as native_rows
 from maf_runner.engine.native.engine import Native
 from maf_runner.engine.native.updates import serves
 from maf_runner.engine.products import fast_products
@@ -115,7 +116,8 @@ class Driver:
         """
         with self._averaged():
             density = self.engine.density().eval()
-            refresh_statistics(density, *train)
+            refresh = native_rows.refresh_statistics if self.name == NATIVE else refresh_statistics
+            refresh(density, *train)
             nats = float(log_prob_of_rows(density, *validation).mean())
             density.train()
         return nats

@@ -57,13 +57,19 @@ def _of_rows(
 
 @torch.no_grad()
 def refresh_statistics(
-    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
+    flow: Density,
+    x: Tensor,
+    context: Tensor | None = None,
+    *,
+    chunk: int | None = None,
+    carry: Callable[[int, Tensor, Tensor | None], None] | None = None,
 ) -> None:
     """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
 
     Layer by layer: the rows are carried through the flow once, a copy of them in memory, and
     each batch norm is set before they pass it, so layer k sees what layer k-1 makes of the
-    same rows. Sums are in float64. One pass over the rows.
+    same rows. Sums are in float64. One pass over the rows. ``carry`` may put all rows through the
+    transform of a number, in place, where something does that faster.
     """
     if not isinstance(flow, Flow):
         return
@@ -83,7 +89,9 @@ def refresh_statistics(
                 squares = [(rows[p].double() - mean).square().sum(dim=0) for p in parts]
                 transform.mean.copy_(mean)
                 transform.variance.copy_(torch.stack(squares).sum(dim=0) / len(rows))
-            if i < norms[-1]:
+            if i < norms[-1] and carry is not None:
+                carry(i, rows, context)
+            elif i < norms[-1]:
                 _in_chunks(len(x), chunk, partial(_carry, transform, rows, context))
     flow.train(was_training)
 

@@ -9,12 +9,15 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from maf_runner.engine import driver
+from maf_runner.engine import rows as plain
 from maf_runner.engine.adam import AdamSettings, PaperAdam
+from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.driver import EAGER, NATIVE, Driver, choose
 from maf_runner.engine.native import library, updates
 from maf_runner.engine.native.describe import describe
 from maf_runner.engine.native.library import Coefficients, Engine, instructions
-from maf_runner.engine.native.rows import native_rows
+from maf_runner.engine.native.rows import log_prob_of_rows as native_log_prob
+from maf_runner.engine.native.rows import native_rows, refresh_statistics
 from maf_runner.engine.native.updates import NativeUpdate, serves
 from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
@@ -356,3 +359,29 @@ def test_many_rows_are_those_of_the_model_in_evaluation(name, context):
                 carry(number, carried, given)
                 x = transform._forward(x, given)[0].detach()
                 torch.testing.assert_close(carried, x, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["maf", "realnvp", "maf-mog", "made-mog", "iaf"])
+@pytest.mark.parametrize("context", [0, 3], ids=["", "conditional"])
+def test_statistics_and_densities_are_those_of_the_plain_functions(name, context):
+    model = build(name, 5, context)
+    other = copy.deepcopy(model)
+    x, given = rows(300, 5, context)
+    x = x.mT.contiguous().mT  # columns first
+    refresh_statistics(model, x, given)
+    plain.refresh_statistics(other, x, given)
+    torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=1e-12, atol=1e-12)
+    found = native_log_prob(model, x, given)
+    torch.testing.assert_close(found, log_prob_of_rows(other, x, given), rtol=1e-12, atol=1e-12)
+    model.train()  # its batch norms take the statistics of the rows, chunk by chunk
+    found, wanted = (f(model, x, given, chunk=30) for f in (native_log_prob, log_prob_of_rows))
+    assert torch.equal(found, wanted)
+
+
+def test_a_model_in_blocks_is_left_to_them(monkeypatch):
+    from maf_runner.flows import blocks
+
+    monkeypatch.setattr(blocks, "WIDE", 1)
+    twin = in_blocks(build("maf", 5))
+    x, _ = rows(20, 5)
+    assert torch.equal(native_log_prob(twin, x), log_prob_of_rows(twin, x))
