@@ -346,7 +346,7 @@ def test_files_that_are_no_tables(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     refused("objects.npy", None, "cannot be read as a table")
     np.save(tmp_path / "flat.npy", np.zeros(5))
-    refused("flat.npy", None, "found an array of shape")
+    refused("flat.npy", None, "got an array of shape")
     np.save(tmp_path / "tiny.npy", np.zeros((2, 2)))
     refused("tiny.npy", None, "no row is left for the split")
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from maf_runner.engine import driver
+from maf_runner.engine import driver, width
 from maf_runner.engine import rows as plain
 from maf_runner.engine.adam import AdamSettings, PaperAdam
 from maf_runner.engine.blocks import in_blocks
@@ -379,9 +379,7 @@ def test_statistics_and_densities_are_those_of_the_plain_functions(name, context
 
 
 def test_a_model_in_blocks_is_left_to_them(monkeypatch):
-    from maf_runner.flows import blocks
-
-    monkeypatch.setattr(blocks, "WIDE", 1)
+    monkeypatch.setattr(width, "CUT_FROM", 1)
     twin = in_blocks(build("maf", 5))
     x, _ = rows(20, 5)
     assert torch.equal(native_log_prob(twin, x), log_prob_of_rows(twin, x))

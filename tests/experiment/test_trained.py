@@ -115,7 +115,7 @@ def test_images_by_class(runs, command, tmp_path):
         (["maf-score", "plane", "pickle.npy"], 3, "cannot be read as rows of numbers"),
         (["maf-score", "plane", "empty.npy"], 3, "cannot be read as rows of numbers"),
         (["maf-score", "plane", "none.csv"], 3, "has no rows"),
-        (["maf-score", "plane", "headless.csv"], 3, "its first line is numbers"),
+        (["maf-score", "plane", "headless.csv"], 3, "its first line holds numbers"),
         (["maf-sample", "plane", "--seed", "-1"], 2, "--seed must be"),
         (["maf-score", "plane", "rows.txt"], 2, "must end in .npy or .csv"),
     ],
