@@ -123,11 +123,11 @@ class _Writer:
         """Its outputs are put beside each other feature by feature, in the order of these."""
         _need(type(network) is MaskedNetwork)
         layers = network.linears
+        _need(all(type(layer) is MaskedLinear and layer.bias is not None for layer in layers))
         self.write(ACTIVATIONS[network.activation], len(layers))
         by_parameter = torch.arange(len(layers[-1].mask)).view(network.outputs, -1)
         outputs = by_parameter[:, network.order.cpu()].mT.flatten()
         for layer in layers:
-            _need(type(layer) is MaskedLinear and layer.bias is not None)
             rows = len(layer.mask)
             order = outputs if layer is layers[-1] else torch.arange(rows)
             self.linear(layer.weight, layer.bias, order.tolist(), _ranges(layer.mask.cpu()[order]))
