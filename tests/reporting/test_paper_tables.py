@@ -213,7 +213,7 @@ def test_other_data_are_named_and_left_out(tmp_path, command):
     assert "*" not in result.stdout
     result = table(command, tmp_path, "table2")
     assert f"left out: {changed} is of other data (dataset.alpha=0.1)" in result.stderr
-    assert f"left out: {unknown} is of other data (made by the recipe soup)" in result.stderr
+    assert f"left out: {unknown} is of other data (of origin soup)" in result.stderr
     assert "-1380" not in result.stdout.replace("-1380.8", "")
 
 

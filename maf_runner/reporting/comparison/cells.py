@@ -5,13 +5,20 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from maf_runner.records.record import Record
+from maf_runner.reporting.comparison.columns import (
+    Column,
+    columns_of,
+    departures_of,
+    differing_keys,
+    flat,
+    origin_of,
+)
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
-RECIPES = ("authors", "raw", "redrawn")  # the nearest to the paper first
 # The figure in a record and its error, by what is shown.
 RECORDED = {
     NATS: ("log_likelihood", "error"),
@@ -96,7 +103,7 @@ def comparison(
             those that have runs.
     """
     groups: dict[tuple[Column, bool, str], list[Record]] = {}
-    for record, column in zip(records, _columns(records), strict=True):
+    for record, column in zip(records, columns_of(records), strict=True):
         if wanted and (column.name, record.conditional) not in wanted:
             continue
         groups.setdefault((column, record.conditional, _row(record)), []).append(record)
@@ -128,96 +135,6 @@ def meanings(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def of_one_recipe(
-    records: Sequence[Record], datasets: Sequence[str]
-) -> tuple[list[Record], list[str]]:
-    """Those of ``records`` that may stand in one column for each of the paper's ``datasets``.
-
-    Likelihoods of rows made in another way cannot be chosen from together. The authors' data
-    come first, then what is nearest to them; other records are left out.
-
-    Returns:
-        The records, and a complaint for each that is left out.
-    """
-    kept, complaints = [], []
-    for name in datasets:
-        of_paper = {}
-        for i, record in enumerate(records):
-            if record.dataset != name:
-                continue
-            changed = ", ".join(_departures(record, "dataset."))
-            if changed or _recipe(record) not in RECIPES:
-                reason = changed or f"made by the recipe {_recipe(record)}"
-                complaints.append(f"left out: {record.key} is of other data ({reason})")
-            else:
-                of_paper[i] = record
-        recipe = min(map(_recipe, of_paper.values()), key=RECIPES.index, default="")
-        for record in of_paper.values():
-            if _recipe(record) == recipe:
-                kept.append(record)
-            else:
-                complaints.append(
-                    f"left out: {record.key} is of other data ({name} {_recipe(record)}; the "
-                    f"column shows {recipe})"
-                )
-    return kept, complaints
-
-
-class Column(NamedTuple):
-    """Data that belong together: a dataset by name, what sets it apart, how it was made."""
-
-    name: str
-    apart: str = ""
-    recipe: str = ""  # where a namesake was made in another way
-
-    def __str__(self) -> str:
-        label = f"{self.name} ({self.apart})" if self.apart else self.name
-        return f"{label}, {self.recipe}" if self.recipe else label
-
-
-def _columns(records: Sequence[Record]) -> list[Column]:
-    """The column of each record.
-
-    Runs on data made by different settings, or in different ways, are never in one column.
-    """
-    settings = [flat(r.settings["dataset"]) for r in records]
-    by_name: dict[str, list[dict[str, Any]]] = {}
-    for record, own in zip(records, settings, strict=True):
-        by_name.setdefault(record.dataset, []).append(own)
-    differing = {name: _varied(namesakes) for name, namesakes in by_name.items()}
-    apart = []
-    for record, own in zip(records, settings, strict=True):
-        varied = {k: own[k] for k in own if k in differing[record.dataset]}
-        words = [_setting(record, k, v) for k, v in varied.items() if v not in (None, [])]
-        words = words or [d.removeprefix("dataset.") for d in _departures(record, "dataset.")]
-        apart.append((record.dataset, " ".join(words)))
-    recipes: dict[tuple[str, str], set[str]] = {}
-    for record, place in zip(records, apart, strict=True):
-        recipes.setdefault(place, set()).add(_recipe(record))
-    return [
-        Column(*place, _recipe(record) if len(recipes[place]) > 1 else "")
-        for record, place in zip(records, apart, strict=True)
-    ]
-
-
-def _varied(settings: Sequence[dict[str, Any]]) -> set[str]:
-    """The keys under which flat settings are not all alike."""
-    keys = dict.fromkeys(key for one in settings for key in one)
-    return {k for k in keys if any(one.get(k) != settings[0].get(k) for one in settings)}
-
-
-def _setting(record: Record, key: str, value: Any) -> str:
-    """A setting in a few words; a file by its name and the first digits of its hash."""
-    if key != "path":
-        return f"{key}={value}"
-    name = next(iter(record.data.sources), "")
-    return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
-
-
-def _recipe(record: Record) -> str:
-    return str(record.data.recipe)
-
-
 def _cell(
     column: Column, conditional: bool, row: str, runs: list[Record], metric: str = NATS
 ) -> Cell:
@@ -239,7 +156,7 @@ def _cell(
     best = max(finished, key=_validation(finished))
     alike = [r.test[value] for r in finished if _without_seed(r) == _without_seed(best)]
     marks = ""
-    if column.name in COMPARED and _recipe(best) != "authors":
+    if column.name in COMPARED and origin_of(best) != "authors":
         marks += NOT_AUTHORS
     if _cut_short(best):
         marks += CUT_SHORT
@@ -257,7 +174,7 @@ def _cell(
         status="finished",
         marks=marks,
         chosen=_winner(best, finished),
-        made=f"{column.name}: {_recipe(best)}",
+        made=f"{column.name}: {origin_of(best)}",
         seeds=seeds,
         record=best,
     )
@@ -287,12 +204,8 @@ def _without_seed(record: Record) -> str:
 def _row(record: Record) -> str:
     """Its name in the paper, with the trainer, and every setting that departs from its preset."""
     others = [] if record.trainer == "paper" else [record.trainer]
-    others += [*_departures(record, "model."), *_departures(record, "trainer.")]
+    others += [*departures_of(record, "model."), *departures_of(record, "trainer.")]
     return ", ".join([record.model, *others])
-
-
-def _departures(record: Record, group: str) -> list[str]:
-    return [d for d in record.departures if d.startswith(group)]
 
 
 def _row_order(row: str) -> tuple[int, str]:
@@ -312,7 +225,7 @@ def size(record: Record) -> str:
 
 def _winner(best: Record, runs: list[Record]) -> str:
     """What sets the chosen run apart from the others: its size, then other settings."""
-    varied = _varied([flat(r.settings) for r in runs])
+    varied = differing_keys([flat(r.settings) for r in runs])
     ours = flat(best.settings)
     words = [
         size(best) if key == "model.hidden" else f"{key}={value}"
@@ -320,17 +233,3 @@ def _winner(best: Record, runs: list[Record]) -> str:
         if key in varied
     ]
     return " ".join(words)
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as on the command line.
-
-    >>> flat({"model": {"layers": 5}, "seed": 0})
-    {'model.layers': 5, 'seed': 0}
-    """
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flattened: dict[str, Any] = {}
-    for key, value in node.items():
-        flattened |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flattened

@@ -24,9 +24,9 @@ from maf_runner.reporting.comparison.cells import (
     NOT_AUTHORS,
     Cell,
     comparison,
-    flat,
     size,
 )
+from maf_runner.reporting.comparison.columns import flat
 from maf_runner.reporting.plots import curves, dots
 from maf_runner.reporting.plots.drawing import drawing, rendered
 from maf_runner.reporting.tables.grid import Grid

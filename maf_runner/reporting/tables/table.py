@@ -18,9 +18,9 @@ from maf_runner.reporting.comparison.cells import (
     Cell,
     comparison,
     meanings,
-    of_one_recipe,
     size,
 )
+from maf_runner.reporting.comparison.columns import of_one_origin
 from maf_runner.reporting.comparison.published import BITS, NATS
 from maf_runner.reporting.comparison.significance import mark_best
 from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
@@ -96,7 +96,7 @@ def build(name: str, records: Sequence[Record]) -> tuple[Grid, list[str]]:
         The table, and a complaint for each record that it had to leave out.
     """
     if name == "leaderboard":
-        kept, complaints = of_one_recipe(records, [*TABULAR, "mnist", "cifar10"])
+        kept, complaints = of_one_origin(records, [*TABULAR, "mnist", "cifar10"])
         return leaderboard(comparison(kept), comparison(kept, BITS)), complaints
     if name == "runs":
         return runs(records), []
@@ -104,7 +104,7 @@ def build(name: str, records: Sequence[Record]) -> tuple[Grid, list[str]]:
     complaints = []
     if layout.columns:
         names = list(dict.fromkeys(name for name, _ in layout.columns))
-        records, complaints = of_one_recipe(records, names)
+        records, complaints = of_one_origin(records, names)
     cells = comparison(records, layout.metric, layout.columns)
     rows, damaged = _kept_rows(cells)
     marked, untested = mark_best(cells, rows)

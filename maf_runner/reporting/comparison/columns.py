@@ -1,0 +1,118 @@
+"""Columns of the comparison: which records are of the same data, so that they may be compared."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from maf_runner.records.record import Record
+
+ORIGINS = ("authors", "raw", "redrawn")  # the nearest to the paper first
+
+
+class Column(NamedTuple):
+    """Data that belong together: a dataset by name, what sets it apart, how it was made."""
+
+    name: str
+    apart: str = ""
+    origin: str = ""  # where data of the same name have another origin
+
+    def __str__(self) -> str:
+        label = f"{self.name} ({self.apart})" if self.apart else self.name
+        return f"{label}, {self.origin}" if self.origin else label
+
+
+def columns_of(records: Sequence[Record]) -> list[Column]:
+    """The column of each record.
+
+    Runs on data made by different settings, or in different ways, are never in one column.
+    """
+    settings = [flat(r.settings["dataset"]) for r in records]
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for record, own in zip(records, settings, strict=True):
+        by_name.setdefault(record.dataset, []).append(own)
+    differing = {name: differing_keys(namesakes) for name, namesakes in by_name.items()}
+    apart = []
+    for record, own in zip(records, settings, strict=True):
+        varied = {k: own[k] for k in own if k in differing[record.dataset]}
+        words = [_setting(record, k, v) for k, v in varied.items() if v not in (None, [])]
+        words = words or [d.removeprefix("dataset.") for d in departures_of(record, "dataset.")]
+        apart.append((record.dataset, " ".join(words)))
+    origins: dict[tuple[str, str], set[str]] = {}
+    for record, place in zip(records, apart, strict=True):
+        origins.setdefault(place, set()).add(origin_of(record))
+    return [
+        Column(*place, origin_of(record) if len(origins[place]) > 1 else "")
+        for record, place in zip(records, apart, strict=True)
+    ]
+
+
+def of_one_origin(
+    records: Sequence[Record], datasets: Sequence[str]
+) -> tuple[list[Record], list[str]]:
+    """Those of ``records`` that may stand in one column for each of the paper's ``datasets``.
+
+    Likelihoods of rows made in another way cannot be chosen from together. The authors' data
+    come first, then what is nearest to them; other records are left out.
+
+    Returns:
+        The records, and a complaint for each that is left out.
+    """
+    kept, complaints = [], []
+    for name in datasets:
+        of_paper = {}
+        for i, record in enumerate(records):
+            if record.dataset != name:
+                continue
+            changed = ", ".join(departures_of(record, "dataset."))
+            if changed or origin_of(record) not in ORIGINS:
+                reason = changed or f"of origin {origin_of(record)}"
+                complaints.append(f"left out: {record.key} is of other data ({reason})")
+            else:
+                of_paper[i] = record
+        chosen = min(map(origin_of, of_paper.values()), key=ORIGINS.index, default="")
+        for record in of_paper.values():
+            if origin_of(record) == chosen:
+                kept.append(record)
+            else:
+                complaints.append(
+                    f"left out: {record.key} is of other data ({name} {origin_of(record)}; the "
+                    f"column shows {chosen})"
+                )
+    return kept, complaints
+
+
+def _setting(record: Record, key: str, value: Any) -> str:
+    """A setting in a few words; a file by its name and the first digits of its hash."""
+    if key != "path":
+        return f"{key}={value}"
+    name = next(iter(record.data.sources), "")
+    return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
+
+
+def origin_of(record: Record) -> str:
+    """Where the data of the run come from: ``authors``, ``raw``, ``redrawn`` or ``own``."""
+    return str(record.data.recipe)
+
+
+def departures_of(record: Record, group: str) -> list[str]:
+    """The settings of a group, as ``dataset.``, that differ from their preset."""
+    return [d for d in record.departures if d.startswith(group)]
+
+
+def differing_keys(settings: Sequence[dict[str, Any]]) -> set[str]:
+    """The keys under which flat settings are not all alike."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return {k for k in keys if any(one.get(k) != settings[0].get(k) for one in settings)}
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as on the command line.
+
+    >>> flat({"model": {"layers": 5}, "seed": 0})
+    {'model.layers': 5, 'seed': 0}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flattened: dict[str, Any] = {}
+    for key, value in node.items():
+        flattened |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flattened
