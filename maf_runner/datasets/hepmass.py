@@ -73,7 +73,8 @@ def parse(files: Files, pattern: str) -> tuple[list[str], NDArray[np.float64]]:
     name = files.names(pattern)[0]
     try:
         with files.open(pattern) as file:
-            names = file.readline(MB).decode().strip().split(",")
+            header = file.readline(MB).decode("utf-8-sig")
+            names = [name.strip() for name in header.split(",")]
             table = pd.read_csv(file, header=None, dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{name} is not a table of numbers: {error}") from error

@@ -240,6 +240,11 @@ class Record:
         return f"{text}; {self.epochs} epochs, best {self.best_epoch}, {ended}{took}"
 
     @property
+    def ending(self) -> str:
+        """The status in a word or two; of a model that only lacks a figure ``not finite``."""
+        return "not finite" if self.rows_not_finite else self.status
+
+    @property
     def rows_not_finite(self) -> str:
         """A text on the test rows, else the validation rows, without a finite log density.
 

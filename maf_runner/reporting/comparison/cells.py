@@ -146,7 +146,7 @@ def _cell(
         row,
         ours=None,
         published=published,
-        status=runs[0].status if runs else "",
+        status=runs[0].ending if runs else "",
         runs=tuple(runs),
     )
     value, error = RECORDED[metric]

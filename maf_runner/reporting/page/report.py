@@ -214,7 +214,7 @@ def _rival(record: Record, chosen: bool) -> dict[str, Any]:
         "seed": record.seed,
         "validation": validation,
         "test": test,
-        "status": record.status,
+        "status": record.ending,
         "chosen": chosen,
     }
 

@@ -41,7 +41,7 @@ def _alone(run: Record, place: Cell) -> Cell:
 
 
 def _items(cell: Cell, run: Record) -> list[Item]:
-    ended = run.status if cell.ours is None else run.stop_reason
+    ended = run.ending if cell.ours is None else run.stop_reason
     return [
         Item(cell.column),
         Item(size(run) or NOTHING),
