@@ -43,7 +43,7 @@ format: $(VENV)/.test ## format the code, sort the imports
 clean: ## remove the environment and what tools leave behind; results and data stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-$(VENV)/.run: pyproject.toml constraints.txt
+$(VENV)/.run: pyproject.toml constraints.txt setup.py $(wildcard maf_runner/engine/native/src/*)
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[plot]'
 	@touch $@
