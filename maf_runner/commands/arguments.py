@@ -86,6 +86,6 @@ def of_a_run(program: str, description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--label",
         metavar="Y",
-        help="of a conditional model: this class, of your own table as it stands there",
+        help="a class of a conditional model; of your own table: its value in the label column",
     )
     return parser

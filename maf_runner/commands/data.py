@@ -25,7 +25,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path(paths["raw_dir"]),
         metavar="DIR",
-        help="files as downloaded (default MAF_RUNNER_RAW_DIR, else ./data/raw or what your "
+        help="folder of the raw files (default MAF_RUNNER_RAW_DIR, else ./data/raw or what your "
         "settings say: %(default)s)",
     )
     folders.add_argument(
@@ -33,7 +33,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path(paths["prepared_dir"]),
         metavar="DIR",
-        help="arrays made of them (default %(default)s)",
+        help="folder of the prepared arrays (default %(default)s)",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 

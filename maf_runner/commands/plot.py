@@ -55,13 +55,21 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         help=".png, .pdf or .svg; may be given more than once (default WHAT.png)",
     )
     add_results(arguments)
-    arguments.add_argument("--n", type=int, default=100, help="samples of each run (default 100)")
-    arguments.add_argument("--seed", type=int, default=0, help="of the samples (default 0)")
     arguments.add_argument(
-        "--raw-dir", type=Path, metavar="DIR", help="data files, if not where the run had them"
+        "--n", type=int, default=100, help="number of samples of each run (default 100)"
+    )
+    arguments.add_argument("--seed", type=int, default=0, help="seed of the samples (default 0)")
+    arguments.add_argument(
+        "--raw-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the raw files, if they have moved since the run",
     )
     arguments.add_argument(
-        "--prepared-dir", type=Path, metavar="DIR", help="prepared data, in the same case"
+        "--prepared-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the prepared arrays, if they have moved",
     )
     return arguments.parse_intermixed_args(argv)
 

@@ -25,8 +25,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments = of_a_run("maf-sample", __doc__)
-    arguments.add_argument("--n", type=int, default=64, help="how many (default 64)")
-    arguments.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    arguments.add_argument("--n", type=int, default=64, help="number of samples (default 64)")
+    arguments.add_argument(
+        "--seed", type=int, default=0, help="seed of the random numbers (default 0)"
+    )
     arguments.add_argument(
         "--out",
         type=Path,

@@ -31,7 +31,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="of a run on your own table: any file that run could take, in the table's own units; "
-        "columns are found by name, or are D in the run's order; splits of it are scored one "
+        "columns are matched by name, or without names by their order; splits are scored one "
         "after another. Of any other run: .npy [rows, D] or .csv with a header and D columns (a "
         "column named label is left out), in the space maf-sample writes (images: logits)",
     )

@@ -24,7 +24,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         choices=TABLES,
         default=TABLES[0],
         help="comparison: all runs (default); table1, table2, bits: the paper's own; "
-        "leaderboard: among the published results since; runs: a line for each",
+        "leaderboard: beside later published results; runs: one line for each run",
     )
     add_results(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text")
