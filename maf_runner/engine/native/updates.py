@@ -90,6 +90,6 @@ def serves(model: Density) -> bool:
 def _say_missing() -> None:
     """Once is enough."""
     log.info(
-        "the native engine is not built, as it is where a C++ compiler is found when the package "
-        "is installed: training takes a slower path"
+        "the native engine is not built: training takes longer. To build it, install the "
+        "package again with a C++ compiler"
     )
