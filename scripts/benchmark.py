@@ -38,7 +38,7 @@ SIZES = {6: (100, 1000, 200_000), 43: (512, 1000, 10_000), 63: (512, 1000, 10_00
 RATE = 1e-4
 PAPER = TrainerSettings(
     learning_rate=RATE, betas=(0.9, 0.999), epsilon=1e-8, batch_size=100, l2=1e-6, patience=30,
-    max_epochs=None, max_updates=None, compile=False,
+    max_epochs=None, max_updates=None,
 )  # fmt: skip
 SECONDS = 15.0  # for the turns of one comparison, about
 TURN = 0.2  # seconds of one function's turn, about

@@ -31,6 +31,7 @@ SETTINGS MOST OFTEN CHANGED
   trainer.max_epochs=100    stop there at the latest (null: no limit)
   seed=1                    initial weights and order of the batches
   device=cpu                auto, cpu, cuda, cuda:1, auto:1 (that GPU, in turn)
+  engine=eager              how updates are computed: auto, native, compiled or eager
   threads=1                 CPU threads (null: by the width of the network)
   force=true                train anew although a finished run is there
   retry=true                train anew although the last attempt failed or diverged

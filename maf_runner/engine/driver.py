@@ -18,9 +18,8 @@ from maf_runner.engine.compiled import Compiled, has_compiler
 from maf_runner.engine.eager import Eager
 from maf_runner.engine.engine import DeclinedError, Engine
 from maf_runner.engine.graph import Graph
-from maf_runner.engine.native import rows as native_rows
 from maf_runner.engine.native.engine import Native
-from maf_runner.engine.native.updates import serves
+from maf_runner.engine.native.updates import reason_against, serves
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.flows.base import Density
@@ -28,6 +27,7 @@ from maf_runner.system import shortage
 from maf_runner.system.errors import UsageError
 
 log = logging.getLogger("maf_runner")
+AUTO = "auto"
 EAGER, COMPILED, NATIVE, GRAPH = Eager.name, Compiled.name, Native.name, Graph.name
 ENGINES = {engine.name: engine for engine in (Eager, Compiled, Native, Graph)}
 EVERY = 10  # the average takes in the parameters after every tenth update
@@ -35,35 +35,45 @@ EVERY = 10  # the average takes in the parameters after every tenth update
 RowsAndContext = tuple[Tensor, Tensor | None]  # [N, D] and [N, C]
 
 
-def choose(model: Density, compile_: bool | str, updates: int) -> str:
+def choose(model: Density, engine: str, updates: int) -> str:
     """Name the engine for a run.
 
     Args:
         model: what will be trained, on the device where it will be trained.
-        compile_: ``true``, ``false``, or ``auto``: the native engine if it serves the model, else
-            the compiled one if it pays.
+        engine: the setting, one of `engine.CHOICES`. On a GPU ``auto`` is the graph engine.
         updates: the least number of updates that the run will make.
 
     Raises:
-        UsageError: ``compile_`` is true, and this machine has no C++ compiler.
+        UsageError: an engine that was asked for by name cannot be had.
     """
-    if compile_ is False:
+    if engine == EAGER:
         return EAGER
     if model.reference.device.type == "cuda":
+        if engine != AUTO:
+            raise UsageError(f"engine={engine} needs the CPU: add device=cpu, or use engine=auto")
         return GRAPH
-    if compile_ == "auto" and serves(model):
+    if engine == NATIVE:
+        if reason := reason_against(model):
+            raise UsageError(f"engine=native is not possible: {reason}; engine=auto trains anyway")
         return NATIVE
-    if compile_ == "auto" and not Compiled.pays(model, updates):
+    if engine == AUTO and serves(model):
+        return NATIVE
+    if engine == AUTO and not Compiled.pays(model, updates):
         return EAGER
     if has_compiler():
         return COMPILED
-    if compile_ == "auto":
+    if engine == AUTO:
         log.info("this machine has no C++ compiler: training will take longer")
         return EAGER
     raise UsageError(
-        "trainer.compile=true needs a C++ compiler (g++ or clang++, or the one that the "
-        "environment variable CXX names): install one, or use trainer.compile=auto"
+        "engine=compiled needs a C++ compiler (g++ or clang++, or the one that the "
+        "environment variable CXX names): install one, or use engine=auto"
     )
+
+
+def evaluates_natively(model: Density, engine: str) -> bool:
+    """Whether the rows of a run are evaluated by the native engine, whatever made its updates."""
+    return engine in (AUTO, NATIVE) and serves(model)
 
 
 class Driver:
@@ -76,10 +86,17 @@ class Driver:
             engine is used. If its first update fails, a warning says so, and the eager engine
             takes its place.
         averaging: decay of the average of the parameters for each update; 0: no average.
+        natively: whether rows are evaluated by the native engine where it knows the model.
     """
 
     def __init__(
-        self, model: Density, settings: AdamSettings, name: str, *, averaging: float = 0.0
+        self,
+        model: Density,
+        settings: AdamSettings,
+        name: str,
+        *,
+        averaging: float = 0.0,
+        natively: bool = True,
     ) -> None:
         self.model = model
         self.settings = settings
@@ -87,7 +104,7 @@ class Driver:
         self.updates = 0
         self.average = self.engine.parameters.clone() if averaging else None
         self._decay = averaging**EVERY
-        self._has_worked = False
+        self._natively, self._has_worked = natively, False
 
     @property
     def name(self) -> str:
@@ -116,9 +133,9 @@ class Driver:
         """
         with self._averaged():
             density = self.engine.density().eval()
-            refresh = native_rows.refresh_statistics if self.name == NATIVE else refresh_statistics
-            refresh(density, *train)
-            nats = float(log_prob_of_rows(density, *validation).mean())
+            refresh_statistics(density, *train, native=self._natively)
+            log_prob = log_prob_of_rows(density, *validation, native=self._natively)
+            nats = float(log_prob.mean())
             density.train()
         return nats
 

@@ -1,4 +1,4 @@
-"""Many rows through a model: in chunks that fit into memory, with fast products."""
+"""Many rows through a model: by the native engine, or in chunks that fit into memory."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from maf_runner.engine.native.rows import native_rows
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density, Flow, Transform
@@ -15,14 +16,42 @@ from maf_runner.system import allocator, shortage
 
 @torch.no_grad()
 def log_prob_of_rows(
-    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
+    model: Density,
+    x: Tensor,
+    context: Tensor | None = None,
+    *,
+    chunk: int | None = None,
+    native: bool = True,
 ) -> Tensor:
     """Log densities in nats of many rows [N], in float64 on the CPU.
 
-    ``context`` is [N, C], or [1, C] for the same context in every row. ``chunk`` rows are taken at
-    a time, by default `ModelSize.rows_at_once`; fewer if the memory does not suffice.
+    Args:
+        model: the native engine is used where it knows the model and this is in evaluation.
+        x: rows [N, D].
+        context: [N, C], or [1, C] for the same context in every row.
+        chunk: rows that torch takes at a time, by default `ModelSize.rows_at_once`; fewer if the
+            memory does not suffice.
+        native: false: by torch alone.
     """
-    return _of_rows(model, model, x, context, chunk, empty=(0,))
+    return Evaluator(model, chunk=chunk, native=native)(x, context)
+
+
+class Evaluator:
+    """`log_prob_of_rows` of one model, prepared once for several calls.
+
+    The model's parameters may change between the calls.
+    """
+
+    def __init__(self, model: Density, *, chunk: int | None = None, native: bool = True) -> None:
+        self._native = native_rows(model) if native and not model.training else None
+        self._model, self._chunk = model, chunk
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log densities [N] in nats."""
+        if self._native is not None:
+            return self._native.log_prob(x, context)
+        return _of_rows(self._model, self._model, x, context, self._chunk, empty=(0,))
 
 
 @torch.no_grad()
@@ -62,14 +91,13 @@ def refresh_statistics(
     context: Tensor | None = None,
     *,
     chunk: int | None = None,
-    carry: Callable[[int, Tensor, Tensor | None], None] | None = None,
+    native: bool = True,
 ) -> None:
     """Give every batch norm of ``flow``, if it has any, the statistics of the rows ``x`` [N, D].
 
     Layer by layer: the rows are carried through the flow once, a copy of them in memory, and
     each batch norm is set before they pass it, so layer k sees what layer k-1 makes of the
-    same rows. Sums are in float64. One pass over the rows. ``carry`` may put all rows through the
-    transform of a number, in place, where something does that faster.
+    same rows. Sums are in float64. One pass over the rows. ``native=False``: by torch alone.
     """
     if not isinstance(flow, Flow):
         return
@@ -81,6 +109,8 @@ def refresh_statistics(
     flow.eval()
     rows = x.clone()
     parts = _chunks(len(x), chunk)
+    engine = native_rows(flow) if native else None
+    carry = engine.carrier() if engine else None
     with fast_products(flow, chunk):
         for i, transform in enumerate(flow.chain[: norms[-1] + 1]):
             if isinstance(transform, BatchNorm):

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from maf_runner.datasets.base import Rows, Splits
 from maf_runner.engine.blocks import in_blocks
-from maf_runner.engine.rows import log_prob_of_rows
+from maf_runner.engine.driver import AUTO, evaluates_natively
+from maf_runner.engine.rows import Evaluator, log_prob_of_rows
 from maf_runner.experiment.conditioning import one_hot
 from maf_runner.flows.base import Density
 from maf_runner.records.checks import is_figure
@@ -23,10 +24,11 @@ from maf_runner.records.statistics import mean_and_error, not_finite, outlier
 log = logging.getLogger("maf_runner")
 
 
-def class_log_probs(model: Density, x: Tensor, classes: int) -> Tensor:
+def class_log_probs(model: Density, x: Tensor, classes: int, *, native: bool = True) -> Tensor:
     """Log p(x | y) in nats for every class y: [N, classes], float64, one class after another."""
     contexts = one_hot(torch.arange(classes, device=x.device), classes, x.dtype)
-    return torch.stack([log_prob_of_rows(model, x, c[None]) for c in contexts], dim=1)
+    log_prob = Evaluator(model, native=native)
+    return torch.stack([log_prob(x, c[None]) for c in contexts], dim=1)
 
 
 def class_joint(log_probs: Tensor, prior: Sequence[float] | None = None) -> Tensor:
@@ -69,6 +71,7 @@ def evaluate(
     *,
     bits_per_pixel: Callable[[Tensor], Tensor] | None = None,
     prior: Sequence[float] | None = None,
+    native: bool = True,
 ) -> tuple[dict[str, float], Tensor]:
     """Evaluate ``model`` on rows ``x`` [N, D].
 
@@ -78,6 +81,7 @@ def evaluate(
         labels: [N], on the CPU; needed for a conditional model.
         bits_per_pixel: for images, from log densities [N] in nats to bits for each pixel [N].
         prior: of the classes, for a conditional model; None for equal ones.
+        native: false: by torch alone.
 
     Returns:
         The figures, and the log density [N] of each row behind the first of them.
@@ -91,11 +95,11 @@ def evaluate(
         figures[name], figures[error_name] = mean_and_error(values.double().numpy())
 
     if model.context == 0:
-        log_prob = log_prob_of_rows(model, x)
+        log_prob = log_prob_of_rows(model, x, native=native)
     else:
         if labels is None:
             raise ValueError("labels are needed to evaluate a conditional model")
-        by_class = class_log_probs(model, x, model.context)
+        by_class = class_log_probs(model, x, model.context, native=native)
         log_prob = class_marginal(by_class, prior)
     note("log_likelihood", "error", log_prob)
     if bits_per_pixel is not None:
@@ -124,19 +128,20 @@ class Evaluation(NamedTuple):
     test_nats: NDArray[np.float64]
 
 
-def evaluate_splits(model: Density, splits: Splits) -> Evaluation:
-    """Evaluate a trained model on the test and the validation split.
+def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evaluation:
+    """Evaluate a trained model on the test and the validation split, by the engine of the setting.
 
     Early stopping looks at log p(x | true y) of a conditional model, as in the authors' program;
     their choice among sizes looks at the class marginal. The validation figures have both.
     """
     image, x = splits.image, splits.test.x
-    model = in_blocks(model)
+    native = evaluates_natively(model, engine)
+    model = model if native else in_blocks(model)
     bits = None
     if image is not None:
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731
-    test, nats = _figures(model, splits.test, splits.prior, bits)
-    seen, _ = _figures(model, splits.validation, splits.prior)
+    test, nats = _figures(model, splits.test, splits.prior, native, bits)
+    seen, _ = _figures(model, splits.validation, splits.prior, native)
     validation = {"log_likelihood": seen["log_likelihood"], "error": seen["error"]}
     if model.context:
         validation = {
@@ -157,12 +162,13 @@ def _figures(
     model: Density,
     rows: Rows,
     prior: Sequence[float] | None,
+    native: bool,
     bits: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
     """What `evaluate` says of ``rows``, and of those whose log density is not finite, if any."""
     x = torch.from_numpy(rows.x).to(model.reference.device)
     labels = None if rows.labels is None else torch.from_numpy(rows.labels)
-    figures, nats = evaluate(model, x, labels, bits_per_pixel=bits, prior=prior)
+    figures, nats = evaluate(model, x, labels, bits_per_pixel=bits, prior=prior, native=native)
     if lost := not_finite(nats.numpy()):
         figures |= lost.figures()
     return figures, nats.numpy()

@@ -50,7 +50,7 @@ GROUPS = {
         room="maf_runner.training.",
         runner=_set("name"),
         scientific=True,
-        how=_set("compile"),
+        how=_set("compile"),  # of old runs; the setting is ``engine`` now
     ),
     "tracker": Group(
         meaning="where a training run is followed",
@@ -70,4 +70,4 @@ GROUPS = {
 }
 BUILT = {name: group for name, group in GROUPS.items() if group.room}
 NODES = {name: group for name, group in GROUPS.items() if group.needed}
-TOP_LEVEL = {*NODES, "seed", "device", "threads", "force", "retry", "wait"}
+TOP_LEVEL = {*NODES, "seed", "device", "engine", "threads", "force", "retry", "wait"}

@@ -90,6 +90,8 @@ def explained(message: str) -> str:
         return f"there is no {group}={name}{suggestion(name, options(group))}"
     key = re.search(r"Could not override '([^']+)'", message)
     if key:
+        if key[1] == "trainer.compile":
+            return "trainer.compile is now engine=auto, compiled or eager"
         if key[1] == "sweep":
             return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
         group, dot, name = key[1].rpartition(".")

@@ -136,6 +136,7 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
             experiment.tensors(splits.train),
             experiment.tensors(splits.validation),
             experiment.trainer,
+            engine=settings["engine"],
             image=splits.image,
             seed=settings["seed"],
             checkpoint=checkpoint,
@@ -158,7 +159,9 @@ def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:
     if not outcome.has_model:
         return record
     started = time.monotonic()
-    status, test, validation, nats = evaluate_splits(experiment.model, experiment.splits)
+    status, test, validation, nats = evaluate_splits(
+        experiment.model, experiment.splits, experiment.settings["engine"]
+    )
     atomic.write_array(folder.test_nats, nats.astype(np.float32))
     checkpoints.save(folder.best, {**experiment.owner, "model": experiment.model.state_dict()})
     seconds = outcome.state.seconds + time.monotonic() - started

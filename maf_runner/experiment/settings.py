@@ -10,6 +10,7 @@ from typing import Any, Unpack, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from maf_runner.engine import CHOICES as ENGINES
 from maf_runner.experiment import presets
 from maf_runner.experiment.groups import BUILT, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
@@ -50,6 +51,9 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     _require("seed", settings["seed"], 0, 2**63 - 1)
     if settings["threads"] is not None:
         _require("threads", settings["threads"], 1, 1024)
+    if settings["engine"] not in ENGINES:
+        near = suggestion(str(settings["engine"]), list(ENGINES))
+        raise UsageError(f"there is no engine={settings['engine']}{near}")
     if not re.fullmatch(r"cpu|(cuda|auto)(:(0|[1-9]\d*))?", str(settings["device"])):
         raise UsageError(
             f"device must be auto, auto:N, cpu, cuda or cuda:N, got {settings['device']!r}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maf_runner.datasets.spaces.images import LogitSpace
-from maf_runner.engine.driver import Driver, choose
+from maf_runner.engine.driver import AUTO, Driver, choose, evaluates_natively
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
 from maf_runner.system.interrupts import Interrupts
@@ -47,6 +47,7 @@ def fit(
     validation: TensorRows,
     settings: TrainerSettings,
     *,
+    engine: str = AUTO,
     image: LogitSpace | None,
     seed: int,
     checkpoint: Checkpoint,
@@ -56,8 +57,8 @@ def fit(
 ) -> Outcome:
     """Train ``model`` until validation stops improving; leave the best parameters in it.
 
-    Continues from the checkpoint if there is one. ``image`` tells how the rows were made, if they
-    are pictures.
+    Continues from the checkpoint if there is one. ``engine`` is the setting of that name;
+    ``image`` tells how the rows were made, if they are pictures.
 
     A validation that is not finite counts as one without improvement, as in the authors' program:
     a row far out can overflow for a few epochs. A training loss that is not finite ends the
@@ -76,25 +77,25 @@ def fit(
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
     schedule = Schedule(settings, math.ceil(rows / settings.batch_size))
-    state, engine = _begin(checkpoint, model, settings, schedule)
+    state, driver = _begin(checkpoint, model, settings, schedule, engine)
     started = time.monotonic() - state.seconds
 
     def save() -> None:
         state.seconds = time.monotonic() - started
-        engine.sync()
+        driver.sync()
         checkpoint.save(
             {
                 "state": vars(state),
                 "device": model.reference.device.type,
-                "path": engine.name,
+                "path": driver.name,
                 "model": model.state_dict(),
-                "step": engine.state(),
+                "step": driver.state(),
             }
         )
 
     where = None  # training diverged
     progress.start(state, schedule.per_epoch)
-    with interrupts.deferred(), engine.session(settings.batch_size):
+    with interrupts.deferred(), driver.session(settings.batch_size):
         while (reason := schedule.stop_reason(state)) is None:
             first = state.epoch * schedule.per_epoch
             last = schedule.epoch_end(state.epoch)
@@ -102,7 +103,7 @@ def fit(
                 batch = batches.at(state.update)
                 x = noise.batch(batch, state.update) if noise else train.x.index_select(0, batch)
                 context = None if train.context is None else train.context.index_select(0, batch)
-                loss = engine.step(x, context, schedule.rate(state.update))
+                loss = driver.step(x, context, schedule.rate(state.update))
                 state.losses[state.update - first] = loss
                 state.update += 1
                 progress.update()
@@ -115,12 +116,12 @@ def fit(
             if not torch.isfinite(losses).all():
                 reason, where = "diverged", divergence(losses, first, state.history)
                 break
-            nats = engine.evaluate(train, validation)
+            nats = driver.evaluate(train, validation)
             state.epoch += 1
             if math.isfinite(nats) and nats > state.best_validation:
                 state.best_validation = nats
                 state.best_epoch = state.epoch
-                state.best = engine.averaged_model()
+                state.best = driver.averaged_model()
             state.history.append(
                 {
                     "epoch": state.epoch,
@@ -143,25 +144,31 @@ def fit(
 
 
 def _begin(
-    checkpoint: Checkpoint, model: Density, settings: TrainerSettings, schedule: Schedule
+    checkpoint: Checkpoint,
+    model: Density,
+    settings: TrainerSettings,
+    schedule: Schedule,
+    engine: str,
 ) -> tuple[State, Driver]:
     """The state and the engine at the start, or as the checkpoint has them.
 
-    A run continues on the engine it was on, unless that was for another kind of device.
+    Under ``engine=auto`` a run continues on the engine it was on, unless that was for another kind
+    of device.
     """
-    name = choose(model, settings.compile, schedule.fewest_updates)
+    name = choose(model, engine, schedule.fewest_updates)
     saved = checkpoint.load(("state", "model", "step", "device", "path"))
     if saved is not None:
         model.load_state_dict(saved["model"])
-        if saved["device"] == model.reference.device.type:
+        if engine == AUTO and saved["device"] == model.reference.device.type:
             name = saved["path"]
-    engine = Driver(model, settings.adam, name, averaging=settings.averaging)
+    natively = evaluates_natively(model, engine)
+    driver = Driver(model, settings.adam, name, averaging=settings.averaging, natively=natively)
     state = State()
     if saved is not None:
-        engine.load(saved["step"])
+        driver.load(saved["step"])
         state = State.from_saved(saved["state"])
         state.losses = state.losses.to(model.reference.device)
         state.resumed += 1
     if len(state.losses) != schedule.per_epoch:
         state.losses = model.reference.new_zeros(schedule.per_epoch)
-    return state, engine
+    return state, driver

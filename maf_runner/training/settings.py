@@ -28,7 +28,6 @@ class TrainerSettings:
     patience: int
     max_epochs: int | None
     max_updates: int | None
-    compile: bool | str
     prior_precision: float = 0.0
     averaging: float = 0.0
     schedule: str = "constant"
@@ -46,8 +45,6 @@ class TrainerSettings:
         _number("epsilon", self.epsilon, above=0)
         _number("l2", self.l2, at_least=0)
         positive("batch_size", self.batch_size, 10**6)
-        if self.compile != "auto" and not isinstance(self.compile, bool):
-            raise ValueError(f"compile must be auto, true or false, got {self.compile!r}")
         positive("patience", self.patience)
         _number("prior_precision", self.prior_precision, at_least=0)
         _number("averaging", self.averaging, at_least=0, below=1)

@@ -337,7 +337,7 @@ def test_a_picture_that_fails_costs_nothing(tmp_path, command):
 
 
 def test_two_processes_do_not_share_a_run(tmp_path, command, begin):
-    words = ("maf-run", *SMALL, "trainer.patience=100000", "trainer.compile=false")
+    words = ("maf-run", *SMALL, "trainer.patience=100000", "engine=eager")
     with begin(*words) as run:
         wait_for(tmp_path, "last.pt")
         assert f"is in use by process {run.pid} on" in command(*words, check=1).stderr

@@ -243,7 +243,7 @@ def test_joblib(tmp_path):
 def test_a_job_whose_process_is_killed_is_unfinished(tmp_path):
     needs("hydra_joblib_launcher")
     words = ["-m", *SMALL, "launch=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
-    words += ["trainer.patience=100000", "trainer.compile=false"]
+    words += ["trainer.patience=100000", "engine=eager"]
     with subprocess.Popen(
         [BIN / "maf-run", *words], cwd=tmp_path, stderr=subprocess.PIPE
     ) as process:

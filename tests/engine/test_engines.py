@@ -271,16 +271,16 @@ def test_the_path_follows_from_the_settings(monkeypatch):
     monkeypatch.setattr(driver, "has_compiler", lambda: True)
     assert choose(narrow, "auto", 100) == EAGER
     assert choose(narrow, "auto", compiling.LONG) == COMPILED
-    assert choose(narrow, True, 100) == COMPILED
-    assert choose(narrow, False, compiling.LONG) == EAGER
+    assert choose(narrow, "compiled", 100) == COMPILED
+    assert choose(narrow, "eager", compiling.LONG) == EAGER
     assert choose(build("iaf"), "auto", compiling.LONG) == EAGER
     wide = MODELS["realnvp-plain"].make(5, context=0, hidden=[1024])
     assert choose(wide, "auto", compiling.LONG_IF_WIDE) == COMPILED
     assert choose(narrow, "auto", compiling.LONG_IF_WIDE) == EAGER
     monkeypatch.setattr(driver, "has_compiler", lambda: False)
     assert choose(narrow, "auto", compiling.LONG) == EAGER
-    with pytest.raises(UsageError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
-        choose(narrow, True, compiling.LONG)
+    with pytest.raises(UsageError, match=r"engine=compiled needs a C\+\+ compiler"):
+        choose(narrow, "compiled", compiling.LONG)
 
 
 def test_copies_of_a_twin_do_not_share(everything_wide):

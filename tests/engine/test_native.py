@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,20 +10,19 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from maf_runner.engine import driver, width
-from maf_runner.engine import rows as plain
 from maf_runner.engine.adam import AdamSettings, PaperAdam
 from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.driver import EAGER, NATIVE, Driver, choose
 from maf_runner.engine.native import library, updates
 from maf_runner.engine.native.describe import describe
-from maf_runner.engine.native.library import Coefficients, Engine, instructions
-from maf_runner.engine.native.rows import log_prob_of_rows as native_log_prob
-from maf_runner.engine.native.rows import native_rows, refresh_statistics
+from maf_runner.engine.native.library import Coefficients, Kernels, instructions
+from maf_runner.engine.native.rows import native_rows
 from maf_runner.engine.native.updates import NativeUpdate, serves
-from maf_runner.engine.rows import log_prob_of_rows
+from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.base import Flow, StandardNormal
+from maf_runner.system.errors import UsageError
 from maf_runner.training import TrainerSettings
 from tests.helpers.models import NETWORK, build, names, rows
 from tests.helpers.settings import TRAINER
@@ -33,6 +33,8 @@ SETS = [name for name in ("avx512", "avx2", "portable") if instructions(name)]
 RATE = 1e-3
 ADAM = AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=1e-3)
 DOUBLE, SINGLE = torch.float64, torch.float32
+
+plain = partial(log_prob_of_rows, native=False)
 
 
 def flat(model):
@@ -49,7 +51,7 @@ def exact(model, x, context):
 
 
 def native(model, x, context, dtype=DOUBLE, threads=1, name=""):
-    engine = Engine(describe(model), dtype, len(x), threads, name)
+    engine = Kernels(describe(model), dtype, len(x), threads, name)
     given = None if context is None else context.to(dtype)
     loss, gradient = engine.gradient(flat(model).to(dtype), x.to(dtype), given)
     return loss, gradient.double()
@@ -273,24 +275,26 @@ def test_without_a_library_one_line_says_so(monkeypatch):
     said = []
     monkeypatch.setattr(updates.log, "info", said.append)
     monkeypatch.setattr(library, "library", lambda: None)
+    model = build("maf")
+    said.clear()
     updates._say_missing.cache_clear()
-    assert not serves(build("maf")) and not serves(build("maf"))
+    assert not serves(model) and not serves(model)
     assert len(said) == 1 and "the native engine is not built" in said[0]
     with pytest.raises(RuntimeError, match="not built here"):
         NativeUpdate(build("maf"), None)
     with pytest.raises(RuntimeError, match="not built"):
-        Engine([4, 0, 1, 10], SINGLE, 5, 1)
+        Kernels([4, 0, 1, 10], SINGLE, 5, 1)
 
 
 @pytest.mark.parametrize("description", [[4, 0, 1], [4, 0, 1, 10, 7], [4, 0, 1, 5], []])
 def test_a_description_that_cannot_be_is_refused(description):
     with pytest.raises((RuntimeError, ValueError)):
-        Engine(description, SINGLE, 5, 1)
+        Kernels(description, SINGLE, 5, 1)
 
 
 def test_wrong_tensors_never_reach_the_library():
     model = build("maf", 5, 3)
-    engine = Engine(describe(model), DOUBLE, 20, 1)
+    engine = Kernels(describe(model), DOUBLE, 20, 1)
     x, given = rows(20, 5, 3)
     values = flat(model)
     for wrong in ((x[:19], given), (x.float(), given), (x.mT.contiguous().mT, given), (x, None)):
@@ -302,8 +306,11 @@ def test_wrong_tensors_never_reach_the_library():
 
 def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
     assert choose(build("maf"), "auto", 1) == NATIVE
-    assert choose(build("maf"), False, 1) == EAGER
+    assert choose(build("maf"), "eager", 1) == EAGER
     assert choose(build("iaf"), "auto", 1) == EAGER
+    assert choose(build("maf"), "native", 1) == NATIVE
+    with pytest.raises(UsageError, match="engine=native is not possible: it has no kernels for"):
+        choose(build("iaf"), "native", 1)
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
@@ -347,10 +354,10 @@ def test_many_rows_are_those_of_the_model_in_evaluation(name, context):
     native = native_rows(model)
     for n in (1, 113, 500):
         x, given = rows(n, 9, context)
-        wanted = log_prob_of_rows(model, x, given)
+        wanted = plain(model, x, given)
         torch.testing.assert_close(native.log_prob(x, given), wanted, rtol=1e-12, atol=1e-12)
         if context:
-            wanted = log_prob_of_rows(model, x, given[:1])
+            wanted = plain(model, x, given[:1])
             found = native.log_prob(x, given[:1])
             torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
         if isinstance(model, Flow):
@@ -369,12 +376,12 @@ def test_statistics_and_densities_are_those_of_the_plain_functions(name, context
     x, given = rows(300, 5, context)
     x = x.mT.contiguous().mT  # columns first
     refresh_statistics(model, x, given)
-    plain.refresh_statistics(other, x, given)
+    refresh_statistics(other, x, given, native=False)
     torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=1e-12, atol=1e-12)
-    found = native_log_prob(model, x, given)
-    torch.testing.assert_close(found, log_prob_of_rows(other, x, given), rtol=1e-12, atol=1e-12)
+    found = log_prob_of_rows(model, x, given)
+    torch.testing.assert_close(found, plain(other, x, given), rtol=1e-12, atol=1e-12)
     model.train()  # its batch norms take the statistics of the rows, chunk by chunk
-    found, wanted = (f(model, x, given, chunk=30) for f in (native_log_prob, log_prob_of_rows))
+    found, wanted = (f(model, x, given, chunk=30) for f in (log_prob_of_rows, plain))
     assert torch.equal(found, wanted)
 
 
@@ -382,4 +389,4 @@ def test_a_model_in_blocks_is_left_to_them(monkeypatch):
     monkeypatch.setattr(width, "CUT_FROM", 1)
     twin = in_blocks(build("maf", 5))
     x, _ = rows(20, 5)
-    assert torch.equal(native_log_prob(twin, x), log_prob_of_rows(twin, x))
+    assert torch.equal(log_prob_of_rows(twin, x), plain(twin, x))

@@ -229,7 +229,7 @@ def test_overrides_end_in_settings_or_in_a_message(maf_run, amount, survived):
     survived("commands with random overrides", amount(25, 2000))
 
 
-LIMITS = ("++trainer.max_updates=2", "++trainer.compile=false", "++dataset.held_out=50")
+LIMITS = ("++trainer.max_updates=2", "engine=eager", "++dataset.held_out=50")
 
 
 def test_overrides_carried_out(start, table, amount, survived):

@@ -120,8 +120,8 @@ def test_threads_and_paths_agree(fifty, amount, survived):
     "words",
     [
         ("threads=2",),
-        pytest.param(("trainer.compile=true", "threads=1"), marks=needs_compiler),
-        pytest.param(("trainer.compile=true", "threads=2"), marks=needs_compiler),
+        pytest.param(("engine=compiled", "threads=1"), marks=needs_compiler),
+        pytest.param(("engine=compiled", "threads=2"), marks=needs_compiler),
     ],
     ids=" ".join,
 )
@@ -131,7 +131,7 @@ def test_whole_runs_differ_by_less_than_their_error(start, tmp_path, amount, sur
     run = ("maf-run", "model=maf", "model.layers=2", "trainer.learning_rate=1e-3")
     run += ("model.hidden=[1024]", "trainer.max_epochs=10")
     tests = []
-    for name, more in (("one", ("threads=1", "trainer.compile=false")), ("other", words)):
+    for name, more in (("one", ("threads=1", "engine=eager")), ("other", words)):
         (tmp_path / name).mkdir()
         done = start(*run, *more, cwd=tmp_path / name)
         assert done.returncode == 0, done.stderr

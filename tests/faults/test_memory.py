@@ -77,9 +77,9 @@ def test_the_limit_of_the_group_counts(tmp_path, monkeypatch):
 def test_chunks_shrink_until_they_fit(monkeypatch):
     flow = MAF(6, layers=3, hidden=[16], activation="relu", degrees="sequential", mask="paper")
     rows = torch.randn(1000, 6)
-    refresh_statistics(flow, rows)
+    refresh_statistics(flow, rows, native=False)
     flow.eval()
-    whole = log_prob_of_rows(flow, rows)
+    whole = log_prob_of_rows(flow, rows, native=False)
     statistics = [b.clone() for b in flow.buffers()]
     tried = []
     linear = torch.nn.functional.linear
@@ -91,14 +91,14 @@ def test_chunks_shrink_until_they_fit(monkeypatch):
         return linear(x, *rest)
 
     monkeypatch.setattr(torch.nn.functional, "linear", small)
-    torch.testing.assert_close(log_prob_of_rows(flow, rows), whole)
+    torch.testing.assert_close(log_prob_of_rows(flow, rows, native=False), whole)
     assert max(tried) == 1000 and min(tried) < 100
-    refresh_statistics(flow, rows)
+    refresh_statistics(flow, rows, native=False)
     for now, before in zip(flow.buffers(), statistics, strict=True):
         torch.testing.assert_close(now, before)
     monkeypatch.setattr(torch.nn.functional, "linear", lambda *rest: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        log_prob_of_rows(flow, rows)
+        log_prob_of_rows(flow, rows, native=False)
 
 
 def test_chunks_shrink_in_a_process_without_memory():
@@ -110,14 +110,14 @@ def test_chunks_shrink_in_a_process_without_memory():
         "model = MADE(4, hidden=[1024, 1024], activation='tanh', degrees='sequential',"
         " mask='paper').eval()\n"
         "rows = torch.randn(40_000, 4)\n"
-        "before = log_prob_of_rows(model, rows, chunk=500)\n"
+        "before = log_prob_of_rows(model, rows, chunk=500, native=False)\n"
         "used = memory._kilobytes(memory.Path('/proc/self/status'), 'VmSize')\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 10**8,) * 2)\n"
         "try:\n"
         "    torch.empty(40_000, 1024)\n"
         "except RuntimeError as error:\n"
         "    print(error)\n"
-        "after = log_prob_of_rows(model, rows, chunk=40_000)\n"
+        "after = log_prob_of_rows(model, rows, chunk=40_000, native=False)\n"
         "torch.testing.assert_close(before, after)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -70,7 +70,7 @@ def tables():
 
 def words_of(model, path, *more):
     return ("maf-run", f"model={model}", *NAMES[model], "dataset=file", f"dataset.path={path}",
-            "dataset.name=odd", "trainer.max_epochs=3", "trainer.compile=false", "threads=1",
+            "dataset.name=odd", "trainer.max_epochs=3", "engine=eager", "threads=1",
             *more)  # fmt: skip
 
 

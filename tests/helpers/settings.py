@@ -14,7 +14,6 @@ TRAINER = {
     "patience": 3,
     "max_epochs": None,
     "max_updates": None,
-    "compile": False,
 }
 
 

@@ -331,7 +331,7 @@ def test_divergence_is_a_status_with_its_place(tmp_path):
 def test_a_validation_that_is_not_finite_costs_one_of_the_patience(tmp_path, monkeypatch):
     """As in the authors' program: no improvement, and training goes on."""
     nats = iter([-5.0, -4.0, -math.inf, math.nan, -3.0, math.nan, math.inf, -3.5])
-    monkeypatch.setattr(driver, "log_prob_of_rows", lambda *a: torch.tensor([next(nats)]))
+    monkeypatch.setattr(driver, "log_prob_of_rows", lambda *a, **k: torch.tensor([next(nats)]))
     _, outcome = train(tmp_path, patience=3)
     assert outcome.reason == "patience" and outcome.divergence is None
     assert (outcome.state.epoch, outcome.state.best_epoch) == (8, 5)
@@ -339,7 +339,7 @@ def test_a_validation_that_is_not_finite_costs_one_of_the_patience(tmp_path, mon
 
 
 def test_no_finite_validation_is_a_divergence(tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "log_prob_of_rows", lambda *a: torch.tensor([-math.inf]))
+    monkeypatch.setattr(driver, "log_prob_of_rows", lambda *a, **k: torch.tensor([-math.inf]))
     _, outcome = train(tmp_path, patience=3)
     assert outcome.reason == "diverged" and not outcome.has_model
     assert outcome.divergence["of"] == "validation" and outcome.divergence["update"] == 15

@@ -79,7 +79,7 @@ def instructions(name: str = "") -> str | None:
     return said.decode() if said else None
 
 
-class Engine:
+class Kernels:
     """A model in the library, for batches of one size.
 
     Args:

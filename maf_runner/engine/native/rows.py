@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from maf_runner.engine import rows as plain
 from maf_runner.engine.native.describe import describe, statistics
-from maf_runner.engine.native.library import Engine
+from maf_runner.engine.native.library import Kernels
 from maf_runner.engine.native.updates import serves
 from maf_runner.flows.base import Density, Flow
 
@@ -28,7 +27,7 @@ class NativeRows:
             raise RuntimeError(f"the native engine has no kernels for {type(model).__name__}")
         self.model = model
         threads = torch.get_num_threads()
-        self._engine = Engine(description, model.reference.dtype, AT_ONCE, threads)
+        self._engine = Kernels(description, model.reference.dtype, AT_ONCE, threads)
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -64,22 +63,3 @@ class NativeRows:
 def native_rows(model: Density) -> NativeRows | None:
     """For a model that is served; else None."""
     return NativeRows(model) if serves(model) else None
-
-
-def log_prob_of_rows(
-    model: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
-) -> Tensor:
-    """As `engine.rows.log_prob_of_rows`, natively where the model is served."""
-    native = None if model.training else native_rows(model)
-    if native is None:
-        return plain.log_prob_of_rows(model, x, context, chunk=chunk)
-    return native.log_prob(x, context)
-
-
-def refresh_statistics(
-    flow: Density, x: Tensor, context: Tensor | None = None, *, chunk: int | None = None
-) -> None:
-    """As `engine.rows.refresh_statistics`, natively where the model is served."""
-    native = native_rows(flow) if isinstance(flow, Flow) else None
-    carry = native.carrier() if native else None
-    plain.refresh_statistics(flow, x, context, chunk=chunk, carry=carry)

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from maf_runner.engine.native.describe import describe
-from maf_runner.engine.native.library import Coefficients, Engine, instructions
+from maf_runner.engine.native.library import Coefficients, Kernels, instructions
 from maf_runner.flows.base import Density
 
 log = logging.getLogger("maf_runner")
+NOT_BUILT = (
+    "the native engine is not built here (to build it, install the package again with a C++ "
+    "compiler)"
+)
 
 
 class Adam(Protocol):
@@ -49,12 +53,12 @@ class NativeUpdate:
         if instructions() is None:
             raise RuntimeError("the native library was not built here")
         self.description, self.adam = description, adam
-        self._engines: dict[int, Engine] = {}  # by batch size
+        self._engines: dict[int, Kernels] = {}  # by batch size
 
     def __call__(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Update by a batch of rows [B, D]; returns its loss before that, nats."""
         if (engine := self._engines.get(len(x))) is None:
-            engine = Engine(self.description, x.dtype, len(x), torch.get_num_threads())
+            engine = Kernels(self.description, x.dtype, len(x), torch.get_num_threads())
             self._engines[len(x)] = engine
         adam = self.adam
         given = None if context is None else context.contiguous()
@@ -73,23 +77,27 @@ def next_coefficients(adam: Adam) -> Coefficients:
     return Coefficients(a, b, adam.betas, adam.l2)
 
 
-def serves(model: Density) -> bool:
-    """Whether a model, where it is now, can be updated so; says so if no library is here."""
+def reason_against(model: Density) -> str | None:
+    """Why the native engine cannot take a model where it is now; None if it can."""
     reference = model.reference
     if reference.device.type != "cpu" or reference.dtype not in (torch.float32, torch.float64):
-        return False
+        return "it works on the CPU, in float32 or float64"
     if describe(model) is None:
-        return False
+        return f"it has no kernels for {type(model).__name__}"
     if instructions() is None:
+        return NOT_BUILT
+    return None
+
+
+def serves(model: Density) -> bool:
+    """Whether the native engine can take a model; says so once if only the library is missing."""
+    reason = reason_against(model)
+    if reason == NOT_BUILT:
         _say_missing()
-        return False
-    return True
+    return reason is None
 
 
 @cache
 def _say_missing() -> None:
     """Once is enough."""
-    log.info(
-        "the native engine is not built: training takes longer. To build it, install the "
-        "package again with a C++ compiler"
-    )
+    log.info(f"{NOT_BUILT}: training takes longer")
