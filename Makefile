@@ -4,7 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test faults audit bench tables lint format clean
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
+
+.PHONY: help run test faults sanitize audit bench tables lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +21,15 @@ test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real 
 
 faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour or more
 	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup tests/faults
+
+sanitize: $(VENV)/.test ## test the native engine under the address and undefined-behaviour sanitizers of g++
+	rm -rf build/sanitize && mkdir -p build/sanitize
+	cp -r maf_runner tests conf hydra_plugins setup.py pyproject.toml README.md LICENSE build/sanitize
+	rm -f build/sanitize/maf_runner/engine/native/_library*
+	cd build/sanitize && MAF_RUNNER_NATIVE_FLAGS="$(SANITIZERS)" $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
+	cd build/sanitize && PYTHONPATH=. OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  $(abspath $(BIN))/python -m pytest -q -p no:cacheprovider tests/engine/test_native.py
 
 audit: $(VENV)/.run ## look up known vulnerabilities of the pinned versions; 2: not all could be checked
 	$(PIP) pip-audit

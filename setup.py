@@ -1,5 +1,6 @@
 """Builds the native engine, a plain shared library, if there is a C++ compiler."""
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ SOURCES = Path("maf_runner", "engine", "native", "src")
 # No -ffast-math: overflow, inf and NaN must come out as they are.
 FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden",
          "-g0"]  # fmt: skip
+MORE = os.environ.get("MAF_RUNNER_NATIVE_FLAGS", "").split()  # for checks, to compile and link
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 OWN = {  # of the instruction sets among which the library chooses when it is loaded
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
@@ -32,13 +34,13 @@ class Build(build_ext):
                 [source],
                 output_dir=self.build_temp,
                 macros=defined,
-                extra_postargs=[*FLAGS, *own],
+                extra_postargs=[*FLAGS, *own, *MORE],
                 depends=ext.depends,
             )
         self.compiler.link_shared_object(
             objects,
             self.get_ext_fullpath(ext.name),
-            extra_postargs=["-pthread"],
+            extra_postargs=["-pthread", *MORE],
             build_temp=self.build_temp,
             target_lang="c++",
         )

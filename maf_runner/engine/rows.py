@@ -1,5 +1,6 @@
 """Many rows through a model: by the native engine, or in chunks that fit into memory."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -34,6 +35,27 @@ def log_prob_of_rows(
         native: false: by torch alone.
     """
     return Evaluator(model, chunk=chunk, native=native)(x, context)
+
+
+def sample(
+    model: Density,
+    n: int,
+    context: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    native: bool = True,
+) -> Tensor:
+    """As `Density.sample`, by the native engine where it knows the model.
+
+    ``native=False``: by torch alone. The same seed gives the same noise either way, and the same
+    rows up to rounding.
+    """
+    engine = native_rows(model) if native and isinstance(model, Flow) else None
+    if engine is None or model.training or not engine.inverts():
+        return model.sample(n, context, generator)
+    twin = copy.copy(model)
+    vars(twin)["from_noise"] = engine.from_noise
+    return twin.sample(n, context, generator)
 
 
 class Evaluator:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets.base import Splits
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.engine.rows import sample
 from maf_runner.experiment.conditioning import context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
 from maf_runner.experiment.prepare import data_of
@@ -135,7 +136,7 @@ class TrainedRun:
             labels = labels_by_share(n, self.model.context, self.prior)
         generator = torch.Generator().manual_seed(seed)
         try:
-            rows = self.model.sample(n, context_of(self.model, labels), generator).numpy()
+            rows = sample(self.model, n, context_of(self.model, labels), generator).numpy()
         except NotImplementedError as error:
             raise UsageError(f"{self.record.model} cannot draw samples") from error
         return rows, None if labels is None else labels.tolist()

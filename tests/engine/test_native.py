@@ -14,11 +14,11 @@ from maf_runner.engine.adam import AdamSettings, PaperAdam
 from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.driver import EAGER, NATIVE, Driver, choose
 from maf_runner.engine.native import library, updates
-from maf_runner.engine.native.describe import describe
+from maf_runner.engine.native.describe import describe, statistics
 from maf_runner.engine.native.library import Coefficients, Kernels, instructions
 from maf_runner.engine.native.rows import native_rows
 from maf_runner.engine.native.updates import NativeUpdate, serves
-from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics, sample
 from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
 from maf_runner.flows.base import Flow, StandardNormal
@@ -383,6 +383,57 @@ def test_statistics_and_densities_are_those_of_the_plain_functions(name, context
     model.train()  # its batch norms take the statistics of the rows, chunk by chunk
     found, wanted = (f(model, x, given, chunk=30) for f in (log_prob_of_rows, plain))
     assert torch.equal(found, wanted)
+
+
+FLOWS = [name for name in SERVED if isinstance(build(name), Flow)]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("context", [0, 3], ids=["", "conditional"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_samples_are_those_of_the_model(name, context, threads, monkeypatch):
+    model = build(name, 9, context)
+    _, given = rows(500, 9, context)
+    drawn = [
+        sample(model, 500, given, torch.Generator().manual_seed(3), native=native)
+        for native in (True, False)
+        if torch.set_num_threads(threads) is None
+    ]
+    torch.set_num_threads(1)
+    assert native_rows(model).inverts()
+    torch.testing.assert_close(*drawn, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("dtype", [SINGLE, DOUBLE], ids=["single", "double"])
+@pytest.mark.parametrize(("features", "hidden"), [(1, 3), (2, 1), (40, 64), (7, 200), (150, 37)])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_noise_goes_back_to_the_data_it_came_from(
+    instructions, dtype, features, hidden, activation
+):
+    """Units of one step and of many, blocks of one step and of many, and what sees nothing."""
+    torch.manual_seed(0)
+    settings = NETWORK | {"hidden": [hidden, hidden + 2], "activation": activation}
+    model = MAF(features, layers=3, context=2, **settings).to(dtype).eval()
+    x, given = torch.randn(133, features, dtype=dtype), torch.randn(133, 2, dtype=dtype)
+    with torch.no_grad():
+        u, _ = model.to_noise(x, given)
+        wanted = model.from_noise(u, given)
+    engine = Kernels(describe(model), dtype, 50, 1, instructions)
+    found = engine.inverse(flat(model), statistics(model), u, given)
+    tolerance = 1e-10 if dtype == DOUBLE else 1e-3
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(found, x, rtol=tolerance, atol=tolerance)
+
+
+def test_a_sample_of_what_the_library_cannot_invert_is_torchs():
+    model = build("iaf", 5)
+    drawn = (f(model, 20, None, torch.Generator().manual_seed(1)) for f in (sample, MAF.sample))
+    assert torch.equal(*drawn)
+    with pytest.raises(ValueError, match="n must be a number"):
+        sample(build("maf"), -1)
+    with pytest.raises(ValueError, match="context is missing"):
+        sample(build("maf", 5, 3), 4)
 
 
 def test_a_model_in_blocks_is_left_to_them(monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VERSION = 1  # of the interface; a library built from other sources is not used
+VERSION = 2  # of the interface; a library built from other sources is not used
 
 
 class Coefficients(NamedTuple):
@@ -63,6 +63,10 @@ def library() -> ctypes.CDLL | None:
         found.maf_transform.argtypes = [
             ctypes.c_void_p, ctypes.POINTER(_Numbers), ctypes.c_void_p, ctypes.c_int64,
             ctypes.c_int64, ctypes.c_void_p,
+        ]  # fmt: skip
+        found.maf_inverse.argtypes = [
+            ctypes.c_void_p, ctypes.POINTER(_Numbers), ctypes.c_void_p, ctypes.c_int64,
+            ctypes.c_void_p,
         ]  # fmt: skip
         return found
     return None
@@ -180,6 +184,18 @@ class Kernels:
         self._library.maf_transform(
             self._handle, numbers, statistics.data_ptr(), layer, len(x), x.data_ptr()
         )
+
+    def inverse(
+        self, parameters: Tensor, statistics: Tensor, u: Tensor, context: Tensor | None
+    ) -> Tensor | None:
+        """Data [N, D] from the base's noise ``u`` [N, D]; None if a layer has no inverse."""
+        numbers = self._numbers(parameters, u, context, len(u))
+        self._need(statistics, statistics.shape)
+        result = torch.empty_like(u)
+        done = self._library.maf_inverse(
+            self._handle, numbers, statistics.data_ptr(), len(u), result.data_ptr()
+        )
+        return result if done else None
 
     def _numbers(
         self, parameters: Tensor, x: Tensor, context: Tensor | None, rows: int | None = None

@@ -18,7 +18,8 @@ class NativeRows:
     """Log densities of many rows, and rows through a single transform.
 
     Args:
-        model: one that `serves` accepts. It is looked at anew at every call.
+        model: one that `serves` accepts, in evaluation. Its parameters are taken as they are now,
+            the statistics of its batch norms at each call.
     """
 
     def __init__(self, model: Density) -> None:
@@ -26,38 +27,68 @@ class NativeRows:
         if description is None:
             raise RuntimeError(f"the native engine has no kernels for {type(model).__name__}")
         self.model = model
-        threads = torch.get_num_threads()
-        self._engine = Kernels(description, model.reference.dtype, AT_ONCE, threads)
+        self._description, self._threads = description, torch.get_num_threads()
+        self._parameters = flat(model)
+        self._engine = self._kernels(AT_ONCE)
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """`log_prob_of_rows` of a model in evaluation: [N], nats, in float64."""
         if context is not None:
             context = context.expand(len(x), -1).contiguous()
-        found = self._engine.log_density(*self._state(), x.contiguous(), context)
+        state = self._parameters, statistics(self.model)
+        found = self._engine.log_density(*state, x.contiguous(), context)
         return found.double()
+
+    def inverts(self) -> bool:
+        """Whether every transform has an inverse here, as `from_noise` needs."""
+        reference = self.model.reference
+        nothing = [reference.new_empty(0, n) for n in self._description[:2]]
+        state = self._parameters, statistics(self.model)
+        return self._engine.inverse(*state, *nothing) is not None
+
+    @torch.no_grad()
+    def from_noise(self, u: Tensor, context: Tensor | None = None) -> Tensor:
+        """`Flow.from_noise` of a flow in evaluation, in one pass. See `inverts`."""
+        given = None if context is None else context.contiguous()
+        state = self._parameters, statistics(self.model)
+        # One pass from the noise is one thread's work, so each has rows of its own.
+        engine = self._engine if self._threads == 1 else self._kernels(AT_ONCE * self._threads)
+        x = engine.inverse(*state, u.contiguous(), given)
+        assert x is not None
+        return x
 
     @torch.no_grad()
     def carrier(self) -> Callable[[int, Tensor, Tensor | None], None]:
-        """A function that puts rows [N, D] through a transform of the flow, by its number.
-
-        The parameters are those of now, the statistics those of each call.
-        """
+        """A function that puts rows [N, D] through a transform of the flow, by its number."""
         assert isinstance(self.model, Flow)
-        flat = parameters_to_vector(self.model.parameters())
 
         @torch.no_grad()
         def carry(number: int, rows: Tensor, context: Tensor | None) -> None:
             given = None if context is None else context.contiguous()
             place = rows.contiguous()
-            self._engine.transform(number, flat, statistics(self.model), place, given)
+            self._engine.transform(number, self._parameters, statistics(self.model), place, given)
             if place is not rows:
                 rows.copy_(place)
 
         return carry
 
-    def _state(self) -> tuple[Tensor, Tensor]:
-        return parameters_to_vector(self.model.parameters()), statistics(self.model)
+    def _kernels(self, batch: int) -> Kernels:
+        return Kernels(self._description, self.model.reference.dtype, batch, self._threads)
+
+
+@torch.no_grad()
+def flat(model: Density) -> Tensor:
+    """All parameters, one after another: a view of them where they lie so, else a copy."""
+    parameters = list(model.parameters())
+    first = parameters[0]
+    place, storage = first.data_ptr(), first.untyped_storage().data_ptr()
+    for parameter in parameters:
+        lies_next = parameter.data_ptr() == place and parameter.is_contiguous()
+        if not lies_next or parameter.untyped_storage().data_ptr() != storage:
+            return parameters_to_vector(parameters)
+        place += parameter.nbytes
+    return first.as_strided((sum(p.numel() for p in parameters),), (1,), first.storage_offset())
 
 
 def native_rows(model: Density) -> NativeRows | None:

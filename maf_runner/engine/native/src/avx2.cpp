@@ -12,5 +12,5 @@ const Table table_avx2 = {
     "avx2",            fits,
     maf_avx2::create, maf_avx2::destroy,
     maf_avx2::update, maf_avx2::log_density,
-    maf_avx2::transform,
+    maf_avx2::transform, maf_avx2::inverse,
 };

@@ -13,5 +13,5 @@ const Table table_avx512 = {
     "avx512",            fits,
     maf_avx512::create, maf_avx512::destroy,
     maf_avx512::update, maf_avx512::log_density,
-    maf_avx512::transform,
+    maf_avx512::transform, maf_avx512::inverse,
 };

@@ -45,6 +45,9 @@ class Normal final : public Layer<T> {
     worker.wait();
   }
 
+  bool inverts() const override { return false; }
+  void inverse(const Worker&, const Update<T>&) override {}
+
   void finish(const Update<T>&) override {}
 };
 
@@ -100,6 +103,9 @@ class Mixture final : public Layer<T> {
     network.backward(worker, update, scratch, this->in, outputs, this->lowest ? nullptr : &slope,
                      true);
   }
+
+  bool inverts() const override { return false; }
+  void inverse(const Worker&, const Update<T>&) override {}
 
   void finish(const Update<T>& update) override { network.finish(update); }
 

@@ -78,7 +78,7 @@ class Engine {
   }
 
   double update(const Numbers& numbers) {
-    run({this, &numbers, nullptr, 0, panels_.batch, 0, depth_});
+    run({this, &numbers, nullptr, 0, panels_.batch, 0, depth_, false});
     double loss = 0;
     for (const Panel& panel : panels_)
       for (long b = 0; b < panel.count; b++)
@@ -90,7 +90,7 @@ class Engine {
 
   void log_density(const Numbers& numbers, const T* statistics, long rows, T* result) {
     for (long first = 0; first < rows; first += panels_.batch) {
-      run({this, &numbers, statistics, first, rows, 0, depth_});
+      run({this, &numbers, statistics, first, rows, 0, depth_, false});
       double constant = 0;
       for (int t = 0; t < threads_; t++) constant += scratch_.constant[t];
       for (const Panel& panel : panels_)
@@ -105,14 +105,19 @@ class Engine {
   void transform(const Numbers& numbers, const T* statistics, long layer, long rows, T* result) {
     if (layer < 0 || layer + 1 >= depth_) return;
     for (long first = 0; first < rows; first += panels_.batch) {
-      run({this, &numbers, statistics, first, rows, layer, layer + 1});
-      const Rows<T>& out = layers_[layer]->out;
-      for (const Panel& panel : panels_)
-        for (long b = 0; b < panel.count && first + panel.first + b < rows; b++) {
-          T* row = result + (first + panel.first + b) * features_;
-          for (long d = 0; d < features_; d++) row[d] = out.at(panel, d)[b];
-        }
+      run({this, &numbers, statistics, first, rows, layer, layer + 1, false});
+      give(layers_[layer]->out, first, rows, result);
     }
+  }
+
+  bool inverse(const Numbers& numbers, const T* statistics, long rows, T* result) {
+    for (long i = 0; i + 1 < depth_; i++)
+      if (!layers_[i]->inverts()) return false;
+    for (long first = 0; first < rows; first += panels_.batch) {
+      run({this, &numbers, statistics, first, rows, 0, depth_ - 1, true});
+      give(layers_[0]->in, first, rows, result);
+    }
+    return true;
   }
 
  private:
@@ -122,6 +127,7 @@ class Engine {
     const T* statistics;  // null: training
     long first, rows;     // of the rows given, the first of this batch; and how many there are
     long begin, end;      // the layers to pass
+    bool inverse;         // from the last of them to the first
   };
 
   Layer<T>* read(Reader& reader) {
@@ -229,11 +235,16 @@ class Engine {
     const bool training = !call.statistics;
     const Update<T> update = {panels_, adam, parameters, context_rows_, context_transposed_,
                               (T)1 / panels_.batch, training, call.statistics};
-    take(worker, call, static_cast<const T*>(given.x), layers_[call.begin]->in);
+    const Rows<T>& start = call.inverse ? layers_[call.end]->in : layers_[call.begin]->in;
+    take(worker, call, static_cast<const T*>(given.x), start);
     if (context_) take(worker, call, static_cast<const T*>(given.context), context_rows_);
     std::memset(scratch_.log_det[worker.number], 0, panels_.width * sizeof(T));
     scratch_.constant[worker.number] = 0;
     worker.wait();
+    if (call.inverse) {
+      for (long i = call.end - 1; i >= call.begin; i--) layers_[i]->inverse(worker, update);
+      return;
+    }
     if (context_ && training) transpose(worker, panels_, context_rows_, context_transposed_);
     for (long i = call.begin; i < call.end; i++) layers_[i]->forward(worker, update, scratch_);
     if (!training) return;
@@ -248,6 +259,15 @@ class Engine {
         T* row = to.at(panel, d);
         for (long b = 0; b < panel.count; b++)
           row[b] = from[least(call.first + panel.first + b, call.rows - 1) * to.rows + d];
+      }
+  }
+
+  // And back: rows of a batch as they come out.
+  void give(const Rows<T>& from, long first, long rows, T* result) const {
+    for (const Panel& panel : panels_)
+      for (long b = 0; b < panel.count && first + panel.first + b < rows; b++) {
+        T* row = result + (first + panel.first + b) * features_;
+        for (long d = 0; d < features_; d++) row[d] = from.at(panel, d)[b];
       }
   }
 
@@ -318,6 +338,16 @@ inline void transform(void* engine, const Numbers* numbers, const void* statisti
   else
     any->twice->transform(*numbers, static_cast<const double*>(statistics), layer, rows,
                           static_cast<double*>(result));
+}
+
+inline int inverse(void* engine, const Numbers* numbers, const void* statistics, int64_t rows,
+                   void* result) {
+  Any* any = static_cast<Any*>(engine);
+  if (any->single)
+    return any->single->inverse(*numbers, static_cast<const float*>(statistics), rows,
+                                static_cast<float*>(result));
+  return any->twice->inverse(*numbers, static_cast<const double*>(statistics), rows,
+                             static_cast<double*>(result));
 }
 
 }  // namespace MAF_ISA

@@ -38,7 +38,7 @@ const Table* find(const char* name) {
 #define MAF_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised whenever a function or the description changes.
-MAF_EXPORT int maf_version() { return 1; }
+MAF_EXPORT int maf_version() { return 2; }
 
 // Why the last call failed.
 MAF_EXPORT const char* maf_error() { return said; }
@@ -89,4 +89,11 @@ MAF_EXPORT void maf_transform(void* handle, const Numbers* numbers, const void* 
                               int64_t layer, int64_t rows, void* result) {
   Handle* found = static_cast<Handle*>(handle);
   found->table->transform(found->engine, numbers, statistics, layer, rows, result);
+}
+
+// 0 where a layer has no inverse.
+MAF_EXPORT int maf_inverse(void* handle, const Numbers* numbers, const void* statistics,
+                           int64_t rows, void* result) {
+  Handle* found = static_cast<Handle*>(handle);
+  return found->table->inverse(found->engine, numbers, statistics, rows, result);
 }

@@ -6,7 +6,7 @@
 
 #pragma once
 
-#include "network.h"
+#include "inverse.h"
 
 namespace MAF_ISA {
 
@@ -21,6 +21,9 @@ class Layer {
   virtual void forward(const Worker&, const Update<T>&, const Scratch<T>&) = 0;
   virtual void backward(const Worker&, const Update<T>&, const Scratch<T>&,
                         const Rows<T>& slope) = 0;
+  // From the rows that come out to those that went in, with given statistics; no log determinant.
+  virtual bool inverts() const { return true; }
+  virtual void inverse(const Worker&, const Update<T>&) = 0;
   // The small parameters, by one thread, after all else.
   virtual void finish(const Update<T>&) = 0;
 };
@@ -86,6 +89,23 @@ class BatchNorm final : public Layer<T> {
     worker.wait();
   }
 
+  void inverse(const Worker& worker, const Update<T>& update) override {
+    for (long d = worker.begin(features); d < worker.end(features); d++) {
+      const T safe = update.statistics[variance + d] + (T)1e-5, middle = update.statistics[mean + d];
+      const T gamma = update.parameters[log_gamma + d], shift = update.parameters[beta + d];
+      const T scale = (T)__builtin_exp(-gamma) * __builtin_sqrt(safe);
+      for (const Panel& panel : update.panels) {
+        const T* u = this->out.at(panel, d);
+        T* x = this->in.at(panel, d);
+        along<T>(panel.width, [&](auto pack, long i) {
+          typedef decltype(pack) P;
+          store<P>(x + i, (load<P>(u + i) - shift) * scale + middle);
+        });
+      }
+    }
+    worker.wait();
+  }
+
   void backward(const Worker& worker, const Update<T>& update, const Scratch<T>&,
                 const Rows<T>& slope) override {
     const T rows = (T)update.panels.batch;
@@ -139,6 +159,7 @@ class Affine final : public Layer<T> {
   void prepare(const Panels<T>& panels, Memory<T>& memory, Sizes& sizes) override {
     network.prepare(panels, memory, sizes);
     scale_ = memory.take(feature.size(), panels);
+    sequence_.prepare(network, feature, 2);
   }
 
   void forward(const Worker& worker, const Update<T>& update, const Scratch<T>& scratch) override {
@@ -158,6 +179,24 @@ class Affine final : public Layer<T> {
           store<P>(log_det + i, load<P>(log_det + i) + half);
         });
       }
+    worker.wait();
+  }
+
+  bool inverts() const override { return sequence_.possible; }
+
+  void inverse(const Worker& worker, const Update<T>& update) override {
+    sequence_.run(worker, update, network, this->in, outputs, [&](long r) {
+      Sequence<T>::each(worker, update, [&](const Panel& panel) {
+        const T *m = outputs.at(panel, 2 * r), *p = outputs.at(panel, 2 * r + 1);
+        const T* u = this->out.at(panel, feature[r]);
+        T* x = this->in.at(panel, feature[r]);
+        along<T>(panel.width, [&](auto pack, long i) {
+          typedef decltype(pack) P;
+          const typename P::Vector scale = exponential<P>(load<P>(p + i) * (T)-0.5);
+          store<P>(x + i, scale * load<P>(u + i) + load<P>(m + i));
+        });
+      });
+    });
     worker.wait();
   }
 
@@ -186,6 +225,7 @@ class Affine final : public Layer<T> {
 
  private:
   Rows<T> scale_;
+  Sequence<T> sequence_;
 };
 
 // u = x where copied, (x - t) exp(-s) where changed; s and t see what is copied, and the context.
@@ -207,19 +247,7 @@ class Coupling final : public Layer<T> {
   }
 
   void forward(const Worker& worker, const Update<T>& update, const Scratch<T>& scratch) override {
-    const long inputs = copied.size() + context;
-    for (long r = worker.begin(inputs); r < worker.end(inputs); r++)
-      for (const Panel& panel : update.panels) {
-        const bool is_row = r < copied.size();
-        const T* from = is_row ? this->in.at(panel, copied[r])
-                               : update.context.at(panel, r - copied.size());
-        std::memcpy(given_.at(panel, r), from, panel.width * sizeof(T));
-        if (is_row)
-          std::memcpy(this->out.at(panel, copied[r]), from, panel.width * sizeof(T));
-      }
-    worker.wait();
-    log_scale.forward(worker, update, given_, s_);
-    shift.forward(worker, update, given_, t_);
+    networks(worker, update, this->in, this->out);
     const long outputs = changed.size();
     for (long r = worker.begin(outputs); r < worker.end(outputs); r++)
       for (const Panel& panel : update.panels) {
@@ -232,6 +260,21 @@ class Coupling final : public Layer<T> {
           store<P>(e + i, scale);
           store<P>(u + i, (load<P>(x + i) - load<P>(t + i)) * scale);
           store<P>(log_det + i, load<P>(log_det + i) - load<P>(s + i));
+        });
+      }
+    worker.wait();
+  }
+
+  void inverse(const Worker& worker, const Update<T>& update) override {
+    networks(worker, update, this->out, this->in);
+    const long outputs = changed.size();
+    for (long r = worker.begin(outputs); r < worker.end(outputs); r++)
+      for (const Panel& panel : update.panels) {
+        const T *s = s_.at(panel, r), *t = t_.at(panel, r), *u = this->out.at(panel, changed[r]);
+        T* x = this->in.at(panel, changed[r]);
+        along<T>(panel.width, [&](auto pack, long i) {
+          typedef decltype(pack) P;
+          store<P>(x + i, load<P>(u + i) * exponential<P>(load<P>(s + i)) + load<P>(t + i));
         });
       }
     worker.wait();
@@ -275,6 +318,23 @@ class Coupling final : public Layer<T> {
   }
 
  private:
+  // Both networks of what is copied from one side to the other, and of the context.
+  void networks(const Worker& worker, const Update<T>& update, const Rows<T>& from,
+                const Rows<T>& to) {
+    const long inputs = copied.size() + context;
+    for (long r = worker.begin(inputs); r < worker.end(inputs); r++)
+      for (const Panel& panel : update.panels) {
+        const bool is_row = r < copied.size();
+        const T* row = is_row ? from.at(panel, copied[r])
+                              : update.context.at(panel, r - copied.size());
+        std::memcpy(given_.at(panel, r), row, panel.width * sizeof(T));
+        if (is_row) std::memcpy(to.at(panel, copied[r]), row, panel.width * sizeof(T));
+      }
+    worker.wait();
+    log_scale.forward(worker, update, given_, s_);
+    shift.forward(worker, update, given_, t_);
+  }
+
   Rows<T> given_, given_slope_, s_, t_, scale_;
 };
 

@@ -12,5 +12,5 @@ const Table table_portable = {
     "portable",            fits,
     maf_portable::create, maf_portable::destroy,
     maf_portable::update, maf_portable::log_density,
-    maf_portable::transform,
+    maf_portable::transform, maf_portable::inverse,
 };

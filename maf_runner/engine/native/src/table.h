@@ -27,4 +27,7 @@ struct Table {
   // What a layer, counted from the data, makes of any number of rows [rows, D], in place.
   void (*transform)(void* engine, const Numbers* numbers, const void* statistics, int64_t layer,
                     int64_t rows, void* result);
+  // Data [rows, D] from the noise of the base, in numbers->x; false where a layer has no inverse.
+  int (*inverse)(void* engine, const Numbers* numbers, const void* statistics, int64_t rows,
+                 void* result);
 };
