@@ -1,13 +1,16 @@
-"""Time training, evaluation and sampling of MAF (5) against other libraries, and the start-up.
+"""Time training, evaluation and sampling of MAF (5) against other libraries, and more.
+
+More is: the engines beside each other for other models, two threads beside one, and the start-up.
 
 Everything is interleaved in one process with one thread, in short turns, so that a ratio is of
 one and the same machine in one and the same mood; medians with quartiles. The others run as
 they are installed: the routing of products and the keeping of memory are ours, and on for our
-own work alone. Needs the extra ``bench``. Writes results/benchmarks/benchmark.json and the table
-in docs/performance.md.
+own work alone. Our models have batch norms, the others' have none. Needs the extra ``bench``.
+Writes results/benchmarks/benchmark.json and the table in docs/performance.md.
 """
 
 import argparse
+import copy
 import json
 import platform
 import statistics
@@ -24,11 +27,11 @@ from typing import Any
 import peers
 import torch
 
-from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.driver import COMPILED, EAGER, NATIVE, Driver, serves
 from maf_runner.engine.products import fast_products
-from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.flows import MAF
+from maf_runner.engine.rows import log_prob_of_rows, sample
+from maf_runner.flows import MAF, MADEMoG, MAFMoG, RealNVP
+from maf_runner.flows.base import Density
 from maf_runner.system import allocator, atomic
 from maf_runner.training import TrainerSettings
 
@@ -43,21 +46,43 @@ PAPER = TrainerSettings(
 SECONDS = 15.0  # for the turns of one comparison, about
 TURN = 0.2  # seconds of one function's turn, about
 AIMS = {
-    "training D=6 batch=100": 2.9, "training D=43 batch=100": 2.2, "training D=784 batch=100": 2.5,
-    "evaluation D=6": 1.2, "evaluation D=43": 1.2, "evaluation D=784": 1.2,
-    "sampling D=6": 8, "sampling D=43": 60, "sampling D=784": 400,
+    "training D=6 batch=100": 10, "training D=6 batch=1000": 5,
+    "evaluation D=6": 4, "sampling D=6": 20,
+    "training D=43 batch=100": 4.5, "training D=43 batch=1000": 4,
+    "evaluation D=43": 3, "sampling D=43": 150,
+    "training D=63 batch=100": 4.5, "training D=63 batch=1000": 4,
+    "evaluation D=63": 3, "sampling D=63": 200,
+    "training D=784 batch=100": 3.5, "training D=784 batch=1000": 3.5, "evaluation D=784": 3,
+    "sampling D=784": 1500,
 }  # fmt: skip
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- made by scripts/benchmark.py -->", "<!-- end -->"
-WHAT = ("training", "evaluation", "sampling")
+WHAT = ("training", "evaluation", "sampling", "models", "threads")
 Work = dict[str, Callable[[], object]]
 Around = Callable[[], AbstractContextManager[object]]
 
 
-def maf(features: int, width: int) -> MAF:
+NETWORK: Any = {"activation": "relu", "degrees": "sequential", "mask": "paper"}
+
+
+def maf(features: int, width: int, context: int = 0) -> MAF:
     """The paper's MAF (5)."""
-    settings = {"activation": "relu", "degrees": "sequential", "mask": "paper"}
-    return MAF(features, layers=peers.LAYERS, hidden=[width, width], **settings)
+    return MAF(features, layers=peers.LAYERS, hidden=[width, width], context=context, **NETWORK)
+
+
+def others(features: int, width: int) -> dict[str, tuple[Density, int]]:
+    """The paper's other models, with the size of their context."""
+    hidden, layers = [width, width], peers.LAYERS
+    coupling = {"layers": layers, "hidden": hidden}
+    return {
+        "MADE MoG": (MADEMoG(features, hidden=hidden, components=10, **NETWORK), 0),
+        "MAF MoG (5)": (
+            MAFMoG(features, layers=layers, hidden=hidden, components=10, **NETWORK),
+            0,
+        ),
+        "Real NVP (5)": (RealNVP(features, **coupling), 0),
+        "MAF (5) given a class": (maf(features, width, context=10), 10),
+    }
 
 
 def interleaved(
@@ -168,7 +193,7 @@ def limit(features: int, width: int, batch: int, device: str) -> float:
 def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[str, Any]:
     """Log densities of many rows."""
     x = torch.randn(rows, features)
-    model = in_blocks(maf(features, width).eval())
+    model = maf(features, width).eval()
     work: Work = {"ours": lambda: log_prob_of_rows(model, x)}
     for name, peer in peers.of(features, width, file).items():
         peer.module.eval()
@@ -182,13 +207,51 @@ def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[
 def sampling(features: int, width: int, rows: int) -> dict[str, Any]:
     """Rows drawn; beside it one density pass of as many."""
     model, x = maf(features, width).eval(), torch.randn(rows, features)
-    work: Work = {"ours": lambda: model.sample(rows), "density pass": lambda: model(x)}
+    work: Work = {
+        "ours": lambda: sample(model, rows),
+        "density pass": lambda: log_prob_of_rows(model, x),
+    }
     for name, peer in peers.of(features, width).items():
         assert peer.sample is not None
         work[name] = lambda peer=peer: peer.module.eval() and peer.sample(rows)  # type: ignore[misc]
     with torch.no_grad():
         found = summary(interleaved(work), "ours", list(work)[2:])
     return {**found, "density_passes": found["ms"]["ours"] / found["ms"]["density pass"]}
+
+
+def engines(features: int, width: int) -> dict[str, dict[str, Any]]:
+    """One update of the other models by 100 rows, eager and native."""
+    found = {}
+    for name, (model, context) in others(features, width).items():
+        x = torch.randn(100, features)
+        given = torch.eye(context)[torch.arange(100) % context] if context else None
+        work: Work = {}
+        around: dict[str, Around] = {}
+        for engine in (EAGER, NATIVE):
+            driver = Driver(copy.deepcopy(model), PAPER.adam, engine)
+            work[engine] = partial(driver.step, x, given, RATE)
+            around[engine] = partial(as_in_a_run, driver.model, 100)
+        found[name] = compared(interleaved(work, around=around), EAGER, NATIVE)
+    return found
+
+
+def threads(features: int, width: int) -> dict[str, Any]:
+    """One native update of MAF (5) by 100 rows, with one thread and with two."""
+    work: Work = {}
+    for count in (1, 2):
+        driver = Driver(maf(features, width), PAPER.adam, NATIVE)
+        x = torch.randn(100, features)
+        torch.set_num_threads(count)  # the engine makes its own at the first update
+        driver.step(x, None, RATE)
+        work[str(count)] = partial(driver.step, x, None, RATE)
+    torch.set_num_threads(1)
+    return compared(interleaved(work), "1", "2")
+
+
+def compared(taken: dict[str, list[float]], slow: str, fast: str) -> dict[str, Any]:
+    """Medians, and how many times faster the second is."""
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    return {"ms": medians, "from": slow, "to": fast, "times": medians[slow] / medians[fast]}
 
 
 def brief(ms: float) -> str:
@@ -201,22 +264,27 @@ def table(results: dict[str, Any]) -> str:
     lines = [
         f"{results['processor']}, torch {results['torch']}, one thread; milliseconds, medians.",
         "",
-        "| what | ours | limit | zuko | nflows | times the faster peer | aim |",
+        "| what | ours | times the limit | zuko | nflows | times the faster peer | aim |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in results.items():
         if isinstance(found, dict) and "times_fastest_peer" in found:
             ms = found["ms"]
-            limit_ms = found.get("limit_ms")
+            ours = ms[found.get("path", "ours")]
             cells = [
                 name + (f" ({found['path']})" if "path" in found else ""),
-                brief(ms[found.get("path", "ours")]),
-                brief(limit_ms) if limit_ms else "",
+                brief(ours),
+                f"{ours / found['limit_ms']:.2f}" if "limit_ms" in found else "",
                 *(brief(ms[peer]) for peer in ("zuko", "nflows")),
                 f"{found['times_fastest_peer']:.3g}",
                 str(AIMS.get(name, "")),
             ]
             lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| training, 100 rows | ms | ms | times |", "|---|---|---|---|"]
+    for name, found in results.items():
+        if isinstance(found, dict) and "times" in found:
+            pair = [f"{brief(found['ms'][key])} ({key})" for key in (found["from"], found["to"])]
+            lines.append(f"| {name} | {' | '.join(pair)} | {found['times']:.2f} |")
     return "\n".join(lines)
 
 
@@ -265,7 +333,8 @@ def main() -> None:
     def note(name: str, found: dict[str, Any]) -> None:
         results[name] = found
         ms = ", ".join(f"{k} {v:.2f}" for k, v in found["ms"].items())
-        print(f"{name}: {found['times_fastest_peer']:.2f}x; ms: {ms}", flush=True)
+        times = found.get("times_fastest_peer", found.get("times"))
+        print(f"{name}: {times:.2f}x; ms: {ms}", flush=True)
 
     for features in options.features:
         width, drawn, rows = SIZES[features]
@@ -277,6 +346,12 @@ def main() -> None:
             note(f"evaluation D={features}", evaluation(features, width, rows, file))
         if "sampling" in options.what:
             note(f"sampling D={features}", sampling(features, width, drawn))
+        if features in (43, 784) and serves(maf(features, width)):
+            if "models" in options.what:
+                for name, found in engines(features, width).items():
+                    note(f"{name}, D={features}", found)
+            if "threads" in options.what:
+                note(f"MAF (5), D={features}, threads", threads(features, width))
     options.out.parent.mkdir(parents=True, exist_ok=True)  # at the end: no part replaces a whole
     atomic.write(options.out, json.dumps(results, indent=1) + "\n")
     whole = (list(SIZES), list(WHAT)) == (options.features, list(options.what))

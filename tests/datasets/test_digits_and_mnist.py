@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from maf_runner.datasets import digits, mnist
 from maf_runner.datasets.base import Paths
@@ -31,8 +32,13 @@ def test_digits_are_those_of_the_recipe():
     ]
     assert splits.test.labels[:10].tolist() == [5, 0, 5, 3, 6, 9, 1, 1, 8, 4]
     assert splits.train.x.dtype == np.float32
+    whole = np.concatenate([r.labels for r in (splits.train, splits.validation, splits.test)])
+    order = np.random.RandomState(42).permutation(1797)
+    bunch = load_digits()
+    assert (whole == bunch.target[order]).all()
     unit = splits.image.to_unit(splits.test.x)
     pixels = np.floor(unit * 17)
+    assert (pixels == bunch.data[order[-179:]]).all()
     assert pixels.min() >= 0 and pixels.max() <= 16
     means = [r.x.mean(dtype=float) for r in (splits.train, splits.validation, splits.test)]
     assert means == pytest.approx([-1.31066350, -1.28718467, -1.26585023], abs=1e-6)
