@@ -27,6 +27,7 @@ from typing import Any
 import peers
 import torch
 
+from maf_runner.engine.adam import flatten
 from maf_runner.engine.driver import COMPILED, EAGER, NATIVE, Driver, serves
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows, sample
@@ -207,6 +208,7 @@ def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[
 def sampling(features: int, width: int, rows: int) -> dict[str, Any]:
     """Rows drawn; beside it one density pass of as many."""
     model, x = maf(features, width).eval(), torch.randn(rows, features)
+    flatten(model.parameters())  # as `load_run` does
     work: Work = {
         "ours": lambda: sample(model, rows),
         "density pass": lambda: log_prob_of_rows(model, x),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets.base import Splits
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.engine.adam import flatten
 from maf_runner.engine.rows import sample
 from maf_runner.experiment.conditioning import context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
@@ -206,6 +207,7 @@ def _model(folder: RunFolder, record: Record) -> Density:
         if not isinstance(model, Density) or model.title != record.model:
             raise ValueError(f"{folder.record} has the settings of another model than it names")
         model.load_state_dict(best)
+        flatten(model.parameters())  # so that the native engine need not copy them
         if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
             raise ValueError(f"{folder.best} holds parameters that are not finite")
     except Exception as error:  # whatever a strange record and checkpoint may lead to

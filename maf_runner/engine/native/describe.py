@@ -10,6 +10,7 @@ What is not known exactly is not described: a subclass may compute something els
 """
 
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,10 @@ FLOWS = (Flow, MADE, MAF, MAFMoG, RealNVP)
 AFFINE, BATCH_NORM, COUPLING, NORMAL, MIXTURE = 1, 2, 3, 10, 11
 RELU, TANH = 0, 1
 ACTIVATIONS = {"relu": RELU, "tanh": TANH}
+
+# The order of a layer's rows, and the first column and last but one of each of them.
+Staircase = tuple[list[int], tuple[list[int], list[int]]]
+_found: WeakKeyDictionary[MaskedNetwork, tuple[object, list[Staircase]]] = WeakKeyDictionary()
 
 
 class _Unknown(Exception):
@@ -125,12 +130,8 @@ class _Writer:
         layers = network.linears
         _need(all(type(layer) is MaskedLinear and layer.bias is not None for layer in layers))
         self.write(ACTIVATIONS[network.activation], len(layers))
-        by_parameter = torch.arange(len(layers[-1].mask)).view(network.outputs, -1)
-        outputs = by_parameter[:, network.order.cpu()].mT.flatten()
-        for layer in layers:
-            rows = len(layer.mask)
-            order = outputs if layer is layers[-1] else torch.arange(rows)
-            self.linear(layer.weight, layer.bias, order.tolist(), _ranges(layer.mask.cpu()[order]))
+        for layer, (order, ranges) in zip(layers, _staircases(network), strict=True):
+            self.linear(layer.weight, layer.bias, order, ranges)
         self.write(int(network.context > 0))
         if network.context:
             weight = network.context_weight
@@ -162,6 +163,23 @@ class _Writer:
 def _need(known: bool) -> None:
     if not known:
         raise _Unknown
+
+
+def _staircases(network: MaskedNetwork) -> list[Staircase]:
+    """Of each layer; those of a network are found once, since that takes longer than all else."""
+    fixed = [*(layer.mask for layer in network.linears), network.order]
+    state = [(tensor.data_ptr(), tensor._version) for tensor in fixed]
+    known = _found.get(network)
+    if known is None or known[0] != state:
+        last = network.linears[-1]
+        by_parameter = torch.arange(len(last.mask)).view(network.outputs, -1)
+        outputs = by_parameter[:, network.order.cpu()].mT.flatten()
+        stairs = []
+        for layer in network.linears:
+            order = outputs if layer is last else torch.arange(len(layer.mask))
+            stairs.append((order.tolist(), _ranges(layer.mask.cpu()[order])))
+        known = _found[network] = state, stairs
+    return known[1]
 
 
 def _full(weight: Tensor) -> tuple[list[int], list[int]]:

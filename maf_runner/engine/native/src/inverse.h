@@ -115,9 +115,9 @@ class Sequence {
       possible = possible && (stage.ascending ? ready[c - 1] <= ready[c] : ready[c - 1] >= ready[c]);
     stage.known = Array<long>(steps + 1);
     // A feature that becomes known in a step is there when the next begins; so is a hidden unit.
-    for (long step = 0; step <= steps; step++)
-      for (long c = 0; c < columns; c++)
-        stage.known[step] += rows ? ready[c] <= step : ready[c] < step;
+    for (long c = 0; c < columns; c++)
+      if (const long step = rows ? ready[c] : ready[c] + 1; step <= steps) stage.known[step]++;
+    for (long step = 0; step < steps; step++) stage.known[step + 1] += stage.known[step];
   }
 
   static void sort(const Array<long>& when, long steps, Stage& stage) {
