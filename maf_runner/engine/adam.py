@@ -112,6 +112,8 @@ class PaperAdam:
 def flatten(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Make the parameters views of one flat buffer, and return it."""
     parameters = list(parameters)
+    if not parameters:
+        return torch.empty(0)
     flat = torch.cat([p.detach().reshape(-1) for p in parameters])
     sizes = [p.numel() for p in parameters]
     for parameter, value in zip(parameters, flat.split(sizes), strict=True):
