@@ -19,7 +19,7 @@ from maf_runner.engine.eager import Eager
 from maf_runner.engine.engine import DeclinedError, Engine
 from maf_runner.engine.graph import Graph
 from maf_runner.engine.native.engine import Native
-from maf_runner.engine.native.updates import reason_against, serves
+from maf_runner.engine.native.updates import look, serves
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.flows.base import Density
@@ -53,7 +53,7 @@ def choose(model: Density, engine: str, updates: int) -> str:
             raise UsageError(f"engine={engine} needs the CPU: add device=cpu, or use engine=auto")
         return GRAPH
     if engine == NATIVE:
-        if reason := reason_against(model):
+        if reason := look(model)[1]:
             raise UsageError(f"engine=native is not possible: {reason}; engine=auto trains anyway")
         return NATIVE
     if engine == AUTO and serves(model):

@@ -167,7 +167,7 @@ def _need(known: bool) -> None:
 
 def _staircases(network: MaskedNetwork) -> list[Staircase]:
     """Of each layer; those of a network are found once, since that takes longer than all else."""
-    fixed = [*(layer.mask for layer in network.linears), network.order]
+    fixed = [layer.mask for layer in network.linears]  # which the order follows from
     state = [(tensor.data_ptr(), tensor._version) for tensor in fixed]
     known = _found.get(network)
     if known is None or known[0] != state:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from maf_runner.engine.native.describe import describe, statistics
+from maf_runner.engine.native.describe import statistics
 from maf_runner.engine.native.library import Kernels
-from maf_runner.engine.native.updates import serves
+from maf_runner.engine.native.updates import served
 from maf_runner.flows.base import Density, Flow
 
 AT_ONCE = 112  # rows, whose activations stay in the second cache; seven vectors of sixteen
@@ -18,14 +18,12 @@ class NativeRows:
     """Log densities of many rows, and rows through a single transform.
 
     Args:
-        model: one that `serves` accepts, in evaluation. Its parameters are taken as they are now,
+        model: in evaluation. Its parameters are taken as they are now,
             the statistics of its batch norms at each call.
+        description: of it, by `describe`.
     """
 
-    def __init__(self, model: Density) -> None:
-        description = describe(model)
-        if description is None:
-            raise RuntimeError(f"the native engine has no kernels for {type(model).__name__}")
+    def __init__(self, model: Density, description: list[int]) -> None:
         self.model = model
         self._description, self._threads = description, torch.get_num_threads()
         self._parameters = flat(model)
@@ -93,4 +91,5 @@ def flat(model: Density) -> Tensor:
 
 def native_rows(model: Density) -> NativeRows | None:
     """For a model that is served; else None."""
-    return NativeRows(model) if serves(model) else None
+    description = served(model)
+    return None if description is None else NativeRows(model, description)

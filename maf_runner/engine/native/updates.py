@@ -77,24 +77,33 @@ def next_coefficients(adam: Adam) -> Coefficients:
     return Coefficients(a, b, adam.betas, adam.l2)
 
 
-def reason_against(model: Density) -> str | None:
-    """Why the native engine cannot take a model where it is now; None if it can."""
+def look(model: Density) -> tuple[list[int] | None, str]:
+    """The description of a model where it is now; None, and why the native engine cannot take it."""
     reference = model.reference
     if reference.device.type != "cpu" or reference.dtype not in (torch.float32, torch.float64):
-        return "it works on the CPU, in float32 or float64"
-    if describe(model) is None:
-        return f"it has no kernels for {type(model).__name__}"
+        return None, "it works on the CPU, in float32 or float64"
+    description = describe(model)
+    if description is None:
+        return None, f"it has no kernels for {type(model).__name__}"
     if instructions() is None:
-        return NOT_BUILT
-    return None
+        return None, NOT_BUILT
+    return description, ""
+
+
+def served(model: Density) -> list[int] | None:
+    """The description of a model that the native engine can take.
+
+    Else None; it is said once if only the library is missing.
+    """
+    description, reason = look(model)
+    if reason == NOT_BUILT:
+        _say_missing()
+    return description
 
 
 def serves(model: Density) -> bool:
-    """Whether the native engine can take a model; says so once if only the library is missing."""
-    reason = reason_against(model)
-    if reason == NOT_BUILT:
-        _say_missing()
-    return reason is None
+    """Whether the native engine can take a model."""
+    return served(model) is not None
 
 
 @cache
