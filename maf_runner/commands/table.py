@@ -1,14 +1,33 @@
 """``maf-table``: the results under a folder, beside the paper's figures and its successors'."""
 
 import argparse
+import shutil
 import sys
+import time
+from pathlib import Path
 
 from maf_runner.commands.arguments import add_results, guarded
 from maf_runner.records import entries
-from maf_runner.reporting.tables.grid import FORMATS
-from maf_runner.reporting.tables.table import TABLES, build
+from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.records.unfinished import unfinished
+from maf_runner.reporting.tables.compare import compare
+from maf_runner.reporting.tables.grid import FORMATS, Grid
+from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
-from maf_runner.system.errors import DataError
+from maf_runner.system.errors import DataError, UsageError
+
+COMPARE = "compare"
+EVERY = 5  # seconds between two looks of --watch
+EXAMPLES = """\
+examples:
+  maf-table                          your runs beside the paper's figures
+  maf-table --shipped                and the records that come with the project
+  maf-table table1 --format latex    the paper's Table 1 with your figures
+  maf-table --dataset power --model maf made
+  maf-table --seeds mean             mean and standard deviation over seeds
+  maf-table runs --sort test         every run, finished or not; --watch looks again and again
+  maf-table compare RUN RUN          two runs: paired test, settings and rows that differ
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,30 +36,61 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="maf-table", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="maf-table",
+        description="The results under a folder, beside the figures of the paper and later ones.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "table",
         nargs="?",
-        choices=TABLES,
+        choices=(*TABLES, COMPARE),
         default=TABLES[0],
-        help="comparison: all runs (default); table1, table2, bits: the paper's own; "
-        "leaderboard: beside later published results; runs: one line for each run",
+        metavar="TABLE",
+        help="comparison: the best run of each model (default); table1, table2, bits: the "
+        "paper's own; leaderboard: beside later published results; runs: one line for each run; "
+        "compare: two runs",
     )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="for compare: folders or run ids")
     add_results(parser)
+    parser.add_argument(
+        "--shipped", action="store_true", help="also the records that come with the project"
+    )
+    for name in ("dataset", "model", "trainer"):
+        parser.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help="only these")
+    parser.add_argument("--columns", nargs="+", metavar="NAME", help="only columns of these names")
+    parser.add_argument("--sort", metavar="COLUMN", help="order of the rows: a column, or model")
+    parser.add_argument(
+        "--seeds",
+        choices=("best", "mean"),
+        default="best",
+        help="of several seeds the best on validation (default), or mean ± standard deviation (n)",
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        metavar="N",
+        help="width of text; a wider table is cut into blocks (default: the terminal's, or 100)",
+    )
+    parser.add_argument("--watch", action="store_true", help="runs: again every few seconds")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.runs and (options.table != COMPARE or len(options.runs) != 2):
+        parser.error("two runs are named for compare, and for no other table")
+    if options.table == COMPARE and not options.runs:
+        parser.error("compare needs two runs: maf-table compare RUN RUN")
+    if options.watch and options.table != "runs":
+        parser.error("--watch is for the table of runs")
+    return options
 
 
 def _work(options: argparse.Namespace) -> None:
-    records, complaints = entries.find(options.results)
-    if records:
-        table, left_out = build(options.table, records)
-        complaints += left_out
-    for complaint in complaints:
-        print(f"maf-table: {complaint}", file=sys.stderr)
-    if not records:
-        raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
-    text = table.render(options.format)
+    while options.watch:
+        text = _text(options)
+        print(f"\033[2J\033[H{text}", end="", flush=True)
+        time.sleep(EVERY)
+    text = _text(options)
     print(text, end="")
     path = options.results / "tables" / f"{options.table}.{FORMATS[options.format]}"
     try:
@@ -48,6 +98,62 @@ def _work(options: argparse.Namespace) -> None:
         atomic.write(path, text)
     except OSError as error:
         print(f"maf-table: not written to {path} ({error.strerror})", file=sys.stderr)
+
+
+def _text(options: argparse.Namespace) -> str:
+    table = _compared(options) if options.table == COMPARE else _table(options)
+    if options.columns:
+        table = table.only(options.columns)
+    if options.sort:
+        table = table.sorted_by(options.sort)
+    return table.render(
+        options.format, options.width or shutil.get_terminal_size((100, 24)).columns
+    )
+
+
+def _table(options: argparse.Namespace) -> Grid:
+    records, complaints = entries.find(options.results, shipped=options.shipped)
+    waiting = unfinished(options.results) if options.table == "runs" else []
+    choice = Choice(options.dataset, options.model, options.trainer, options.seeds == "mean")
+    if not records and not waiting:
+        _complain(complaints)
+        raise DataError(_nothing(options))
+    if not choice.of(records) and not waiting:
+        raise DataError("no run has that dataset, model and trainer; see maf-table runs")
+    table, left_out = build(options.table, records, choice, waiting)
+    _complain(complaints + left_out)
+    return table
+
+
+def _complain(complaints: list[str]) -> None:
+    for complaint in complaints:
+        print(f"maf-table: {complaint}", file=sys.stderr)
+
+
+def _nothing(options: argparse.Namespace) -> str:
+    shipped = 0 if options.shipped else len(entries.shipped_records(options.results))
+    text = f"no runs of yours under {options.results.absolute()}. {entries.HINT}"
+    return f"{text}. --shipped shows the {shipped} that come with the project" if shipped else text
+
+
+def _compared(options: argparse.Namespace) -> Grid:
+    return compare(*(_named(name, options.results) for name in options.runs))
+
+
+def _named(name: str, results: Path) -> Record:
+    """The record of a run folder, of a record's file, or of a run id or the beginning of one."""
+    path = Path(name)
+    if path.exists():
+        try:
+            return Record.read(path / "record.json" if path.is_dir() else path)
+        except UnreadableRecordError as error:
+            raise DataError(str(error)) from error
+    records, _ = entries.find(results)
+    found = [record for record in records if name and record.run_id.startswith(name)]
+    if len(found) != 1:
+        many = f"{len(found)} runs have ids that begin so" if found else "no run has this id"
+        raise UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")
+    return found[0]
 
 
 if __name__ == "__main__":

@@ -14,20 +14,22 @@ from maf_runner.records.record import Record, UnreadableRecordError
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 
 
-def find(results: Path) -> tuple[list[Record], list[str]]:
+def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:
     """Read every record under ``results``.
 
-    Looks at ``runs/*/*/*/record.json`` (run folders) and ``records/**/*.json`` (compact records
-    kept under version control). The same run in both places counts once.
+    Looks at ``runs/*/*/*/record.json`` (run folders) and, if ``shipped``, at ``records/**/*.json``
+    (compact records kept under version control). The same run in both places counts once.
 
     Returns:
         The records, and a complaint for each file that was left out.
     """
-    paths = [
-        *(folder.record for folder in run_folders(results)),
-        *sorted((results / "records").glob("**/*.json")),
-    ]
-    return read(paths)
+    own = [folder.record for folder in run_folders(results)]
+    return read([*own, *(shipped_records(results) if shipped else ())])
+
+
+def shipped_records(results: Path) -> list[Path]:
+    """The compact records under ``results``."""
+    return sorted((results / "records").glob("**/*.json"))
 
 
 def read(paths: list[Path]) -> tuple[list[Record], list[str]]:

@@ -26,7 +26,7 @@ def search(tmp_path_factory):
 
 
 def table(command, folder, *words):
-    return command("maf-table", *words, "--results", folder, check=0)
+    return command("maf-table", *words, "--width", 1000, "--results", folder, check=0)
 
 
 def data(command, folder, name):

@@ -78,7 +78,7 @@ def next_coefficients(adam: Adam) -> Coefficients:
 
 
 def look(model: Density) -> tuple[list[int] | None, str]:
-    """The description of a model where it is now; None, and why the native engine cannot take it."""
+    """The description of a model where it is now; None, and why the engine cannot take it."""
     reference = model.reference
     if reference.device.type != "cpu" or reference.dtype not in (torch.float32, torch.float64):
         return None, "it works on the CPU, in float32 or float64"

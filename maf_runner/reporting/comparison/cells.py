@@ -49,6 +49,7 @@ class Seeds:
 class Cell:
     """One model on one dataset: our figure, or why there is none, and the published one."""
 
+    name: str  # of the dataset
     dataset: str  # the name, and what sets it apart from others of this name
     conditional: bool
     model: str
@@ -59,6 +60,7 @@ class Cell:
     chosen: str = ""  # what the run shown was chosen for, and among how many
     made: str = ""  # dataset and recipe of the run shown
     seeds: Seeds | None = None
+    mean: bool = False  # ours is the mean over the seeds with its standard deviation, if several
     record: Record | None = None  # the run shown
     runs: tuple[Record, ...] = ()  # all it was chosen among, and those that failed
 
@@ -72,6 +74,8 @@ class Cell:
         """Ours minus the paper's in standard errors of the difference; None if not comparable."""
         if self.ours is None or self.published is None or CUT_SHORT in self.marks:
             return None
+        if self.mean and self.seeds:
+            return None  # its error is of another kind
         combined = math.hypot(self.ours.error, self.published.error) / 2
         return (self.ours.value - self.published.value) / combined if combined else None
 
@@ -92,7 +96,11 @@ class Cell:
 
 
 def comparison(
-    records: Sequence[Record], metric: str = NATS, wanted: Sequence[tuple[str, bool]] = ()
+    records: Sequence[Record],
+    metric: str = NATS,
+    wanted: Sequence[tuple[str, bool]] = (),
+    *,
+    mean: bool = False,
 ) -> list[Cell]:
     """The cells of the table, those of the paper's models without a run included.
 
@@ -101,6 +109,7 @@ def comparison(
         metric: what is shown, `NATS` or `BITS`.
         wanted: columns (dataset, given the class?) to show, with runs or without; by default
             those that have runs.
+        mean: show the mean over the seeds of a setting and its standard deviation.
     """
     groups: dict[tuple[Column, bool, str], list[Record]] = {}
     for record, column in zip(records, columns_of(records), strict=True):
@@ -120,7 +129,7 @@ def comparison(
     rows = [m for m in MODELS if m in present or paper]
     rows += sorted(present - set(MODELS), key=_row_order)
     return [
-        _cell(column, conditional, row, groups.get((column, conditional, row), []), metric)
+        _cell(column, conditional, row, groups.get((column, conditional, row), []), metric, mean)
         for column, conditional in columns
         for row in rows
     ]
@@ -136,11 +145,12 @@ def meanings(cells: Sequence[Cell]) -> list[str]:
 
 
 def _cell(
-    column: Column, conditional: bool, row: str, runs: list[Record], metric: str = NATS
+    column: Column, conditional: bool, row: str, runs: list[Record], metric: str, mean: bool
 ) -> Cell:
     # The paper's figure is of the paper's model and training: no row that departs has one.
     published = None if column.apart else figures(metric).get((column.name, conditional, row))
     empty = Cell(
+        column.name,
         str(column),
         conditional,
         row,
@@ -153,8 +163,8 @@ def _cell(
     finished = [r for r in runs if r.finished and {value, error} <= r.test.keys()]
     if not finished:
         return empty
-    best = max(finished, key=_validation(finished))
-    alike = [r.test[value] for r in finished if _without_seed(r) == _without_seed(best)]
+    best = (_best_setting if mean else _best_run)(finished)
+    alike = [r.test[value] for r in finished if without_seed(r) == without_seed(best)]
     marks = ""
     if column.name in COMPARED and origin_of(best) != "authors":
         marks += NOT_AUTHORS
@@ -162,15 +172,18 @@ def _cell(
         marks += CUT_SHORT
     if best.stop_reason == "diverged":
         marks += DIVERGED
-    if len(finished) > 1:
+    if len(finished) > (len(alike) if mean else 1):
         marks += CHOSEN
     seeds = None
     if len(alike) > 1:
-        marks += SEEDS
+        marks += "" if mean else SEEDS
         seeds = Seeds(len(alike), statistics.fmean(alike), statistics.stdev(alike))
     return replace(
         empty,
-        ours=Figure(best.test[value], best.test[error]),
+        ours=Figure(seeds.mean, seeds.deviation)
+        if mean and seeds
+        else Figure(best.test[value], best.test[error]),
+        mean=mean,
         status="finished",
         marks=marks,
         chosen=_winner(best, finished),
@@ -178,6 +191,20 @@ def _cell(
         seeds=seeds,
         record=best,
     )
+
+
+def _best_run(runs: Sequence[Record]) -> Record:
+    return max(runs, key=_validation(runs))
+
+
+def _best_setting(runs: Sequence[Record]) -> Record:
+    """The first seed of the setting that is best on validation in the mean over its seeds."""
+    figure = _validation(runs)
+    settings: dict[str, list[Record]] = {}
+    for run in runs:
+        settings.setdefault(without_seed(run), []).append(run)
+    best = max(settings.values(), key=lambda alike: statistics.fmean(map(figure, alike)))
+    return min(best, key=lambda run: run.seed)
 
 
 def _cut_short(record: Record) -> bool:
@@ -197,12 +224,15 @@ def _validation(runs: Sequence[Record]) -> Callable[[Record], float]:
     return lambda record: record.validation[key]
 
 
-def _without_seed(record: Record) -> str:
+def without_seed(record: Record) -> str:
+    """The settings of a run, the same for all seeds."""
     return json.dumps({**record.settings, "seed": None}, sort_keys=True)
 
 
 def _row(record: Record) -> str:
     """Its name in the paper, with the trainer, and every setting that departs from its preset."""
+    if record.stop_reason == "closed_form":  # nothing of the trainer matters to it
+        return ", ".join([record.model, *departures_of(record, "model.")])
     others = [] if record.trainer == "paper" else [record.trainer]
     others += [*departures_of(record, "model."), *departures_of(record, "trainer.")]
     return ", ".join([record.model, *others])
@@ -215,7 +245,15 @@ def _row_order(row: str) -> tuple[int, str]:
 
 def size(record: Record) -> str:
     """Number and width of the hidden layers, as 2×1024; empty for a model without."""
-    hidden = record.settings["model"].get("hidden")
+    return widths(record.settings["model"].get("hidden"))
+
+
+def widths(hidden: Any) -> str:
+    """The widths of hidden layers in short.
+
+    >>> widths([1024, 1024]), widths([512, 256]), widths(None)
+    ('2×1024', '512-256', '')
+    """
     if not isinstance(hidden, list) or not hidden:
         return ""
     if all(width == hidden[0] for width in hidden):

@@ -8,14 +8,16 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, groupby, pairwise
+from textwrap import wrap
 from typing import Any
 
 from tabulate import tabulate
 
 from maf_runner.reporting.comparison.cells import BEST
 from maf_runner.reporting.comparison.published import Figure
+from maf_runner.system.errors import UsageError, suggestion
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
@@ -37,6 +39,7 @@ class Item:
     error: float | None = None
     places: int = 2  # after the decimal point
     spread: float | None = None  # over seeds
+    count: int | None = None  # of seeds, of whose figures this is the mean
     marks: str = ""
     best: bool = False
     run: str = ""  # key of the record behind it
@@ -55,6 +58,15 @@ class Item:
         """A difference in standard errors, if there is one."""
         return cls() if deviation is None else cls(f"{round(deviation, 1) + 0.0:+.1f}")
 
+    @property
+    def order(self) -> tuple[int, float, str]:
+        """What it is sorted by: the largest figure first, words behind."""
+        try:
+            number = float(self.text) if self.value is None else -self.value
+        except ValueError:
+            return (1, 0.0, self.text)
+        return (0, number, "")
+
     def __str__(self) -> str:
         if self.value is None:
             return self.text
@@ -63,6 +75,8 @@ class Item:
             parts.append(f"± {self.error:.{self.places}f}")
         if self.spread is not None:
             parts.append(f"({self.spread:.{max(self.places, 1)}f})")
+        if self.count is not None:
+            parts.append(f"({self.count})")
         return " ".join(parts) + self.marks
 
 
@@ -77,10 +91,52 @@ class Grid:
     rows: Sequence[tuple[str, Sequence[Item]]]
     notes: Sequence[str]
     data: Sequence[dict[str, Any]] = field(repr=False)
+    corner: str = "model"  # the heading of the first column
+    blocks: Sequence[int] = ()  # columns that belong together, from the left; () : all
 
-    def render(self, form: str) -> str:
-        """The table in one of `FORMATS`."""
-        return WRITERS[form](self)
+    def render(self, form: str, width: int | None = None) -> str:
+        """The table in one of `FORMATS`; text in blocks where it is wider than ``width``."""
+        return _text(self, width) if form == "text" else WRITERS[form](self)
+
+    def only(self, names: Sequence[str]) -> "Grid":
+        """The columns with one of these names in their heading, in any letters.
+
+        Raises:
+            UsageError: a name that no column has.
+        """
+        lowered = [[part.lower() for part in heading] for heading in self.headings]
+        for name in names:
+            if not any(name.lower() in heading for heading in lowered):
+                raise UsageError(f"no column is called {name!r}{suggestion(name, self.names())}")
+        wanted = {name.lower() for name in names}
+        kept = [i for i, heading in enumerate(lowered) if wanted & set(heading)]
+        rows = [(name, [items[i] for i in kept]) for name, items in self.rows]
+        blocks = [sum(i in kept for i in block) for block in self._blocks()]
+        headings = [self.headings[i] for i in kept]
+        return replace(self, headings=headings, rows=rows, blocks=[n for n in blocks if n])
+
+    def sorted_by(self, name: str) -> "Grid":
+        """The rows in the order of a column: figures from the best to the worst, then words.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if name.lower() == "model":
+            return replace(self, rows=sorted(self.rows, key=lambda row: row[0]))
+        for i, heading in enumerate(self.headings):
+            if name.lower() in (part.lower() for part in heading):
+                return replace(self, rows=sorted(self.rows, key=lambda row: row[1][i].order))
+        near = suggestion(name, ["model", *self.names()])
+        raise UsageError(f"no column is called {name!r}{near}")
+
+    def names(self) -> list[str]:
+        """What columns can be called by."""
+        return list(dict.fromkeys(part for heading in self.headings for part in heading))
+
+    def _blocks(self) -> list[range]:
+        """The places of the columns of each block."""
+        ends = list(accumulate(self.blocks or [len(self.headings)]))
+        return [range(start, end) for start, end in pairwise([0, *ends])]
 
 
 def plain(text: str) -> str:
@@ -88,15 +144,37 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def _text(grid: Grid) -> str:
+def _text(grid: Grid, width: int | None = None) -> str:
+    """Lines of text; a block under the other if ``width`` does not hold all columns."""
+    bodies = [_body(grid, range(len(grid.headings)))]
+    lines = [grid.caption, *(note.replace("bold:", BEST, 1) for note in grid.notes)]
+    lines = list(map(plain, lines))
+    if width is not None:
+        if max(map(len, bodies[0].splitlines())) > width:
+            bodies = [_body(grid, block) for block in grid._blocks()]
+        lines = ["\n".join(wrap(line, width, break_long_words=False)) for line in lines]
+    caption, *notes = lines
+    return "\n".join([caption, "", "\n\n".join(bodies), *notes]) + "\n"
+
+
+def _body(grid: Grid, places: Sequence[int]) -> str:
+    """Some of the columns, and the rows that have something in one of them."""
+
     def show(item: Item) -> str:
         return plain(str(item)) + (BEST if item.best else "")
 
-    table = [[plain(name), *map(show, items)] for name, items in grid.rows]
-    headings = ["model", *("\n".join(map(plain, _short(h))) for h in grid.headings)]
-    body = tabulate(table, headings, tablefmt="simple", **_aligned(headings))
-    notes = [note.replace("bold:", BEST, 1) for note in grid.notes]
-    return "\n".join([grid.caption, "", body, *map(plain, notes)]) + "\n"
+    def is_there(items: Sequence[Item]) -> bool:
+        return any(str(items[i]) != NOTHING for i in places)
+
+    whole = len(places) == len(grid.headings)
+    table = [
+        [plain(name), *(show(items[i]) for i in places)]
+        for name, items in grid.rows
+        if whole or is_there(items)
+    ]
+    chosen = [grid.headings[i] for i in places]
+    headings = [grid.corner, *("\n".join(map(plain, _short(h))) for h in chosen)]
+    return tabulate(table, headings, tablefmt="simple", **_aligned(headings))
 
 
 def _markdown(grid: Grid) -> str:
@@ -107,7 +185,7 @@ def _markdown(grid: Grid) -> str:
         return f"**{escape(str(item))}**" if item.best else escape(str(item))
 
     table = [[escape(name), *map(show, items)] for name, items in grid.rows]
-    headings = ["model", *(escape(", ".join(_short(h))) for h in grid.headings)]
+    headings = [grid.corner, *(escape(", ".join(_short(h))) for h in grid.headings)]
     body = tabulate(table, headings, tablefmt="pipe", **_aligned(headings))
     return "\n\n".join([grid.caption, body, *map(escape, grid.notes)]) + "\n"
 
@@ -130,7 +208,9 @@ def _latex(grid: Grid) -> str:
         above = groupby([heading[: level + 1] for heading in grid.headings])
         spans = [(heading[-1], len(list(group))) for heading, group in above]
         if level == levels - 1:
-            lines.append(" & ".join(["model", *(latex(text) for text, _ in spans)]) + r" \\")
+            lines.append(
+                " & ".join([latex(grid.corner), *(latex(text) for text, _ in spans)]) + r" \\"
+            )
             break
         heads = [rf"\multicolumn{{{n}}}{{c}}{{{latex(text)}}}" for text, n in spans]
         lines.append(" & ".join(["", *heads]) + r" \\")
@@ -149,7 +229,7 @@ def _latex(grid: Grid) -> str:
 def _latex_item(item: Item) -> str:
     if item.value is None:
         return latex(item.text)
-    figure = str(Item(value=item.value, error=item.error, places=item.places, spread=item.spread))
+    figure = str(replace(item, marks=""))
     figure = figure.replace("±", r"\pm")
     bold = rf"\mathbf{{{figure}}}" if item.best else figure
     return f"${bold}$" + latex(item.marks)
@@ -184,7 +264,6 @@ def _json(grid: Grid) -> str:
 
 
 WRITERS: dict[str, Callable[[Grid], str]] = {
-    "text": _text,
     "markdown": _markdown,
     "latex": _latex,
     "csv": _csv,

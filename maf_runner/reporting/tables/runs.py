@@ -5,33 +5,100 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from maf_runner.records.folder import RECORD
 from maf_runner.records.record import Record
-from maf_runner.reporting.comparison.cells import Cell, comparison, meanings, size
+from maf_runner.records.unfinished import Unfinished
+from maf_runner.reporting.comparison.cells import (
+    Cell,
+    comparison,
+    meanings,
+    size,
+    widths,
+    without_seed,
+)
 from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
 
 CAPTION = (
     "Every run: mean test log-likelihood in nats ± 2 standard errors, the paper's, ours minus the "
     "paper's in standard errors of the difference; epochs, and which was the best on validation."
 )
-HEADINGS = ("data", "size", "seed", "test", "paper", "Δ/σ", "epochs", "best", "minutes", "ended")
+HEADINGS = (
+    "run",
+    "data",
+    "size",
+    "seed",
+    "test",
+    "paper",
+    "Δ/σ",
+    "epochs",
+    "best",
+    "minutes",
+    "ended",
+)
 
 
-def runs(records: Sequence[Record]) -> Grid:
-    """A line for each record, in the order of the comparison."""
-    every = [(_alone(run, cell), run) for cell in comparison(records) for run in cell.runs]
+def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
+    """A line for each record, in the order of the comparison, then for each unfinished run."""
+    cells = comparison(records)
+    every = [(_alone(run, cell), run) for cell in cells for run in _by_seed(cell.runs)]
     return Grid(
         "runs",
         "Runs",
         CAPTION,
         [(heading,) for heading in HEADINGS],
-        [(cell.model, _items(cell, run)) for cell, run in every],
+        [
+            *((cell.model, _items(cell, run)) for cell, run in every),
+            *((one.settings["model"]["name"], _unfinished(one)) for one in waiting),
+        ],
         [
             *meanings([cell for cell, _ in every]),
             "best: the epoch whose parameters were kept; minutes: training and evaluation, by the "
             "clock on the wall, whatever else the machine did",
         ],
-        [_data(cell, run) for cell, run in every],
+        [
+            *(_data(cell, run) for cell, run in every),
+            *(_unfinished_data(one) for one in waiting),
+        ],
     )
+
+
+def _by_seed(records: Sequence[Record]) -> list[Record]:
+    """Those of one setting beside each other, in the order of their seeds."""
+    first = {without_seed(r): i for i, r in reversed(list(enumerate(records)))}
+    return sorted(records, key=lambda r: (first[without_seed(r)], r.seed))
+
+
+def _unfinished(run: Unfinished) -> list[Item]:
+    model, dataset = run.settings["model"], run.settings["dataset"]
+    given = ", class" if model.get("conditional") else ""
+    of = f" of {run.limit}" if run.limit else ""
+    return [
+        Item(run.folder.path.name),
+        Item(f"{dataset['name']}{given}"),
+        Item(widths(model.get("hidden")) or NOTHING),
+        Item(str(run.settings.get("seed", NOTHING))),
+        *(Item() for _ in range(3)),
+        Item(f"{run.epochs}{of}"),
+        Item(str(run.best_epoch or NOTHING)),
+        Item(f"{run.seconds / 60:.2f}"),
+        Item(run.state),
+    ]
+
+
+def _unfinished_data(run: Unfinished) -> dict[str, Any]:
+    return {
+        "dataset": run.settings["dataset"]["name"],
+        "conditioning": "class" if run.settings["model"].get("conditional") else "none",
+        "model": run.settings["model"]["name"],
+        "status": run.state,
+        "size": widths(run.settings["model"].get("hidden")),
+        "seed": run.settings.get("seed"),
+        "epochs": run.epochs,
+        "best_epoch": run.best_epoch,
+        "seconds": run.seconds,
+        "run_id": run.folder.path.name,
+        "folder": str(run.folder.path),
+    }
 
 
 def _alone(run: Record, place: Cell) -> Cell:
@@ -43,6 +110,7 @@ def _alone(run: Record, place: Cell) -> Cell:
 def _items(cell: Cell, run: Record) -> list[Item]:
     ended = run.ending if cell.ours is None else run.stop_reason
     return [
+        Item(run.run_id),
         Item(cell.column),
         Item(size(run) or NOTHING),
         Item(str(run.seed)),
@@ -69,4 +137,5 @@ def _data(cell: Cell, run: Record) -> dict[str, Any]:
         "device": run.environment.get("device"),
         "threads": run.environment.get("threads"),
         "run_id": run.run_id,
+        "folder": str(run.file.parent) if run.file and run.file.name == RECORD else "",
     }

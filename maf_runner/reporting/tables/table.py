@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from maf_runner.records.entries import row_nats
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.records.statistics import outlier
+from maf_runner.records.unfinished import Unfinished
 from maf_runner.reporting.comparison.cells import (
     BEST,
     CHOSEN,
@@ -31,6 +32,7 @@ TABULAR = ("power", "gas", "hepmass", "miniboone", "bsds300")
 IMAGES = tuple(
     (name, conditional) for name in ("mnist", "cifar10") for conditional in (False, True)
 )
+GROUPS = ("dataset", "model", "trainer")
 HEADINGS = {"cifar10": "CIFAR-10"}  # others in capitals
 
 
@@ -89,25 +91,72 @@ LAYOUTS = {
 TABLES = (*LAYOUTS, "leaderboard", "runs")
 
 
-def build(name: str, records: Sequence[Record]) -> tuple[Grid, list[str]]:
+@dataclass(frozen=True)
+class Choice:
+    """What of the records a table shows; nothing named: all.
+
+    Attributes:
+        datasets, models, trainers: names of options, as on the command line of a run.
+        mean: the mean over seeds in a cell, instead of the run that is best on validation.
+    """
+
+    datasets: Sequence[str] = ()
+    models: Sequence[str] = ()
+    trainers: Sequence[str] = ()
+    mean: bool = False
+
+    def takes(self, dataset: str, model: str, trainer: str) -> bool:
+        """Whether a run with these options is shown."""
+        pairs = ((self.datasets, dataset), (self.models, model), (self.trainers, trainer))
+        return all(not wanted or name in wanted for wanted, name in pairs)
+
+    def of(self, records: Sequence[Record]) -> list[Record]:
+        """Those that are shown."""
+        named = ((r, [str(r.settings[g].get("name", "")) for g in GROUPS]) for r in records)
+        return [r for r, (_, model, trainer) in named if self.takes(r.dataset, model, trainer)]
+
+
+def build(
+    name: str,
+    records: Sequence[Record],
+    choice: Choice = Choice(),  # noqa: B008: it cannot be changed
+    waiting: Sequence[Unfinished] = (),
+) -> tuple[Grid, list[str]]:
     """The table ``name``, one of `TABLES`.
+
+    Args:
+        name: of the table.
+        records: of runs.
+        choice: what of them is shown.
+        waiting: runs without a record, for the table of runs.
 
     Returns:
         The table, and a complaint for each record that it had to leave out.
     """
+    records = choice.of(records)
     if name == "leaderboard":
         kept, complaints = of_one_origin(records, [*TABULAR, "mnist", "cifar10"])
         return leaderboard(comparison(kept), comparison(kept, BITS)), complaints
     if name == "runs":
-        return runs(records), []
+        shown = (
+            one
+            for one in waiting
+            if choice.takes(*(one.settings[group]["name"] for group in GROUPS))
+        )
+        return runs(records, list(shown)), []
     layout = LAYOUTS[name]
     complaints = []
     if layout.columns:
         names = list(dict.fromkeys(name for name, _ in layout.columns))
         records, complaints = of_one_origin(records, names)
-    cells = comparison(records, layout.metric, layout.columns)
+    cells = comparison(records, layout.metric, layout.columns, mean=choice.mean)
+    if choice.models or choice.trainers:
+        present = {cell.model for cell in cells if cell.runs}
+        cells = [cell for cell in cells if cell.model in present]
+    if choice.datasets:
+        cells = [cell for cell in cells if cell.name in choice.datasets]
     rows, damaged = _kept_rows(cells)
-    marked, untested = mark_best(cells, rows)
+    marked, untested = (cells, []) if choice.mean else mark_best(cells, rows)
     found = {i: outlier(nats) for i, nats in rows.items()}
     alone = [f"{cells[i].model} on {cells[i].column}: {one}" for i, one in found.items() if one]
     return grid(layout, marked, [*damaged, *untested, *alone, *_no_figures(cells)]), complaints
@@ -119,7 +168,9 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
     models = list(dict.fromkeys(c.model for c in cells))
     by_place = {(c.dataset, c.conditional, c.model): c for c in cells}
     headings: list[tuple[str, ...]] = []
+    blocks: list[int] = []
     rows: list[list[Item]] = [[] for _ in models]
+    short = _short_names(cells)
     both = any(conditional for _, conditional in layout.columns)
     for dataset, conditional in columns:
         column = [by_place[dataset, conditional, model] for model in models]
@@ -129,8 +180,10 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
             above += (("unconditional", "conditional")[conditional],) if both else ()
             headings += [(*above, "ours"), (*above, "paper")]
         else:
-            above = (f"{dataset}, class" if conditional else dataset,)
+            name = short.get(dataset, dataset)
+            above = (f"{name}, class" if conditional else name,)
             headings += [above, ("paper",), ("Δ/σ",)] if compared else [above]
+        blocks.append(len(headings) - sum(blocks))
         for row, cell in zip(rows, column, strict=True):
             places = layout.places.get(dataset, 2) if layout.columns else None
             row.append(_ours(cell, places))
@@ -144,9 +197,24 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
         layout.caption,
         headings,
         list(zip(models, rows, strict=True)),
-        [*_notes(cells), *notes],
+        [
+            *(f"{name}: {whole}" for whole, name in short.items()),
+            *_notes(cells),
+            *notes,
+        ],
         [_data(cell, layout.unit) for cell in cells],
+        blocks=blocks,
     )
+
+
+def _short_names(cells: Sequence[Cell]) -> dict[str, str]:
+    """A number for each column that settings set apart from others of its dataset."""
+    short: dict[str, str] = {}
+    for cell in cells:
+        if cell.dataset != cell.name and cell.dataset not in short:
+            namesakes = sum(name.startswith(f"{cell.name} #") for name in short.values())
+            short[cell.dataset] = f"{cell.name} #{namesakes + 1}"
+    return short
 
 
 def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], list[str]]:
@@ -177,7 +245,8 @@ def _ours(cell: Cell, places: int | None) -> Item:
         cell.ours,
         places,
         text=cell.status or NOTHING,
-        spread=cell.seeds.deviation if cell.seeds else None,
+        spread=cell.seeds.deviation if cell.seeds and not cell.mean else None,
+        count=(cell.seeds.count if cell.seeds else 1) if cell.mean and cell.ours else None,
         marks=cell.marks.replace(BEST, ""),
         best=BEST in cell.marks,
         run=shown.key if shown else "",
@@ -187,6 +256,11 @@ def _ours(cell: Cell, places: int | None) -> Item:
 def _notes(cells: Sequence[Cell]) -> list[str]:
     """What the marks mean, and for each column what they say there."""
     notes = meanings(cells)
+    if any(cell.mean for cell in cells):
+        notes.append(
+            "mean over seeds ± their standard deviation, in brackets how many; of one seed (1) "
+            "the ± is 2 standard errors over the test rows"
+        )
     notes += [
         f"{NOT_AUTHORS} {made}"
         for made in sorted({c.made for c in cells if NOT_AUTHORS in c.marks})
@@ -196,7 +270,7 @@ def _notes(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         if cell.chosen:
             chosen.setdefault(cell.column, []).append(f"{cell.model} {cell.chosen}")
-        if cell.seeds:
+        if cell.seeds and not cell.mean:
             text = f"{cell.model} {cell.seeds.count} seeds, mean {cell.seeds.mean:.2f}"
             seeds.setdefault(cell.column, []).append(text)
     for mark, by_column in ((CHOSEN, chosen), (SEEDS, seeds)):

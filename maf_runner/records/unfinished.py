@@ -1,0 +1,116 @@
+"""Runs without a record: those under way, those that were interrupted, those that failed early.
+
+A record is written last, so that what is known of such a run stands in its settings, its learning
+curve, and the note of the process that holds the folder.
+"""
+
+import csv
+import json
+import math
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from maf_runner.records.folder import RECORD, RunFolder
+
+LARGEST_SETTINGS = 1 << 20  # bytes; those of a run have a few thousand
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What is known of a run that has no record.
+
+    Attributes:
+        folder: where it is.
+        settings: resolved.
+        state: ``running on HOST``, or how long ago it was interrupted.
+        epochs: validations done.
+        best_epoch: the best of them; None before the first.
+        seconds: trained so far.
+    """
+
+    folder: RunFolder
+    settings: dict[str, Any]
+    state: str
+    epochs: int
+    best_epoch: int | None
+    best_validation: float | None
+    seconds: float
+
+    @property
+    def limit(self) -> int | None:
+        """Epochs after which training stops at the latest."""
+        limit = self.settings["trainer"].get("max_epochs")
+        return limit if isinstance(limit, int) else None
+
+
+def unfinished(results: Path) -> list[Unfinished]:
+    """The runs under ``results`` with settings and no record. Unreadable ones are left out."""
+    found = []
+    for config in sorted((results / "runs").glob("*/*/*/config.yaml")):
+        folder = RunFolder(config.parent)
+        if (config.parent / RECORD).exists():
+            continue
+        try:
+            found.append(_read(folder))
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            continue
+    return found
+
+
+def _read(folder: RunFolder) -> Unfinished:
+    if folder.config.stat().st_size > LARGEST_SETTINGS:
+        raise ValueError("these are no settings of a run")
+    settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    for group in ("dataset", "model", "trainer"):
+        str(settings[group]["name"])
+    epochs, best, nats, seconds = 0, None, None, 0.0
+    if folder.history.is_file():
+        with folder.history.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                epochs, seconds = int(row["epoch"]), float(row["seconds"])
+                value = float(row["validation_nats"])
+                if math.isfinite(value) and (nats is None or value > nats):
+                    best, nats = epochs, value
+    return Unfinished(folder, settings, _state(folder), epochs, best, nats, seconds)
+
+
+def _state(folder: RunFolder) -> str:
+    """Who is at it, or when it was interrupted."""
+    holder = folder.path / ".holder"
+    try:
+        who = json.loads(holder.read_text(encoding="utf-8"))
+        pid, host = int(who["pid"]), str(who["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pid, host = 0, ""
+    if pid and (host != socket.gethostname() or _alive(pid)):
+        return f"running on {host}"
+    last = max(p.stat().st_mtime for p in folder.path.iterdir() if p.is_file())
+    return f"interrupted {ago(time.time() - last)} ago"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def ago(seconds: float) -> str:
+    """A time in its largest unit.
+
+    >>> ago(5), ago(300), ago(7300), ago(200_000)
+    ('5 s', '5 min', '2 h', '2 days')
+    """
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= (2 * size if unit == "days" else size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"

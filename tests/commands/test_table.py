@@ -1,0 +1,190 @@
+"""``maf-table`` as a person uses it: what is shown, in which width, which runs, two of them."""
+
+import json
+import os
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.helpers.records import keep, made_up, run
+
+
+@pytest.fixture
+def table(command, tmp_path):
+    def shown(*words, check=0):
+        return command("maf-table", *words, "--results", tmp_path, check=check)
+
+    return shown
+
+
+def shipped(folder, record):
+    path = folder / "records" / record.dataset / f"{record.run_id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record.write(path)
+
+
+def on(dataset, model="MADE", run_id="1", *, trainer="paper", **changes):
+    settings = {
+        "trainer": {"name": trainer},
+        "model": {"name": model.lower()},
+        "dataset": {"name": dataset},
+        "seed": changes.get("seed", 0),
+    }
+    return made_up(dataset=dataset, model=model, run_id=run_id, settings=settings, **changes)
+
+
+def unfinished(folder, run_id, *, holder=None, epochs=3):
+    path = folder / "runs" / "digits" / "maf" / run_id
+    path.mkdir(parents=True)
+    settings = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "maf", "hidden": [100, 100], "conditional": False},
+        "trainer": {"name": "paper", "max_epochs": 40},
+        "seed": 4,
+    }
+    (path / "config.yaml").write_text(yaml.safe_dump(settings))
+    lines = ["epoch,updates,train_nats,validation_nats,seconds"]
+    lines += [f"{e},{10 * e},-3.0,{-5.0 + (e == 2)},{60.0 * e}" for e in range(1, epochs + 1)]
+    (path / "history.csv").write_text("\n".join(lines) + "\n")
+    if holder:
+        (path / ".holder").write_text(json.dumps(holder))
+    for file in path.iterdir():
+        os.utime(file, (0, path.stat().st_mtime - 300))
+    return path
+
+
+def test_ones_own_runs_are_shown_and_the_shipped_ones_on_demand(table, tmp_path):
+    shipped(tmp_path, on("power", run_id="theirs", test={"log_likelihood": -3.5, "error": 0.1}))
+    result = table(check=3)
+    assert "no runs of yours" in result.stderr
+    assert "--shipped shows the 1 that come with the project" in result.stderr
+    keep(tmp_path, on("digits", run_id="mine", test={"log_likelihood": -90.0, "error": 1.0}))
+    text = table().stdout
+    assert "-90.00 ± 1.00" in text and "power" not in text
+    rows = [line for line in text.splitlines() if line.startswith("M")]
+    assert rows[0].startswith("Mean test") and len(rows) == 2
+    both = table("--shipped").stdout
+    assert "-90.00 ± 1.00" in both and "-3.50 ± 0.10" in both
+
+
+def test_what_is_wider_than_the_screen_is_cut_into_blocks(table, tmp_path):
+    for i, name in enumerate(("power", "gas", "mnist", "digits")):
+        keep(tmp_path, on(name, run_id=str(i)))
+    for width in (60, 80):
+        lines = table("--width", width).stdout.splitlines()
+        assert max(map(len, lines)) <= width
+        heads = [line.split()[1] for line in lines if line.startswith("model")]
+        assert heads == ["digits", "gas", "mnist", "power"]
+    (whole,) = [x for x in table("--width", 500).stdout.splitlines() if x.startswith("model")]
+    assert whole.split() == [
+        "model",
+        "digits",
+        *["gas", "paper", "Δ/σ", "mnist", "paper", "Δ/σ", "power", "paper", "Δ/σ"],
+    ]
+    # Of a block only the rows that have something there.
+    block = table("--width", 60).stdout.split("model")[1]
+    assert "MADE" in block and "MAF (5)" not in block
+
+
+def test_datasets_models_trainers_columns_and_order(table, tmp_path):
+    keep(tmp_path, on("power", "MADE", "1", test={"log_likelihood": -3.0, "error": 0.1}))
+    keep(tmp_path, on("power", "MAF", "2", test={"log_likelihood": 0.1, "error": 0.1}))
+    keep(tmp_path, on("power", "MAF", "3", trainer="tuned",
+                      test={"log_likelihood": 0.2, "error": 0.1}))  # fmt: skip
+    keep(tmp_path, on("digits", "MAF", "4", test={"log_likelihood": -90.0, "error": 0.1}))
+    text = table("--dataset", "power", "--model", "maf").stdout
+    assert "0.10 ± 0.10" in text and "0.20 ± 0.10" in text
+    assert "-3.00" not in text and "-90.0" not in text and "Gaussian" not in text
+    text = table("--trainer", "tuned").stdout
+    assert "0.20 ± 0.10" in text and "0.10 ± 0.10" not in text
+    lines = table("--dataset", "power", "--model", "maf", "made", "--sort", "power",
+                  "--columns", "power").stdout.splitlines()  # fmt: skip
+    assert "paper" not in next(line for line in lines if line.startswith("model"))
+    order = [line.split(" ")[0].rstrip(",") for line in lines if line.startswith("MA")]
+    assert order == ["MAF", "MAF", "MADE"]
+    assert "no run has that dataset" in table("--dataset", "gas", check=3).stderr
+    assert "did you mean 'power'" in table("--columns", "powr", check=2).stderr
+    assert "no column is called 'x'" in table("--sort", "x", check=2).stderr
+
+
+def test_the_mean_over_seeds(table, tmp_path):
+    for seed, nats in enumerate((-10.0, -12.0, -14.0)):
+        keep(tmp_path, on("power", run_id=f"s{seed}", seed=seed,
+                          test={"log_likelihood": nats, "error": 0.1},
+                          validation={"log_likelihood": -9.0 - seed}))  # fmt: skip
+    keep(tmp_path, on("power", "MAF", "one", test={"log_likelihood": -8.0, "error": 0.1}))
+    text = table("--seeds", "mean").stdout
+    assert "-12.00 ± 2.00 (3)" in text and "-8.00 ± 0.10 (1)" in text
+    assert "standard deviation" in text and "•" not in text
+    runs = json.loads(table("runs", "--format", "json").stdout)["rows"]
+    assert [r["seed"] for r in runs if r["model"] == "MADE"] == [0, 1, 2]
+
+
+def test_runs_that_are_under_way_or_were_interrupted(table, tmp_path):
+    here = {"pid": os.getpid(), "host": socket.gethostname()}
+    unfinished(tmp_path, "a0", holder=here)
+    unfinished(tmp_path, "b0", holder={"pid": 1, "host": "elsewhere"})
+    unfinished(tmp_path, "c0", holder={**here, "pid": 2**22 + 5})  # no such process any more
+    unfinished(tmp_path, "d0", epochs=0)
+    (tmp_path / "runs" / "digits" / "maf" / "e0").mkdir()
+    (tmp_path / "runs" / "digits" / "maf" / "e0" / "config.yaml").write_text("{")
+    keep(tmp_path, on("digits", run_id="done", test={"log_likelihood": -90.0, "error": 1.0}))
+    lines = table("runs", "--width", 200).stdout.splitlines()
+    by_run = {line.split()[1]: line for line in lines if " digits " in line}
+    assert set(by_run) == {"done", "a0", "b0", "c0", "d0"}
+    assert f"running on {socket.gethostname()}" in by_run["a0"] and "3 of 40" in by_run["a0"]
+    assert "running on elsewhere" in by_run["b0"]
+    assert "interrupted 5 min ago" in by_run["c0"] and "interrupted" in by_run["d0"]
+    rows = json.loads(table("runs", "--format", "json").stdout)["rows"]
+    (one,) = [row for row in rows if row["run_id"] == "a0"]
+    assert (one["epochs"], one["best_epoch"], one["seconds"]) == (3, 2, 180.0)
+    assert one["folder"] == str(tmp_path / "runs" / "digits" / "maf" / "a0")
+
+
+def test_two_runs_beside_each_other(table, tmp_path):
+    rng = np.random.default_rng(0)
+    nats = rng.normal(-1300, 20, size=400)
+    other = nats + rng.normal(0.5, 1.0, size=400)
+    other[7] -= 30
+    a = keep(tmp_path, run("aaa1", nats, -1290.0, hidden=[64]), nats)
+    b = keep(tmp_path, run("bbb2", other, -1289.0, hidden=[128], seed=1), other)
+    text = table("compare", "aaa1", b.parent).stdout
+    difference = nats - other
+    error = 2 * difference.std() / 20
+    assert f"{difference.mean():.3f} ± {error:.3f}" in text
+    assert "paired t-test over 400 test rows" in text
+    assert "[64]" in text and "[128]" in text and "seed" in text
+    assert f"{difference[7]:+.2f}" in next(x for x in text.splitlines() if "test row 7" in x)
+    assert (
+        "no such folder, and no run has this id" in table("compare", "x", "aaa1", check=2).stderr
+    )
+    assert "compare needs two runs" in table("compare", check=2).stderr
+    assert "two runs are named for compare" in table("runs", "aaa1", check=2).stderr
+    strange = run("ccc3", nats, -1.0)
+    keep(tmp_path, replace(strange, data=replace(strange.data, fingerprint="other")), nats)
+    assert "different data" in table("compare", "aaa1", "ccc3", check=3).stderr
+    assert a.exists()
+
+
+def test_what_cannot_matter_to_a_closed_form_is_no_part_of_its_name(table, tmp_path):
+    gaussian = on("digits", "Gaussian", "1", stop_reason="closed_form", trainer="tuned")
+    keep(tmp_path, replace(gaussian, departures=["trainer.learning_rate=0.001"]))
+    keep(tmp_path, on("digits", "Gaussian", "2", stop_reason="closed_form", seed=1))
+    names = {row["model"] for row in json.loads(table("--format", "json").stdout)["rows"]}
+    assert names == {"Gaussian"}
+
+
+def test_columns_set_apart_by_settings_are_numbered(table, tmp_path):
+    for i, alpha in enumerate((0.01, 0.1)):
+        settings = {
+            "trainer": {"name": "paper"},
+            "model": {},
+            "dataset": {"name": "digits", "alpha": alpha},
+        }
+        keep(tmp_path, made_up(dataset="digits", run_id=str(i), settings=settings))
+    text = table().stdout
+    assert "digits #1" in text and "digits #2" in text
+    assert "digits #2: digits (alpha=0.1)" in text
