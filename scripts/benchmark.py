@@ -354,10 +354,13 @@ def main() -> None:
                     note(f"{name}, D={features}", found)
             if "threads" in options.what:
                 note(f"MAF (5), D={features}, threads", threads(features, width))
-    options.out.parent.mkdir(parents=True, exist_ok=True)  # at the end: no part replaces a whole
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if options.out.exists():  # a part replaces that part, if all is of one machine
+        before = json.loads(options.out.read_text(encoding="utf-8"))
+        alike = all(before.get(key) == results[key] for key in ("processor", "torch", "threads"))
+        results = {**before, **results} if alike else results
     atomic.write(options.out, json.dumps(results, indent=1) + "\n")
-    whole = (list(SIZES), list(WHAT)) == (options.features, list(options.what))
-    if whole and options.out == parser.get_default("out"):
+    if options.out == parser.get_default("out"):
         write_table(results)
 
 

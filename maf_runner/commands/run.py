@@ -32,7 +32,7 @@ from maf_runner.commands.arguments import (
     USER_ERRORS,
     exit_code,
 )
-from maf_runner.experiment import overrides
+from maf_runner.experiment import known, overrides
 from maf_runner.records import jobs as sweep
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import Interrupted
@@ -70,11 +70,15 @@ def job(config: DictConfig) -> float:
     score, outcome, text, folder = -math.inf, "failed", "", ""
     try:
         overrides.check(hydra_config)
-        from maf_runner.experiment.run import run  # torch comes in here, not before
+        if found := known.finished(config):
+            record, outcome, folder = found[0], "skipped", str(found[1].path)
+        else:
+            print(f"loading {config.dataset.name} ...", file=sys.stderr, flush=True)
+            from maf_runner.experiment.run import run  # torch comes in here, not before
 
-        result = run(config)
-        score, outcome, text = result.record.score, result.outcome, result.record.describe()
-        folder = str(result.folder.path)
+            result = run(config)
+            record, outcome, folder = result.record, result.outcome, str(result.folder.path)
+        score, text = record.score, record.describe()
         _code = CODES.get(outcome, DONE)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own
         _interrupts.act()

@@ -1,0 +1,67 @@
+"""Finds a finished run without loading the data or torch, so that it is reported at once."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from maf_runner import __version__
+from maf_runner.datasets.base import Paths, Splits
+from maf_runner.experiment.settings import build, from_config
+from maf_runner.records.folder import RunFolder, run_folder
+from maf_runner.records.identity import run_id
+from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.system import logs
+from maf_runner.system.errors import DataError
+
+log = logging.getLogger("maf_runner")
+
+
+def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
+    """The record of the run that ``config`` describes, if it is finished and surely up to date.
+
+    None where this cannot be told from the settings and the header of the prepared file; then the
+    data have to be loaded.
+
+    Raises:
+        UsageError: impossible settings.
+    """
+    settings = from_config(config)
+    if settings["force"]:
+        return None
+    try:
+        folder = run_folder(settings, run_id(settings))
+        record = Record.read(folder.record)
+    except (DataError, UnreadableRecordError):
+        return None
+    if not record.finished or record.run_id != folder.path.name:
+        return None
+    if not _of_these_data(record, settings):
+        return None
+    with logs.console():
+        log.info("already there: %s", record.describe())
+    return record, folder
+
+
+def _of_these_data(record: Record, settings: dict[str, Any]) -> bool:
+    """Whether the data are those of now.
+
+    A prepared file carries their fingerprint. The content of one's own file stands in the settings
+    of the run, so that the program's version decides. What comes with the program or is drawn by
+    it is loaded, which takes no time.
+    """
+    where = {key: Path(settings["paths"][f"{key}_dir"]) for key in ("raw", "prepared")}
+    path = where["prepared"] / f"{record.dataset}.h5"
+    if path.exists():
+        from maf_runner.datasets.preparation.prepared import UnpreparedError, read_header
+
+        try:
+            return bool(read_header(path)["fingerprint"] == record.data.fingerprint)
+        except UnpreparedError:
+            return False
+    if record.data.sources:
+        this_version = record.environment.get("maf_runner") == __version__
+        return this_version and record.data.recipe == "own"
+    splits: Splits = build("dataset", settings["dataset"], paths=Paths(**where, mirror=None))
+    return splits.fingerprint == record.data.fingerprint
