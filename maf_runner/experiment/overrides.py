@@ -9,10 +9,21 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from maf_runner.experiment.groups import BUILT
+from maf_runner.experiment.groups import BUILT, NODES
 from maf_runner.experiment.presets import options, preset
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import UsageError, extra, suggestion
+
+ALIASES = {  # what people type from habit
+    "lr": "learning_rate", "rate": "learning_rate", "bs": "batch_size", "batch": "batch_size",
+    "batchsize": "batch_size", "epochs": "max_epochs", "num_epochs": "max_epochs",
+    "steps": "max_updates", "iterations": "max_updates", "wd": "l2", "weight_decay": "l2",
+    "n_layers": "layers", "num_layers": "layers", "flows": "layers", "units": "hidden",
+    "width": "hidden", "hidden_units": "hidden", "hidden_size": "hidden", "seeds": "seed",
+    "num_threads": "threads", "gpu": "device",
+    "early_stopping": "patience", "n_components": "components", "mixtures": "components",
+    "file": "path", "labels": "label",
+}  # fmt: skip
 
 
 def words(hydra_config: Any) -> list[str]:
@@ -97,6 +108,9 @@ def explained(message: str) -> str:
         group, dot, name = key[1].rpartition(".")
         known = _settings(group)
         holders = known.get(name)
+        meant = [place for place in places(name) if place != key[1]]
+        if meant and not holders:
+            return f"there is no setting {key[1]} here; did you mean {' or '.join(meant)}?"
         if holders and "={" in message:
             return f"{key[1]} has no such entry; a new one is added: +{key[1]}.NAME=VALUE"
         if holders:
@@ -106,10 +120,32 @@ def explained(message: str) -> str:
     present = re.search(r"Could not append to config. An item is already at '([^']+)'", message)
     if present:
         return f"{present[1]} has a value already: change it with {present[1]}=VALUE, without +"
+    several = re.search(r"Ambiguous value for argument '([^']+)'", message)
+    if several:
+        word = several[1]
+        name, _, values = word.partition("=")
+        meant = places(name.rpartition(".")[2]) if "." not in name else []
+        word = f"{meant[0]}={values}" if len(meant) == 1 else word
+        return (
+            f"{word} lists several values: maf-run -m {word} runs each of them, {name}=[{values}] "
+            "is one list"
+        )
     if message.startswith("Error merging override "):
         override = message.removeprefix("Error merging override ").splitlines()[0]
         return f"{override} does not fit: the setting there is of another kind"
     return message
+
+
+def places(word: str) -> list[str]:
+    """The full names of the settings that are called so, or commonly so, in any group.
+
+    >>> places("lr"), places("layers")
+    (['trainer.learning_rate'], ['model.layers'])
+    """
+    name = ALIASES.get(word, word)
+    if name in _settings(""):
+        return [name]
+    return [f"{group}.{name}" for group in NODES if name in _settings(group)]
 
 
 def _settings(group: str) -> dict[str, list[str]]:
