@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maf_runner.system import shortage
+from maf_runner.system import shortage, streams
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageError
 
@@ -26,8 +26,15 @@ def guarded(program: str, work: Callable[[], int | None]) -> int:
 
     Such are `USER_ERRORS`, and a disk or a memory that does not suffice.
     """
+    streams.settle()
+    return streams.finish(program, _guarded(program, work))
+
+
+def _guarded(program: str, work: Callable[[], int | None]) -> int:
     try:
         return work() or DONE
+    except BrokenPipeError as error:
+        return streams.lost_output(program, error)
     except USER_ERRORS as error:
         print(f"{program}: {error}", file=sys.stderr)
         return exit_code(error)
@@ -79,9 +86,14 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def of_a_run(program: str, description: str | None) -> argparse.ArgumentParser:
+def of_a_run(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """An argument parser that takes a run folder and a class label."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as maf-run prints it")
     parser.add_argument(
         "--label",

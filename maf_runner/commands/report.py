@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maf_runner.commands.arguments import add_results, guarded
-from maf_runner.system import atomic
+from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _work(options: argparse.Namespace) -> None:
     page = report.render(records, complaints, samples)
     path = options.out or options.results / "report.html"
     try:
-        atomic.write(path, page)
+        output.write(path, page.encode())
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror})") from error
     for complaint in complaints:

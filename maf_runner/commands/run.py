@@ -34,6 +34,7 @@ from maf_runner.commands.arguments import (
 )
 from maf_runner.experiment import known, overrides
 from maf_runner.records import jobs as sweep
+from maf_runner.system import streams
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
@@ -100,6 +101,11 @@ def job(config: DictConfig) -> float:
 
 def main() -> int:
     """Run ``maf-run`` with the arguments of the process, and return its exit code."""
+    streams.settle()
+    return streams.finish("maf-run", _main())
+
+
+def _main() -> int:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help.text(CONF), end="")
         return DONE
@@ -125,6 +131,8 @@ def main() -> int:
         return USAGE
     except USER_ERRORS as error:
         return _report(error)
+    except BrokenPipeError as error:
+        return streams.lost_output("maf-run", error)
     except OSError as error:  # the folder of a sweep cannot be made
         print(
             f"maf-run: {error.filename} cannot be written ({error.strerror}): choose another "

@@ -1,9 +1,9 @@
 """``maf-sample``: draw from a trained model, into files and pictures."""
 
 import argparse
-import csv
-import io
+import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
-from maf_runner.system import atomic, shortage
-from maf_runner.system.errors import DataError, UsageError
+from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.system import memory, output
+from maf_runner.system.errors import UsageError
 
 if TYPE_CHECKING:
     from maf_runner.experiment.trained import TrainedRun
+
+PICTURE = ".png"
+SHOWN = 10_000  # samples in a picture, at most
+DIGITS = 19  # characters of a number in CSV, about
+EXAMPLES = """\
+examples:
+  maf-sample RUN --n 1000                         a table: samples.csv; other data: samples.npy
+  maf-sample RUN --n 1000 --out a.parquet --out a.png
+  maf-sample RUN --n 10000000 --out - | gzip > samples.csv.gz
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    arguments = of_a_run("maf-sample", __doc__)
+    arguments = of_a_run("maf-sample", "Draw from a trained model.", EXAMPLES)
     arguments.add_argument("--n", type=int, default=64, help="number of samples (default 64)")
     arguments.add_argument(
         "--seed", type=int, default=0, help="seed of the random numbers (default 0)"
@@ -34,9 +45,11 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         action="append",
         metavar="FILE",
-        help=".npy or .csv: rows as the model sees them (images: logits; your own table: in its "
-        "units); .png: a picture, of images or (standardised) points in the plane; may be "
-        "given more than once (default: samples.npy, and samples.png where there can be one)",
+        help=".csv, .parquet, .npy or - (CSV to standard output): rows as the model sees them "
+        "(images: logits; your own table: in its units, dequantised columns whole again); .png: a "
+        "picture, of images or (standardised) points in the plane; may be given more than once "
+        "(default: samples.csv of your own table, else samples.npy, and samples.png where there "
+        "can be one)",
     )
     arguments.add_argument(
         "--pixels", action="store_true", help="images: write pixels in [0, 1] instead of logits"
@@ -50,8 +63,11 @@ def _work(options: argparse.Namespace) -> None:
     if not 0 <= options.seed < 2**63:
         raise UsageError(f"--seed must be a whole number of at least 0, got {options.seed}")
     for path in options.out or ():
-        if path.suffix not in (".npy", ".csv", ".png"):
-            raise UsageError(f"--out must end in .npy, .csv or .png, got {path}")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file in it")
+        special = path == output.STDOUT or (path.exists() and not path.is_file())
+        if path.suffix not in (*FORMATS, PICTURE) and not special:
+            raise UsageError(f"--out must end in .csv, .parquet, .npy or .png, got {path}")
     from maf_runner.experiment.trained import TrainedRun
 
     run = TrainedRun.load(options.run)
@@ -59,56 +75,78 @@ def _work(options: argparse.Namespace) -> None:
     if options.pixels and run.image is None:
         raise UsageError("--pixels: this run's data are no images")
     drawable = run.image is not None or run.model.features == 2
-    if not drawable and any(path.suffix == ".png" for path in options.out or ()):
+    if not drawable and any(path.suffix == PICTURE for path in options.out or ()):
         raise UsageError("--out .png: only images and points in the plane have a picture")
-
-    needed = options.n * run.model.features * run.model.reference.itemsize
-    shortage.require(needed, f"--n {options.n:,}", "draw fewer at once, each with another --seed")
-    rows, codes = run.draw_samples(options.n, seed=options.seed, label=label)
-    classes = run.classes
-    labels = None if codes is None else [classes[code] for code in codes]
-    if not np.isfinite(rows).all():
-        bad = int((~np.isfinite(rows)).any(axis=1).sum())
-        print(f"maf-sample: {bad} of {options.n} samples are not finite", file=sys.stderr)
-
-    table = run.table
-    header = [f"x{i + 1}" for i in range(rows.shape[1])] if table is None else [*table.columns]
-    written = rows if table is None else table.to_table(rows)
-    label_name = (table.label if table else None) or "label"
-    if options.pixels and run.image is not None:
-        written = run.image.to_unit(rows).astype(np.float32)
-    files = options.out or [Path("samples.npy"), *([Path("samples.png")] if drawable else [])]
+    plain = Path("samples.csv" if run.table else "samples.npy")
+    files = options.out or [plain, *([Path("samples.png")] if drawable else [])]
+    _require_room(files, options.n, run)
+    shown = _draw(run, options, label, [path for path in files if path.suffix != PICTURE])
     for path in files:
-        try:
-            if path.suffix == ".png":
-                _picture(path, rows, run)
-            else:
-                _write(path, written, header, labels, label_name)
-        except UsageError as error:
-            if options.out:
-                raise
-            print(f"maf-sample: no picture: {error}", file=sys.stderr)
-            continue
-        except OSError as error:
-            raise DataError(f"{path} cannot be written ({error.strerror})") from error
-        print(path)
+        if path.suffix == PICTURE:
+            try:
+                _picture(path, shown, run)
+            except UsageError as error:
+                if options.out:
+                    raise
+                print(f"maf-sample: no picture: {error}", file=sys.stderr)
+                continue
+        if path != output.STDOUT and path.is_file():
+            print(path)
 
 
-def _write(
-    path: Path, rows: NDArray[Any], header: list[str], labels: list[Any] | None, label_name: str
-) -> None:
-    if path.suffix == ".npy":
-        atomic.write_array(path, rows)
-        return
-    lines = rows.tolist()
-    if labels is not None:
-        header = [*header, label_name]
-        lines = [[*line, y] for line, y in zip(lines, labels, strict=True)]
-    text = io.StringIO()
-    # Names in quotes are names even where they look like numbers.
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows([header, *lines])
-    atomic.write(path, text.getvalue())
+def _draw(
+    run: "TrainedRun", options: argparse.Namespace, label: int | None, files: list[Path]
+) -> NDArray[Any]:
+    """Write the samples as they are drawn; returns the first of them, for a picture."""
+    table = run.table
+    header = list(table.columns) if table else [f"x{i + 1}" for i in range(run.model.features)]
+    label_name = (table.label if table else None) or "label"
+    shown: list[NDArray[Any]] = []
+    bad = count = 0
+    with ExitStack() as stack:
+        writers = {
+            path: stack.enter_context(Writer(path, rows=options.n, quoted=True)) for path in files
+        }
+        for rows, codes in run.samples(options.n, seed=options.seed, label=label):
+            bad += int((~np.isfinite(rows)).any(axis=1).sum())
+            if count < SHOWN:
+                shown.append(rows[: SHOWN - count])
+            count += len(rows)
+            written = rows if table is None else table.to_table(rows)
+            if options.pixels and run.image is not None:
+                written = run.image.to_unit(rows).astype(np.float32)
+            columns: dict[str, Any] = dict(zip(header, written.T, strict=True))
+            for path, writer in writers.items():
+                if codes is not None and path.suffix != ".npy":
+                    classes = np.array(run.classes, dtype=object)[codes]
+                    writer.write({**columns, label_name: classes})
+                else:
+                    writer.write(columns)
+    if bad:
+        print(f"maf-sample: {bad:,} of {options.n:,} samples are not finite", file=sys.stderr)
+    return np.concatenate(shown)
+
+
+def _require_room(files: list[Path], n: int, run: "TrainedRun") -> None:
+    """Refuse, before the first sample, what the disk cannot hold.
+
+    Raises:
+        UsageError: there is less room.
+    """
+    numbers = n * run.model.features
+    bytes_of = {".npy": 8 if run.table else 4, ".parquet": 2, ".csv": DIGITS // 2}
+    needed: dict[Path, int] = {}
+    for path in files:
+        folder = path.absolute().parent
+        if path.suffix in bytes_of and folder.is_dir() and (path.is_file() or not path.exists()):
+            needed[folder] = needed.get(folder, 0) + numbers * bytes_of[path.suffix]
+    for folder, size in needed.items():
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise UsageError(
+                f"--n {n:,} needs about {memory.in_words(size)} in {folder}, and "
+                f"{memory.in_words(free)} are free there: draw fewer, or write elsewhere"
+            )
 
 
 def _picture(path: Path, rows: NDArray[Any], run: "TrainedRun") -> None:

@@ -1,9 +1,11 @@
 """``maf-score``: log densities, under a trained model, of the rows of a file."""
 
 import argparse
-import csv
-import io
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
-from maf_runner.datasets.spaces.table import TableSpace
-from maf_runner.system import atomic
+from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from maf_runner.experiment.trained import TrainedRun
+
+AT_ONCE = 50_000  # rows; their values and densities are all that is in memory
+NATS, PERCENTILE = "log_prob_nats", "percentile"
+COMPARED = 20_000  # training rows, at most, among which a percentile is counted
+EXAMPLES = """\
+every row of FILE has a line, in its order: -inf where the density is below the smallest number,
+nothing where a value is missing.
+
+examples:
+  maf-score RUN new.csv                           scores.csv
+  maf-score RUN new.csv --keep id,time --percentile
+  maf-score RUN new.parquet --out scores.parquet
+  zcat new.csv.gz | maf-score RUN - --out -       from one pipe into another
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    arguments = of_a_run("maf-score", __doc__)
+    arguments = of_a_run("maf-score", "Log densities of the rows of a file.", EXAMPLES)
     arguments.add_argument(
         "file",
         type=Path,
@@ -33,69 +51,164 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         help="of a run on your own table: any file that run could take, in the table's own units; "
         "columns are matched by name, or without names by their order; splits are scored one "
         "after another. Of any other run: .npy [rows, D] or .csv with a header and D columns (a "
-        "column named label is left out), in the space maf-sample writes (images: logits)",
+        "column named label is left out), in the space maf-sample writes (images: logits). -: a "
+        "CSV from standard input",
     )
     arguments.add_argument(
-        "--out", type=Path, default=Path("scores.csv"), metavar="FILE", help="default scores.csv"
+        "--out",
+        type=Path,
+        default=Path("scores.csv"),
+        metavar="FILE",
+        help=".csv, .parquet, .npy (the log densities alone) or - (CSV to standard output); "
+        "default scores.csv",
+    )
+    arguments.add_argument(
+        "--keep", metavar="COLUMNS", help="columns of FILE to carry along, as id,time"
+    )
+    arguments.add_argument(
+        "--missing",
+        choices=("refuse", "empty"),
+        help="a row with a missing value: refuse the file, or leave its line empty (default: as "
+        "dataset.missing of the run: refuse, or empty where it says drop)",
+    )
+    arguments.add_argument(
+        "--percentile",
+        action="store_true",
+        help=f"of each score among those of the training rows (at most {COMPARED:,} of them)",
     )
     return arguments.parse_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
+    if options.out != output.STDOUT and options.out.suffix not in FORMATS:
+        known = ", ".join(ending for ending in FORMATS if ending)
+        if not (options.out.exists() and not options.out.is_file()):
+            raise UsageError(f"--out must end in {known}, or be -, got {options.out}")
     from maf_runner.experiment.trained import TrainedRun
 
     run = TrainedRun.load(options.run)
-    label, table = run.label_code(options.label), run.table
-    rows = _read(options.file) if table is None else _read_table(options.file, table)
-    _check(options.file, rows, run.model.features)
-    columns = _scores(run, rows if table is None else table.to_model(rows), label)
-    names = [name for name in columns if name.startswith("log_prob")]
-    lost = np.flatnonzero(np.isnan([columns[name] for name in names]).any(axis=0))
-    if len(lost):
-        raise DataError(
-            f"{options.file}: the density of {len(lost)} of {len(rows)} rows cannot be computed, "
-            f"their values are too large; first in row {lost[0]} (from 0)"
-        )
-    mean = ""
-    if table is not None:
-        standardised = columns["log_prob_nats"]
-        columns |= {name: columns[name] + table.log_det for name in names}
-        columns["log_prob_nats_standardised"] = standardised
-        mean = f" in the table's units, {standardised.mean():.3f} standardised"
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    try:
-        atomic.write(options.out, text.getvalue())
-    except OSError as error:
-        raise DataError(f"{options.out} cannot be written ({error.strerror})") from error
-    mean = f"mean {columns['log_prob_nats'].mean():.3f} nats{mean}"
-    print(f"{options.out}: {len(rows):,} rows, {mean}")
+    scorer = _Scorer(run, options)
+    with _spooled(options.file) as file, Writer(options.out, of_one=NATS) as writer:
+        for rows, kept in scorer.pieces(file):
+            writer.write({**kept, **scorer.scores(rows)})
+        if not scorer.rows:
+            raise DataError(f"{scorer.name} has no rows")
+    scorer.report(options.out)
 
 
-def _check(path: Path, rows: NDArray[Any], features: int) -> None:
-    """Refuse rows that the model of the run cannot take."""
-    if rows.ndim != 2 or rows.shape[1] != features:
-        raise DataError(
-            f"{path} must have {features} columns as the data of this run, "
-            f"and has shape {list(rows.shape)}"
-        )
-    if len(rows) == 0:
-        raise DataError(f"{path} has no rows")
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{path} has values that are missing or not finite in {len(bad)} of "
-            f"{len(rows)} rows, first in row {bad[0]} (from 0)"
-        )
+class _Scorer:
+    """Scores rows piece by piece, and counts what was odd about them."""
+
+    def __init__(self, run: "TrainedRun", options: argparse.Namespace) -> None:
+        self.run, self.name = run, str(options.file)
+        self.label = run.label_code(options.label)
+        self.keep = [name.strip() for name in options.keep.split(",")] if options.keep else []
+        drops = run.record.settings["dataset"].get("missing") == "drop"
+        self.missing = options.missing or ("empty" if drops else "refuse")
+        self.reference = _training_scores(run, self.label) if options.percentile else None
+        self.rows = self.empty = self.lost = 0
+        self.sums: dict[str, float] = {}
+
+    def pieces(self, file: Path) -> Iterator[tuple[NDArray[Any], dict[str, Any]]]:
+        """Rows [n, D] in the units of the file, and the columns to carry along.
+
+        Raises:
+            DataError: the file does not fit the run.
+        """
+        from maf_runner.datasets.untrusted.tables import need, numbers, pieces
+
+        if self.run.table is None and file.suffix.lower() not in (".npy", ".csv"):
+            raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
+        for table in pieces(file, "FILE", AT_ONCE):
+            for column in self.keep:
+                need(column, table, "--keep", file)
+            kept = {name: table[name].to_numpy() for name in self.keep}
+            values = numbers(table[self._columns(table, file)], file)
+            if self.run.table is None and values.shape[1] != self.run.model.features:
+                raise DataError(
+                    f"{self.name} must have {self.run.model.features} columns as the data of this "
+                    f"run, and has shape {[len(values), values.shape[1]]}"
+                )
+            yield values, kept
+
+    def _columns(self, table: "pd.DataFrame", file: Path) -> list[str]:
+        """The columns that the model takes, in its order."""
+        from maf_runner.datasets.untrusted.tables import need
+
+        if self.run.table is None:
+            columns = [name for name in table if name != "label"]
+            is_right = len(columns) == self.run.model.features  # those to keep are among them
+            return columns if is_right else [name for name in columns if name not in self.keep]
+        columns = list(self.run.table.columns)
+        numbered = [str(i) for i in range(len(columns))]
+        if list(table.columns) == numbered:  # an array without names, as maf-sample writes it
+            if columns != numbered and set(columns) == set(numbered):
+                raise DataError(
+                    f"{self.name}: the run has its columns in the order {', '.join(columns)}, and "
+                    "these may be in it or not; give a CSV that names them"
+                )
+            table.columns = columns
+        for column in columns:
+            need(column, table, "a column of this run", file)
+        return columns
+
+    def scores(self, rows: NDArray[Any]) -> dict[str, Any]:
+        """The columns to be written for rows [n, D], in the units of the file."""
+        gone = np.isnan(rows).any(axis=1)
+        if gone.any() and self.missing == "refuse":
+            first = self.rows + int(np.flatnonzero(gone)[0])
+            raise DataError(
+                f"{self.name} has missing values, first in row {first} (from 0): --missing empty "
+                "leaves the lines of such rows empty"
+            )
+        table = self.run.table
+        with np.errstate(all="ignore"):
+            inside = rows if table is None else table.to_model(rows)
+            columns = _log_densities(self.run, inside, self.label)
+        names = [name for name in columns if name.startswith("log_prob")]
+        for name in names:  # of a value that is no float32 a model makes anything
+            columns[name] = np.where(np.isfinite(columns[name]), columns[name], -np.inf)
+            columns[name][gone] = np.nan
+        if "likeliest_class" in columns:
+            columns["likeliest_class"][~np.isfinite(columns[NATS])] = None
+        standardised = columns[NATS]
+        if self.reference is not None:
+            place = np.searchsorted(self.reference, standardised) / len(self.reference)
+            columns[PERCENTILE] = np.where(gone, np.nan, 100 * place)
+        if table is not None:
+            columns |= {name: columns[name] + table.log_det for name in names}
+            columns["log_prob_nats_standardised"] = standardised
+        self.rows, self.empty = self.rows + len(rows), self.empty + int(gone.sum())
+        self.lost += int((columns[NATS] == -np.inf).sum())
+        for name in (NATS, "log_prob_nats_standardised"):
+            if name in columns:
+                finite = columns[name][np.isfinite(columns[name])]
+                self.sums[name] = self.sums.get(name, 0.0) + float(finite.sum())
+        return columns
+
+    def report(self, out: Path) -> None:
+        """Say what was written."""
+        scored = self.rows - self.empty - self.lost
+        text = f"{out}: {self.rows:,} rows"
+        if scored:
+            means = {name: total / scored for name, total in self.sums.items()}
+            text += f", mean {means.pop(NATS):.3f} nats"
+            for mean in means.values():
+                text += f" in the table's units, {mean:.3f} standardised"
+        if self.empty:
+            text += f"; {self.empty:,} lines are empty, a value is missing"
+        if self.lost:
+            text += f"; {self.lost:,} are -inf, the density is too small for a number"
+        print(text, file=sys.stderr)
 
 
-def _scores(run: "TrainedRun", rows: NDArray[Any], label: int | None) -> dict[str, NDArray[Any]]:
-    """The columns to be written, for rows [N, D] as the model takes them.
+def _log_densities(
+    run: "TrainedRun", rows: NDArray[Any], label: int | None
+) -> dict[str, NDArray[Any]]:
+    """Log densities in nats [n] of rows [n, D] as the model takes them.
 
-    Log densities in nats [N]; of a conditional model without ``label`` the class marginal, the
-    likeliest class, and the log density given each class.
+    Of a conditional model without ``label``: the class marginal, the likeliest class, and the log
+    density given each class.
     """
     import torch
 
@@ -107,52 +220,39 @@ def _scores(run: "TrainedRun", rows: NDArray[Any], label: int | None) -> dict[st
     x = torch.from_numpy(rows).to(model.reference.dtype)
     if not model.context or label is not None:
         context = context_of(model, torch.tensor([label or 0]))
-        return {"log_prob_nats": log_prob_of_rows(model, x, context).numpy()}
+        return {NATS: log_prob_of_rows(model, x, context).numpy()}
     by_class = class_log_probs(model, x, model.context)
     classes = np.array(run.classes, dtype=object)
     return {
-        "log_prob_nats": class_marginal(by_class, run.prior).numpy(),
+        NATS: class_marginal(by_class, run.prior).numpy(),
         "likeliest_class": classes[class_joint(by_class, run.prior).argmax(1).numpy()],
         **{f"log_prob_nats_class_{v}": by_class[:, y].numpy() for y, v in enumerate(classes)},
     }
 
 
-def _read(path: Path) -> NDArray[Any]:
-    suffix = path.suffix.lower()
-    if suffix not in (".npy", ".csv"):
-        raise UsageError(f"FILE must end in .npy or .csv, got {path}")
-    try:
-        if suffix == ".npy":
-            rows = np.load(path, allow_pickle=False)
-        else:
-            from maf_runner.datasets.untrusted.tables import read_csv
+def _training_scores(run: "TrainedRun", label: int | None) -> NDArray[np.float64]:
+    """The scores of training rows in ascending order, of some if there are many.
 
-            rows = read_csv(path).drop(columns="label", errors="ignore").to_numpy()
-        return np.asarray(rows, dtype=np.float64)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} not found") from error
-    except Exception as error:  # each library has its own for a damaged file
-        raise DataError(f"{path} cannot be read as rows of numbers: {error}") from error
+    Raises:
+        DataError: the data of the run are not there.
+    """
+    x = run.data().train.x
+    if len(x) > COMPARED:
+        chosen = np.random.default_rng(0).choice(len(x), COMPARED, replace=False)
+        x = x[np.sort(chosen)]
+    return np.sort(_log_densities(run, x.astype(np.float64), label)[NATS])
 
 
-def _read_table(path: Path, space: TableSpace) -> NDArray[Any]:
-    """Rows [N, D] of the run's columns, in the table's units, in the order of the run."""
-    import pandas as pd
-
-    from maf_runner.datasets.untrusted.tables import need, numbers, read_table
-
-    table = pd.concat(read_table(path, "FILE").values(), ignore_index=True)
-    columns, numbered = list(space.columns), [str(i) for i in range(len(space.columns))]
-    if list(table.columns) == numbered:  # an array without names, as maf-sample writes it
-        if columns != numbered and set(columns) == set(numbered):
-            raise DataError(
-                f"{path}: the run has its columns in the order {', '.join(columns)}, and these "
-                "may be in it or not; give a CSV that names them"
-            )
-        table.columns = columns
-    for column in columns:
-        need(column, table, "a column of this run", path)
-    return numbers(table[columns], path)
+@contextmanager
+def _spooled(file: Path) -> Iterator[Path]:
+    """The file, or for ``-`` a temporary one with all of standard input."""
+    if file != output.STDOUT:
+        yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="maf-score-", suffix=".csv") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        yield Path(copy.name)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,7 @@ from maf_runner.experiment.conditioning import context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
 from maf_runner.experiment.prepare import data_of
 from maf_runner.experiment.settings import build
-from maf_runner.flows.base import Density
+from maf_runner.flows.base import SAMPLED_AT_ONCE, Density
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Data, Record, UnreadableRecordError
 from maf_runner.system.errors import DataError, UsageError, suggestion
@@ -117,15 +118,24 @@ class TrainedRun:
     def draw_samples(
         self, n: int, *, seed: int, label: int | None = None
     ) -> tuple[NDArray[Any], list[int] | None]:
-        """Draw ``n`` rows [n, D] of the model.
+        """Draw ``n`` rows [n, D] of the model; see `samples`."""
+        parts = list(self.samples(n, seed=seed, label=label))
+        codes = [codes for _, codes in parts if codes is not None]
+        rows = np.concatenate([rows for rows, _ in parts])
+        return rows, [code for part in codes for code in part] if codes else None
+
+    def samples(
+        self, n: int, *, seed: int, label: int | None = None
+    ) -> Iterator[tuple[NDArray[Any], list[int] | None]]:
+        """Draw ``n`` rows of the model, some thousands at a time.
 
         Args:
             n: how many.
             seed: of the draw.
             label: of a conditional model: this class; None: each by its share, in ascending order.
 
-        Returns:
-            The rows, and the class of each for a conditional model.
+        Yields:
+            Rows [m, D], and the class of each for a conditional model.
 
         Raises:
             UsageError: the model has no way to draw samples.
@@ -136,11 +146,14 @@ class TrainedRun:
         elif self.model.context:
             labels = labels_by_share(n, self.model.context, self.prior)
         generator = torch.Generator().manual_seed(seed)
-        try:
-            rows = sample(self.model, n, context_of(self.model, labels), generator).numpy()
-        except NotImplementedError as error:
-            raise UsageError(f"{self.record.model} cannot draw samples") from error
-        return rows, None if labels is None else labels.tolist()
+        for start in range(0, n, SAMPLED_AT_ONCE):
+            count = min(SAMPLED_AT_ONCE, n - start)
+            own = None if labels is None else labels[start : start + count]
+            try:
+                rows = sample(self.model, count, context_of(self.model, own), generator).numpy()
+            except NotImplementedError as error:
+                raise UsageError(f"{self.record.model} cannot draw samples") from error
+            yield rows, None if own is None else own.tolist()
 
     def grid_columns(self, n: int) -> int:
         """Columns of a grid of ``n`` samples: square, or a line for each class."""

@@ -1,6 +1,8 @@
 """Files that are either the old ones or the new ones, never something between."""
 
 import os
+import re
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,19 +22,25 @@ def write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     Raises:
         OSError: it could not be written, and names ``path``; what was there is there still.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary_path = temporary(path)
     try:
         if callable(content):
-            content(temporary)
+            content(temporary_path)
         else:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        put(temporary, path)
+            temporary_path.write_bytes(content.encode() if isinstance(content, str) else content)
+        put(temporary_path, path)
     except OSError as error:
         error.filename = str(path)  # a write alone does not say where
         raise
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            temporary_path.unlink(missing_ok=True)
+
+
+def temporary(path: Path) -> Path:
+    """A name beside ``path`` that no other process uses, on whatever machine it runs."""
+    host = re.sub(r"\W", "", socket.gethostname())[:16]
+    return path.with_name(f".{path.name}.{host}.{os.getpid()}.tmp")
 
 
 def put(finished: Path, path: Path) -> None:
@@ -46,8 +54,8 @@ def write_array(path: Path, array: "np.ndarray") -> None:
     """Replace ``path`` by an npy file of ``array``, which holds no objects."""
     import numpy as np
 
-    def save(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # given a name, numpy would add an ending to it
+    def save(place: Path) -> None:
+        with place.open("wb") as file:  # given a name, numpy would add an ending to it
             np.save(file, array, allow_pickle=False)
 
     write(path, save)

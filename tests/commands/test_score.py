@@ -74,7 +74,7 @@ def test_there_and_back():
 
 def test_scores_are_those_of_a_gaussian_in_the_tables_units(runs, command, tmp_path):
     table = people()
-    said = command("maf-score", runs["all"], runs["table"], check=0).stdout
+    said = command("maf-score", runs["all"], runs["table"], check=0).stderr
     found = pd.read_csv(tmp_path / "scores.csv")
     assert f"mean {found['log_prob_nats'].mean():.3f} nats in the table's units" in said
     train = in_own_units(runs["table"]).x.astype(np.float64)
@@ -214,7 +214,10 @@ def test_classes_by_their_shares(runs, command, tmp_path):
     ("change", "message"),
     [
         (lambda t: t.rename(columns={"height": "heigth"}), "no column 'height' .*'heigth'"),
-        (lambda t: t.assign(height=[np.nan, np.inf] + [1.0] * 398), "in 2 of 400 rows, .* row 0"),
+        (
+            lambda t: t.assign(height=[np.nan, np.inf] + [1.0] * 398),
+            "missing values, first in row 0",
+        ),
         (lambda t: t.assign(height="tall"), "non-numeric columns: height .*'tall' in row 0"),
         (lambda t: t.iloc[:0], "has no rows"),
     ],
@@ -258,3 +261,57 @@ def test_maf_score_does_not_misread_a_csv_either(runs, tmp_path, capsys):
     (tmp_path / "x.csv").write_text("a,b\nx,1,2\ny,3,4\n")
     assert score.main([str(runs["all"]), str(tmp_path / "x.csv")]) == 3
     assert "a row has 3 fields, the header has 2 names" in capsys.readouterr().err
+
+
+def test_every_row_has_a_line_in_its_order(runs, server, command, tmp_path):
+    """Gaps, absurd values and rows far out; other columns carried along; a percentile."""
+    gaps = people()
+    gaps.loc[gaps.index % 50 == 3, "height"] = np.nan
+    gaps.to_csv(tmp_path / "gaps.csv", index=False)
+    words = ["model=gaussian", "dataset=file", "dataset.path=gaps.csv", "dataset.missing=drop"]
+    folder = server("maf-run", *words, "threads=1", cwd=tmp_path, check=0).stdout.strip()
+    gaps = gaps.assign(id=[f"r{i}" for i in range(len(gaps))])
+    gaps.loc[7, "share"], gaps.loc[8, "share"] = 1e300, np.inf
+    gaps.to_csv(tmp_path / "new.csv", index=False)
+    out = ("--out", "s.csv", "--keep", "id,kind", "--percentile")
+    said = command("maf-score", tmp_path / folder, "new.csv", *out, check=0).stderr
+    assert "400 rows" in said and "8 lines are empty" in said and "2 are -inf" in said
+    found = pd.read_csv(tmp_path / "s.csv")
+    assert list(found["id"]) == list(gaps["id"]) and list(found["kind"]) == list(gaps["kind"])
+    empty = gaps["height"].isna().to_numpy()
+    for name in ("log_prob_nats", "log_prob_nats_standardised", "percentile"):
+        assert (found[name].isna().to_numpy() == empty).all()
+    assert (found["log_prob_nats"][[7, 8]] == -np.inf).all()
+    rest = found[~empty & np.isfinite(found["log_prob_nats"])]
+    assert found["percentile"][[7, 8]].tolist() == [0, 0]
+    order = rest.sort_values("log_prob_nats")["percentile"]
+    assert order.is_monotonic_increasing and 45 < order.median() < 55
+    refused = command("maf-score", runs["all"], "new.csv", check=3).stderr
+    assert "first in row 3" in refused and "--missing empty" in refused
+    command("maf-score", runs["all"], "new.csv", "--missing", "empty", check=0)
+    for form in ("parquet", "npy"):
+        command("maf-score", runs["all"], "new.csv", "--missing", "empty", "--out", f"s.{form}",
+                check=0)  # fmt: skip
+    expected = pd.read_csv(tmp_path / "scores.csv")["log_prob_nats"]
+    np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected)
+    np.testing.assert_allclose(pd.read_parquet(tmp_path / "s.parquet")["log_prob_nats"], expected)
+
+
+def test_a_file_in_pieces_is_scored_as_a_whole(runs, tmp_path, monkeypatch):
+    for suffix in (".csv", ".parquet", ".npy"):
+        file = tmp_path / f"rows{suffix}"
+        if suffix == ".csv":
+            people().to_csv(file, index=False)
+        elif suffix == ".parquet":
+            people().to_parquet(file)
+        else:
+            np.save(file, people()[COLUMNS].to_numpy())
+        expected = scores(tmp_path, runs["all"], file)
+        monkeypatch.setattr(score, "AT_ONCE", 37)
+        pd.testing.assert_frame_equal(scores(tmp_path, runs["all"], file), expected)
+        monkeypatch.undo()
+
+
+def test_samples_that_the_disk_cannot_hold_are_refused_first(runs, command):
+    refused = command("maf-sample", runs["all"], "--n", 10**15, "--out", "s.npy", check=2).stderr
+    assert "needs about" in refused and "draw fewer" in refused

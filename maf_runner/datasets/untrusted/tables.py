@@ -7,7 +7,7 @@ have no names, are named 0, 1, 2, ...
 import csv
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,50 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
     return tables
 
 
+def pieces(file: Path, setting: str, rows: int) -> Iterator[pd.DataFrame]:
+    """The rows of a file, about ``rows`` at a time; of a file with splits one after another.
+
+    Archives (.npz, HDF5) are read whole. The first piece of a table without rows is empty.
+
+    Raises:
+        DataError, UsageError: as `read_table`; at the first piece that is at fault.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".parquet", ".npy") or not file.is_file():
+        yield from read_table(file, setting).values()
+        return
+    try:
+        for piece in _pieces(file, suffix, rows):
+            piece.columns = piece.columns.map(str)
+            yield piece
+    except ImportError as error:
+        raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
+    except DataError:
+        raise
+    except Exception as error:  # each library raises its own for a damaged file
+        raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
+
+
+def _pieces(file: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
+    if suffix == ".csv":
+        yield from csv_pieces(file, rows)
+    elif suffix == ".parquet":
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(file) as store:
+            _distinct(store.schema_arrow.names)
+            empty = store.schema_arrow.empty_table().to_pandas()
+            if store.metadata.num_rows == 0:
+                yield empty
+            for batch in store.iter_batches(batch_size=rows):
+                yield batch.to_pandas()
+    else:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        _frame(array[:1])
+        for start in range(0, len(array), rows):
+            yield _frame(np.asarray(array[start : start + rows]))
+
+
 def _read(file: Path, *, with_labels: bool) -> Tables:
     suffix = file.suffix.lower()
     if suffix == ".csv":
@@ -92,7 +136,55 @@ def read_csv(file: Path) -> pd.DataFrame:
             quotes, so that a row would be taken for the header; two columns have the same
             name; an empty column has no name; or a row has more fields than the header.
     """
-    # The header as written: pandas renames repeated names and names columns without one.
+    (table,) = csv_pieces(file, None)
+    return table
+
+
+def csv_pieces(file: Path, rows: int | None) -> Iterator[pd.DataFrame]:
+    """As `read_csv`, ``rows`` rows at a time; None: all at once.
+
+    Raises:
+        ValueError: see `read_csv`; of the first piece that is at fault.
+    """
+    header = _csv_header(file)
+    empty = {place: True for place, name in enumerate(header) if not name}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # index_col=False: else the first fields of rows that are too long become an index.
+            # low_memory=False: else parts of a long column can have different types.
+            settings: dict[str, Any] = {"index_col": False, "low_memory": False}
+            if rows is None:
+                pieces: Iterable[pd.DataFrame] = [pd.read_csv(file, **settings)]
+            else:
+                pieces = pd.read_csv(file, chunksize=rows, **settings)
+            for piece in pieces:
+                for place in empty:
+                    empty[place] &= bool(piece.iloc[:, place].isna().all())
+                if rows is None:
+                    _refuse_empty(empty)
+                yield piece
+    except pd.errors.ParserWarning as error:
+        with file.open(encoding="utf-8", newline="") as text:
+            most = max(map(len, csv.reader(text)))
+        raise ValueError(
+            f"a row has {most} fields, the header has {len(header)} names: name each column, "
+            "and put values that hold commas in quotes"
+        ) from error
+    _refuse_empty(empty)
+
+
+def _refuse_empty(columns: dict[int, bool]) -> None:
+    """Refuse columns, by their places, that have neither a name nor a value."""
+    for place, is_empty in columns.items():
+        if is_empty:
+            raise ValueError(
+                f"column {place + 1} has no name and is empty: remove the commas at the line ends"
+            )
+
+
+def _csv_header(file: Path) -> list[str]:
+    """The header as written: pandas renames repeated names and names columns without one."""
     first = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
     header = first.iloc[0].tolist()
     for sign, name in ((";", "semicolons"), ("\t", "tabs")):
@@ -103,25 +195,7 @@ def read_csv(file: Path) -> pd.DataFrame:
     if not quoted and pd.to_numeric(pd.Series(header), errors="coerce").notna().all():
         raise ValueError("its first line holds numbers: add a header line with the column names")
     _distinct(header)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # index_col=False: else the first fields of rows that are too long become an index.
-            # low_memory=False: else parts of a long column can have different types.
-            table = pd.read_csv(file, index_col=False, low_memory=False)
-    except pd.errors.ParserWarning as error:
-        with file.open(encoding="utf-8", newline="") as text:
-            most = max(map(len, csv.reader(text)))
-        raise ValueError(
-            f"a row has {most} fields, the header has {len(header)} names: name each column, "
-            "and put values that hold commas in quotes"
-        ) from error
-    for place, name in enumerate(header):
-        if not name and table.iloc[:, place].isna().all():
-            raise ValueError(
-                f"column {place + 1} has no name and is empty: remove the commas at the line ends"
-            )
-    return table
+    return header
 
 
 def _distinct(names: list[str]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maf_runner.system import atomic
+from maf_runner.system import output
 from maf_runner.system.errors import UsageError, extra
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def drawing(width: float, height: float) -> Iterator["Figure"]:
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure to ``path``, in the format its name ends in (one of `FORMATS`)."""
-    atomic.write(path, rendered(figure, path.suffix))
+    output.write(path, rendered(figure, path.suffix))
 
 
 def rendered(figure: "Figure", ending: str) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.reporting.plots.drawing import drawing, pyplot, save
-from maf_runner.system import atomic
+from maf_runner.system import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def mosaic(pictures: Array, columns: int) -> Array:
 
 def sample_grid(path: Path, pictures: Array, columns: int) -> None:
     """Write pictures [n, height, width(, 3)], values in [0, 1], as one grid to a PNG."""
-    atomic.write(path, sample_png(pictures, columns))
+    output.write(path, sample_png(pictures, columns))
 
 
 def sample_png(pictures: Array, columns: int, *, pixels: int = 800) -> bytes:

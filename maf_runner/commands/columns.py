@@ -1,0 +1,119 @@
+"""Columns of results, written piece by piece as CSV, Parquet or npy; memory holds one piece."""
+
+import csv
+import io
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.system import output
+from maf_runner.system.errors import DataError, extra
+
+FORMATS = (".csv", ".parquet", ".npy")
+
+
+class Writer:
+    """Writes pieces of columns to what the user has named; see `output.opened`.
+
+    Args:
+        path: its ending says the form; without one it is CSV.
+        of_one: the one column that an npy file has; None: all of them, which must be numbers.
+        rows: how many rows there will be, for npy; None: not known before.
+        quoted: put names in quotes, so that they are names even where they look like numbers.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        of_one: str | None = None,
+        rows: int | None = None,
+        quoted: bool = False,
+    ) -> None:
+        self.path, self.of_one, self.rows = path, of_one, rows
+        self.quoting: Any = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
+        self._opened: AbstractContextManager[BinaryIO] = output.opened(path)
+        self._started = False
+        self._parquet: Any = None
+        self._kept: list[NDArray[Any]] = []
+
+    def __enter__(self) -> "Writer":
+        self._file = self._opened.__enter__()
+        return self
+
+    def write(self, columns: dict[str, Any]) -> None:
+        """Append a piece; every piece has the same columns."""
+        suffix = self.path.suffix
+        if suffix == ".npy":
+            self._write_array(columns)
+        elif suffix == ".parquet":
+            self._write_parquet(columns)
+        else:
+            self._write_lines(columns)
+        self._started = True
+
+    def _write_lines(self, columns: dict[str, Any]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n", quoting=self.quoting)
+        if not self._started:
+            writer.writerow(columns)
+        writer.writerows(zip(*(_plain(values) for values in columns.values()), strict=True))
+        self._file.write(text.getvalue().encode())
+
+    def _write_parquet(self, columns: dict[str, Any]) -> None:
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError as error:
+            raise DataError(f"writing Parquet needs pyarrow: {extra('parquet')}") from error
+        schema = self._parquet.schema if self._parquet else None
+        table = pa.table(columns, schema=schema)
+        if self._parquet is None:
+            self._parquet = parquet.ParquetWriter(self._file, table.schema)
+        self._parquet.write_table(table)
+
+    def _write_array(self, columns: dict[str, Any]) -> None:
+        chosen = [columns[self.of_one]] if self.of_one else list(columns.values())
+        piece = chosen[0] if self.of_one else np.column_stack(chosen)
+        if self.rows is None:
+            self._kept.append(piece)
+            return
+        if not self._started:
+            _header(self._file, (self.rows, *piece.shape[1:]), piece.dtype)
+        self._file.write(np.ascontiguousarray(piece).tobytes())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None and self._kept:
+                whole = np.concatenate(self._kept)
+                _header(self._file, whole.shape, whole.dtype)
+                self._file.write(whole.tobytes())
+            if kind is None and self._parquet is not None:
+                self._parquet.close()
+        except BaseException as late:
+            if not self._opened.__exit__(type(late), late, late.__traceback__):
+                raise
+            return
+        self._opened.__exit__(kind, error, traceback)
+
+
+def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+
+
+def _plain(values: Any) -> list[Any]:
+    """For CSV: a missing number, or class, is an empty field."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        return [None if value != value else value for value in array.tolist()]
+    return [None if value is None or value != value else value for value in array.tolist()]
