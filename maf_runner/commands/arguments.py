@@ -9,6 +9,7 @@ from typing import Any
 from maf_runner.system import shortage, streams
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageError
+from maf_runner.system.text import plain, plain_lines
 
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4  # exit codes
 USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
@@ -36,11 +37,11 @@ def _guarded(program: str, work: Callable[[], int | None]) -> int:
     except BrokenPipeError as error:
         return streams.lost_output(program, error)
     except USER_ERRORS as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {plain_lines(str(error))}", file=sys.stderr)
         return exit_code(error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{program}: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"{program}: {plain(where)}{error.strerror or error}", file=sys.stderr)
     except Exception as error:
         if not shortage.is_memory(error):
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from maf_runner.commands.arguments import add_results, guarded
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
+from maf_runner.system.text import plain
 
 if TYPE_CHECKING:
     from maf_runner.records.record import Record
@@ -40,7 +41,7 @@ def _work(options: argparse.Namespace) -> None:
     records, complaints = entries.find(options.results)
     if not records:
         for complaint in complaints:
-            print(f"maf-report: {complaint}", file=sys.stderr)
+            print(f"maf-report: {plain(complaint)}", file=sys.stderr)
         raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
     samples = {}
     for record in [] if options.no_samples else report.shown(comparison(records)):
@@ -54,11 +55,11 @@ def _work(options: argparse.Namespace) -> None:
     page = report.render(records, complaints, samples)
     path = options.out or options.results / "report.html"
     try:
-        output.write(path, page.encode())
+        output.write(path, page.encode(errors="replace"))
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror})") from error
     for complaint in complaints:
-        print(f"maf-report: {complaint}", file=sys.stderr)
+        print(f"maf-report: {plain(complaint)}", file=sys.stderr)
     print(path)
 
 

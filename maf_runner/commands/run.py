@@ -32,12 +32,13 @@ from maf_runner.commands.arguments import (
     USER_ERRORS,
     exit_code,
 )
-from maf_runner.experiment import known, overrides
+from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
-from maf_runner.system import streams
+from maf_runner.system import parent, streams
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
+from maf_runner.system.text import plain_lines
 
 CODES = {"failed": FAILED, "unfinished": FAILED, "diverged": DIVERGED}
 
@@ -68,9 +69,12 @@ def job(config: DictConfig) -> float:
     global _code
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    parent.follow()
     score, outcome, text, folder = -math.inf, "failed", "", ""
     try:
         overrides.check(hydra_config)
+        from maf_runner.experiment import known
+
         if found := known.finished(config):
             record, outcome, folder = found[0], "skipped", str(found[1].path)
         else:
@@ -170,5 +174,5 @@ def _report(error: Exception) -> int:
     if not isinstance(error, USER_ERRORS):
         traceback.print_exception(error)
         return FAILED
-    print(f"maf-run: {error}", file=sys.stderr)
+    print(f"maf-run: {plain_lines(str(error))}", file=sys.stderr)
     return exit_code(error)

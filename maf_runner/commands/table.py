@@ -15,6 +15,7 @@ from maf_runner.reporting.tables.grid import FORMATS, Grid
 from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
 from maf_runner.system.errors import DataError, UsageError
+from maf_runner.system.text import plain
 
 COMPARE = "compare"
 EVERY = 5  # seconds between two looks of --watch
@@ -127,7 +128,7 @@ def _table(options: argparse.Namespace) -> Grid:
 
 def _complain(complaints: list[str]) -> None:
     for complaint in complaints:
-        print(f"maf-table: {complaint}", file=sys.stderr)
+        print(f"maf-table: {plain(complaint)}", file=sys.stderr)
 
 
 def _nothing(options: argparse.Namespace) -> str:

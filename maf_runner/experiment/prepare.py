@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.datasets.base import Paths, Rows, Splits
+from maf_runner.datasets.preparation import store
 from maf_runner.engine import devices
 from maf_runner.engine.width import PlannedSize
 from maf_runner.experiment import description
@@ -19,7 +20,7 @@ from maf_runner.flows.base import Density
 from maf_runner.records.checks import DEEPEST
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.record import Record
-from maf_runner.system import shortage
+from maf_runner.system import reading, shortage
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import TrainerSettings
 from maf_runner.training.loop import TensorRows
@@ -109,7 +110,7 @@ def data_of(folder: RunFolder, raw: Path | None = None, prepared: Path | None = 
         DataError: they, or the settings, are missing or damaged.
     """
     try:
-        text = folder.config.read_text(encoding="utf-8")
+        text = reading.read_text(folder.config, reading.MB)
         deep = 0
         for token in yaml.scan(text):  # one after another: what is nested deep takes forever
             deep += token.id in ("[", "{", "<block mapping start>", "<block sequence start>")
@@ -120,7 +121,8 @@ def data_of(folder: RunFolder, raw: Path | None = None, prepared: Path | None = 
         given = {"raw_dir": raw, "prepared_dir": prepared}
         settings["dataset"] |= {"download": False} if "download" in settings["dataset"] else {}
         settings["paths"] |= {k: str(v.absolute()) for k, v in given.items() if v is not None}
-        return load_splits(settings)
+        with store.without_writing():  # the folder may be a stranger's, and so its arrays
+            return load_splits(settings)
     except (UsageError, DataError):
         raise
     except Exception as error:  # missing, no YAML, or not the settings of a run

@@ -3,6 +3,7 @@
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,14 +70,14 @@ def _claim_and_train(config: DictConfig, interrupts: Interrupts) -> Result:
     folder, settings = experiment.folder, experiment.settings
     try:
         with (
-            folder.held(wait=settings["wait"]),
+            folder.held(wait=settings["wait"]) as check_lock,
             logs.to_file(folder.log),
             allocator.keep_freed_memory(),
         ):
             if record := standing.usable(experiment):
                 return Result(record, folder, known=True)
             try:
-                return _train_and_record(experiment, interrupts)
+                return _train_and_record(experiment, interrupts, check_lock)
             except torch.OutOfMemoryError as error:  # of a GPU
                 device, asked = experiment.model.reference.device, settings["device"]
                 short = shortage.describe_gpu(device, asked)
@@ -87,7 +88,7 @@ def _claim_and_train(config: DictConfig, interrupts: Interrupts) -> Result:
             log.warning("%s: the run goes on on the CPU", short)
             experiment = experiment.on_cpu()
             torch.cuda.empty_cache()
-            return _train_and_record(experiment, interrupts)
+            return _train_and_record(experiment, interrupts, check_lock)
     except UnwritableError:
         record = None if settings["force"] else standing.existing(experiment)
         if record is None:
@@ -96,17 +97,21 @@ def _claim_and_train(config: DictConfig, interrupts: Interrupts) -> Result:
         return Result(record, folder, known=True)
 
 
-def _train_and_record(experiment: Experiment, interrupts: Interrupts) -> Result:
+def _train_and_record(
+    experiment: Experiment, interrupts: Interrupts, check_lock: Callable[[], None]
+) -> Result:
     """Train, evaluate, and write the record; of a failure too, unless it can be mended."""
     folder = experiment.folder
     folder.remove_temporaries()
     atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(experiment.settings)))
-    checkpoint = Checkpoint(folder.last, experiment.owner, complain=log.warning)
+    checkpoint = Checkpoint(folder.last, experiment.owner, complain=log.warning, guard=check_lock)
     try:
         outcome = _train(experiment, checkpoint, interrupts)
         record = _evaluate(experiment, outcome)
     except (DataError, UsageError):
         folder.discard()
+        raise
+    except ShortageError:
         raise
     except Exception as error:
         if shortage.is_shortage(error):
@@ -116,6 +121,7 @@ def _train_and_record(experiment: Experiment, interrupts: Interrupts) -> Result:
         text = "".join(traceback.format_exception_only(error)).strip()
         replace(experiment.record, status="failed", error=text).write(folder.record)
         raise
+    check_lock()
     record.write(folder.record)
     checkpoint.remove()
     if record.finished and record.features == 2:

@@ -73,6 +73,11 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     mirror = settings["paths"]["mirror"]
     if mirror is not None and not re.match("https?://", str(mirror)):
         raise UsageError(f"paths.mirror must be an address (http://...) or null, got {mirror!r}")
+    if mirror is not None and "@" in str(mirror).partition("//")[2].partition("/")[0]:
+        raise UsageError(
+            "paths.mirror may not hold a user or a password, which would be kept in files: put "
+            "them into ~/.netrc, from where they are taken"
+        )
     for key, value in settings["paths"].items():
         if key != "mirror":
             settings["paths"][key] = _place(f"paths.{key}", "folder", value)

@@ -4,16 +4,24 @@ import logging
 
 from maf_runner.experiment.prepare import Experiment
 from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.system import reading
 from maf_runner.training import Checkpoint
 
 log = logging.getLogger("maf_runner")
 
 
 def existing(experiment: Experiment) -> Record | None:
-    """The record in the run's folder if it is of this very run, on these very data."""
+    """The record in the run's folder if it is of this very run, on these very data.
+
+    Raises:
+        OSError: it cannot be read now.
+    """
     try:
         record = Record.read(experiment.folder.record)
-    except UnreadableRecordError:
+    except UnreadableRecordError as error:
+        if (system := reading.out_of_reach(error)) is not None:
+            system.filename = str(experiment.folder.record)
+            raise system from None
         return None
     same_run = record.run_id == experiment.record.run_id
     same_data = record.data.fingerprint == experiment.record.data.fingerprint

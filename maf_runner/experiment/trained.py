@@ -216,6 +216,7 @@ def _model(folder: RunFolder, record: Record) -> Density:
         stored = sum(tensor.untyped_storage().nbytes() for tensor in best.values())
         if (largest := max(_numbers([settings, size]))) > stored:
             raise ValueError(f"{folder.best} holds no model of size {largest:,}")
+        _check_sizes(settings, size, best)
         model: Density = build("model", settings, **size)
         if not isinstance(model, Density) or model.title != record.model:
             raise ValueError(f"{folder.record} has the settings of another model than it names")
@@ -226,6 +227,25 @@ def _model(folder: RunFolder, record: Record) -> Density:
     except Exception as error:  # whatever a strange record and checkpoint may lead to
         raise DataError(f"{folder.path} cannot be loaded: {error!s:.500}") from error
     return model.eval()
+
+
+def _check_sizes(settings: dict[str, Any], size: dict[str, Any], best: dict[str, Any]) -> None:
+    """Compare the model that the settings describe with the tensors, before it takes any memory.
+
+    Raises:
+        ValueError: they differ.
+    """
+    # Random degrees would be read, and on the meta device there are none to read.
+    alike = {"degrees": "sequential"} if "degrees" in settings else {}
+    with torch.device("meta"):
+        empty: Density = build("model", {**settings, **alike}, **size)
+    described = sum(parameter.numel() for parameter in empty.parameters())
+    names = {name for name, _ in empty.named_parameters()}
+    held = sum(tensor.numel() for name, tensor in best.items() if name in names)
+    if described != held:
+        raise ValueError(
+            f"the settings describe a model of {described:,} parameters, the file holds {held:,}"
+        )
 
 
 def _numbers(value: Any) -> list[int]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.records.checks import LARGEST
+from maf_runner.records.checks import LARGEST as LARGEST_FIGURE
 from maf_runner.records.folder import DENSITY, HISTORY, RECORD, TEST_NATS, run_folders
 from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.system import reading
 
+LARGEST = 64 * reading.MB  # bytes of a picture or a learning curve
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 
 
@@ -54,8 +56,11 @@ def picture(record: Record) -> bytes | None:
     """The picture of the density that a run on points in the plane keeps, a PNG; or None."""
     path = _beside(record, DENSITY)
     try:
-        content = path.read_bytes() if path and path.suffix == ".png" else b""
-    except OSError:
+        if path is None or path.suffix != ".png":
+            return None
+        with reading.opened(path, LARGEST) as file:
+            content = file.read()
+    except (OSError, reading.OddFileError):
         return None
     return content if content.startswith(b"\x89PNG\r\n") else None
 
@@ -72,14 +77,13 @@ def history(record: Record) -> dict[str, NDArray[np.float64]] | None:
     if path is None:
         return None
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(reading.read_text(path, LARGEST).splitlines()))
         curve = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
         nats = curve["validation_nats"]
         nats[~np.isfinite(nats)] = np.nan
-        if not (abs(curve["epoch"]) < LARGEST).all() or np.isnan(nats).all():
+        if not (abs(curve["epoch"]) < LARGEST_FIGURE).all() or np.isnan(nats).all():
             raise ValueError("an epoch in it, or every validation, is not finite")
-        if (abs(nats) >= LARGEST).any():
+        if (abs(nats) >= LARGEST_FIGURE).any():
             raise ValueError("a figure in it is too large")
     except (OSError, ValueError, TypeError, KeyError, IndexError, csv.Error) as error:
         raise UnreadableRecordError(f"{path} is no learning curve ({error!s:.200})") from error
@@ -96,7 +100,8 @@ def row_nats(record: Record) -> NDArray[np.float64] | None:
     if path is None:
         return None
     try:
-        nats = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        with reading.opened(path) as file:
+            nats = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
     except Exception as error:  # numpy has many for a damaged header
         raise UnreadableRecordError(f"{path} cannot be read ({error!s:.200})") from error
     figure = record.test.get("log_likelihood", math.nan)

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from maf_runner.system import atomic
-from maf_runner.system.errors import BusyError, UnwritableError
+from maf_runner.system import atomic, reading
+from maf_runner.system.errors import BusyError, ShortageError, UnwritableError
 
 log = logging.getLogger("maf_runner")
 
 
 RECORD, HISTORY, TEST_NATS, DENSITY = "record.json", "history.csv", "test_nats.npy", "density.png"
 PUT_ASIDE = "record-put-aside-"  # and a number: records of other data
-RESULTS = (".json", ".csv", ".pt", ".npy", ".png")  # endings of what a new training replaces
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,12 @@ class RunFolder:
         return aside
 
     @contextmanager
-    def held(self, *, wait: bool = False) -> Iterator[None]:
+    def held(self, *, wait: bool = False) -> Iterator[Callable[[], None]]:
         """Hold the folder: while this is open no other process writes to it.
 
-        The lock is the operating system's, so that of a dead process is free.
+        The lock is the operating system's, so that of a dead process is free. Yields a function
+        that raises `ShortageError` if the lock file was removed or replaced meanwhile: then
+        another process can have taken the folder.
 
         Args:
             wait: until another process lets go of it.
@@ -109,7 +110,21 @@ class RunFolder:
             with suppress(OSError):  # it only tells others who it is
                 who = {"pid": os.getpid(), "host": socket.gethostname()}
                 atomic.write(holder, json.dumps(who))
-            yield
+            number = self.path.joinpath(".lock").stat().st_ino
+
+            def check() -> None:
+                try:
+                    same = self.path.joinpath(".lock").stat().st_ino == number
+                except FileNotFoundError:
+                    same = False
+                if not same:
+                    raise ShortageError(
+                        f"{self.path}/.lock was removed, so that another process may be at this "
+                        "run: nothing more is written. The same command goes on from what was "
+                        "saved"
+                    )
+
+            yield check
         finally:
             with suppress(OSError):
                 holder.unlink(missing_ok=True)
@@ -128,9 +143,16 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove a result and what belongs to it; the log stays, and records put aside."""
-        for path in self.path.iterdir():
-            if path.suffix in RESULTS and not path.name.startswith(PUT_ASIDE):
-                path.unlink()
+        for path in (
+            self.record,
+            self.history,
+            self.best,
+            self.last,
+            self.test_nats,
+            self.density,
+        ):
+            path.unlink(missing_ok=True)
+        self.path.joinpath(f"previous-{self.last.name}").unlink(missing_ok=True)
 
 
 def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:
@@ -159,7 +181,7 @@ def _acquire(lock: FileLock, holder: Path, *, wait: bool) -> None:
 
 def _holder(path: Path) -> str:
     try:
-        who = json.loads(path.read_text())
+        who = json.loads(reading.read_text(path, reading.MB))
         return f"process {who['pid']} on {who['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from maf_runner.system import atomic
+from maf_runner.system import atomic, reading
 
 OUTCOMES = ("done", "skipped", "resumed", "failed", "diverged", "unfinished")
 
@@ -46,7 +46,7 @@ def read(sweep: Path) -> list[Job]:
 
 def _read(path: Path) -> Job:
     try:
-        job = Job(**json.loads(path.read_text("utf-8")))
+        job = Job(**json.loads(reading.read_text(path, reading.MB)))
         texts = [*job.overrides, job.outcome, job.text, job.folder]
         "".join(texts).encode()
         if not isinstance(job.number, int) or job.outcome not in OUTCOMES:

@@ -15,9 +15,10 @@ from maf_runner.records.checks import (
     is_figure,
     known,
 )
-from maf_runner.system import atomic
+from maf_runner.system import atomic, reading
 
 SCHEMA = 1
+LARGEST_RECORD = 16 * reading.MB  # bytes; a usual one has some thousand
 STATUSES = ("finished", "diverged", "failed")
 GROUPS = ("dataset", "model", "trainer")  # what the settings must have
 
@@ -129,8 +130,10 @@ class Record:
             UnreadableRecordError: missing, not JSON, of another schema, or not a record at all.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(reading.read_text(path, LARGEST_RECORD))
             check_values(content)
+        except reading.OddFileError as error:
+            raise UnreadableRecordError(str(error)) from error
         except OSError as error:
             raise UnreadableRecordError(f"{path} cannot be opened ({error.strerror})") from error
         except (ValueError, RecursionError) as error:

@@ -17,8 +17,10 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from maf_runner.records.folder import RECORD, RunFolder
+from maf_runner.system import reading
 
-LARGEST_SETTINGS = 1 << 20  # bytes; those of a run have a few thousand
+LARGEST_SETTINGS = reading.MB  # those of a run have a few thousand bytes
+LARGEST_HISTORY = 64 * reading.MB
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,17 @@ def unfinished(results: Path) -> list[Unfinished]:
 
 
 def _read(folder: RunFolder) -> Unfinished:
-    if folder.config.stat().st_size > LARGEST_SETTINGS:
-        raise ValueError("these are no settings of a run")
-    settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    settings = yaml.safe_load(reading.read_text(folder.config, LARGEST_SETTINGS))
     for group in ("dataset", "model", "trainer"):
         str(settings[group]["name"])
     epochs, best, nats, seconds = 0, None, None, 0.0
     if folder.history.is_file():
-        with folder.history.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                epochs, seconds = int(row["epoch"]), float(row["seconds"])
-                value = float(row["validation_nats"])
-                if math.isfinite(value) and (nats is None or value > nats):
-                    best, nats = epochs, value
+        lines = reading.read_text(folder.history, LARGEST_HISTORY).splitlines()
+        for row in csv.DictReader(lines):
+            epochs, seconds = int(row["epoch"]), float(row["seconds"])
+            value = float(row["validation_nats"])
+            if math.isfinite(value) and (nats is None or value > nats):
+                best, nats = epochs, value
     return Unfinished(folder, settings, _state(folder), epochs, best, nats, seconds)
 
 
@@ -84,7 +84,7 @@ def _state(folder: RunFolder) -> str:
     """Who is at it, or when it was interrupted."""
     holder = folder.path / ".holder"
     try:
-        who = json.loads(holder.read_text(encoding="utf-8"))
+        who = json.loads(reading.read_text(holder, LARGEST_SETTINGS))
         pid, host = int(who["pid"]), str(who["host"])
     except (OSError, ValueError, KeyError, TypeError):
         pid, host = 0, ""

@@ -9,15 +9,17 @@ from typing import Any
 
 from maf_runner.system.errors import Interrupted
 
-STOP = (signal.SIGINT, signal.SIGTERM)
+STOP = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # the last when a terminal is closed; not on Windows
 SAVE = getattr(signal, "SIGUSR1", None)  # not on Windows
 PREEMPTED = getattr(signal, "SIGUSR2", None)  # submitit uses it for jobs that are queued again
 
 
 class Interrupts:
-    """Inside this context, SIGINT and SIGTERM raise `Interrupted`, and SIGUSR1 sets ``save``.
+    """Inside this context, SIGINT, SIGTERM and SIGHUP raise `Interrupted`; SIGUSR1 sets ``save``.
 
-    Inside ``deferred()``, SIGINT and SIGTERM only set ``stop``, which the training loop reads
+    Inside ``deferred()``, they only set ``stop``, which the training loop reads
     between two updates; a second signal raises at once. If another program had installed a handler
     before (submitit does so for SIGUSR2 and SIGTERM), that handler is called: at once outside
     ``deferred()``, inside it after the checkpoint was written. Outside the main thread, where
@@ -36,6 +38,8 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in filter(None, (*STOP, SAVE, PREEMPTED)):
                 handler = signal.getsignal(number)
+                if number == getattr(signal, "SIGHUP", None) and handler == signal.SIG_IGN:
+                    continue  # nohup asked for that
                 if _foreign(handler):
                     self._owners[number] = handler
                 elif number == PREEMPTED:

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
+
+from maf_runner.system.text import plain_lines
 
 log = logging.getLogger("maf_runner")
 
@@ -17,13 +20,22 @@ class _BarHandler(logging.Handler):
 
     def emit(self, entry: logging.LogRecord) -> None:
         if entry.exc_info is None or entry.levelno < logging.ERROR:
-            tqdm.write(self.format(entry), file=sys.stderr)
+            tqdm.write(plain_lines(self.format(entry)), file=sys.stderr)
         else:
-            tqdm.write(entry.getMessage(), file=sys.stderr)
+            tqdm.write(plain_lines(entry.getMessage()), file=sys.stderr)
 
 
 class _FileHandler(logging.FileHandler):
-    """Writes to a file as long as there is room: all of it stands on the screen too."""
+    """Writes to a file as long as there is room: all of it stands on the screen too.
+
+    A link is not followed: what it leads to is nobody's log.
+    """
+
+    def _open(self) -> Any:
+        def without_links(path: str, flags: int) -> int:
+            return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+        return open(self.baseFilename, "a", encoding="utf-8", opener=without_links)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say nothing of what could not be written; logging would print a traceback."""
@@ -38,7 +50,10 @@ def console() -> Iterator[None]:
 
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Append what is said to a file while this is open."""
+    """Append what is said to a file while this is open; a link there is removed first."""
+    with suppress(OSError):
+        if path.is_symlink():
+            path.unlink()
     with _handler(_FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"):
         yield
 

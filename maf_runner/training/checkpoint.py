@@ -1,13 +1,14 @@
 """The checkpoint of a run: all that is needed to continue as if it had not been stopped."""
 
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from maf_runner.system import atomic
+from maf_runner.system import atomic, reading, shortage
 
 SCHEMA = 1
 
@@ -23,6 +24,7 @@ class Checkpoint:
         path: the file; the previous one gets ``previous-`` in front of its name.
         owner: entries that a checkpoint of this run has (run id, fingerprint of the data).
         complain: called with a message for each file that cannot be used, and why.
+        guard: called before each saving; it raises where this process may not write any more.
     """
 
     def __init__(
@@ -31,14 +33,16 @@ class Checkpoint:
         owner: dict[str, str],
         *,
         complain: Callable[[str], None] = lambda text: None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self.previous = path.with_name(f"previous-{path.name}")
         self.owner = owner
-        self.complain = complain
+        self.complain, self.guard = complain, guard
 
     def save(self, state: dict[str, Any]) -> None:
         """Write ``state``."""
+        self.guard()
         if self.path.exists():
             self.path.replace(self.previous)
         save(self.path, {**state, **self.owner})
@@ -91,11 +95,19 @@ def load(path: Path, owner: dict[str, str]) -> dict[str, Any]:
     """Read a file that `save` wrote. Tensors come to the CPU; no code from the file is run.
 
     Raises:
+        OSError: it cannot be read now, which says nothing about its content.
         DamagedCheckpointError: unreadable, of another schema, or without the entries of ``owner``.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with reading.opened(path) as file:
+            _refuse_compressed(file)
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
+        if (system := reading.out_of_reach(error)) is not None:
+            system.filename = str(path)
+            raise system from None
+        if shortage.is_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedCheckpointError(f"{path} cannot be read ({reason[:200]})") from error
     # Compared as text: a damaged file may hold a tensor here, whose == gives a tensor.
@@ -108,6 +120,16 @@ def load(path: Path, owner: dict[str, str]) -> dict[str, Any]:
                 f"{path} belongs to another run: its {key} is {actual[:100]!r}, expected {value!r}"
             )
     return _in_present_layout(state)
+
+
+def _refuse_compressed(file: BinaryIO) -> None:
+    """Refuse an archive with compressed entries: torch writes none, and it may be a bomb."""
+    if zipfile.is_zipfile(file):
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its entries are compressed, as torch never writes them")
+    file.seek(0)
 
 
 def _in_present_layout(content: dict[str, Any]) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def test_second_process_waits_if_told_to(tmp_path, begin):
         second = subprocess.Popen(
             [BIN / words[0], *words[1:]], cwd=tmp_path, stderr=subprocess.PIPE, text=True
         )
-        met = second.stderr.readline()
+        met = second.stderr.readline() + second.stderr.readline()
         first.send_signal(signal.SIGCONT)
         _, rest = second.communicate()
         assert first.wait().returncode == second.returncode == 0

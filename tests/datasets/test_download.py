@@ -425,3 +425,20 @@ def test_put_replaces(tmp_path):
     old.write_text("old")
     atomic.put(new, old)
     assert old.read_text() == "new" and not new.exists()
+
+
+def test_more_bytes_than_expected_are_not_taken(tmp_path, serve):
+    server = serve(CONTENT * 20)
+    small = Download(NAME, (server.mirror + NAME,), "sha256:" + "0" * 64, 100_000)
+    with pytest.raises(DataError, match="larger than expected"):
+        fetch(small, tmp_path)
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) < 400_000
+
+
+def test_a_server_that_hardly_sends_is_given_up(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(module, "PACE_SECONDS", 0)
+    monkeypatch.setattr(module, "LEAST_PACE", 10**12)
+    server = serve()
+    wanted = Download(NAME, (server.mirror + NAME,), "sha256:" + "0" * 64, len(CONTENT))
+    with pytest.raises(DataError, match="bytes a second"):
+        fetch(wanted, tmp_path)

@@ -14,6 +14,7 @@ of the files that the mirrors serve.
 import errno
 import hashlib
 import logging
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ READ_SECONDS = 60
 RETRIES = 3  # at one address after a lost connection, as long as no byte arrives
 PAUSE_SECONDS = 1  # before each retry
 CHUNK = 1 << 16  # bytes
+MOST = 2  # times the expected size; nothing larger is what was asked for
+LEAST_PACE, PACE_SECONDS = 1000, 60  # bytes a second, and over how long it is looked at
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,13 @@ def _get(download: Download, path: Path, urls: tuple[str, ...]) -> None:
         raise _no_space(download, path, f"{free:,} bytes are free")
     failures = ""
     for url in urls:
-        log.info("downloading %s (%s bytes) from %s", download.path, f"{download.size:,}", url)
+        shown = without_password(url)
+        log.info("downloading %s (%s bytes) from %s", download.path, f"{download.size:,}", shown)
         try:
             _from(url, part, download)
         except _Failed as failure:
-            log.warning("%s: %s", url, failure)
-            failures += f"  {url}: {failure}\n"
+            log.warning("%s: %s", shown, failure)
+            failures += f"  {shown}: {failure}\n"
         else:
             atomic.put(part, path)
             log.info("%s is complete, and its checksum is right", path)
@@ -171,7 +175,8 @@ def _load(url: str, part: Path, download: Download) -> bool:
         if left <= 0:
             raise _Failed(why)
         furthest = max(furthest, _size(part))
-        log.warning("%s: %s; resuming at %s bytes", url, why, f"{_size(part):,}")
+        shown = without_password(url)
+        log.warning("%s: %s; resuming at %s bytes", shown, why, f"{_size(part):,}")
         time.sleep(PAUSE_SECONDS)
 
 
@@ -210,16 +215,52 @@ def _stream(url: str, part: Path, download: Download) -> bool:
             ) as bar,
         ):
             # Raw bytes: requests would decompress a .gz that the server declares as encoded.
+            pace = _Pace()
+            total = have if resumed else 0
             while chunk := response.raw.read1(CHUNK, decode_content=False):
+                total += len(chunk)
+                if total > MOST * download.size + CHUNK:
+                    raise _Failed(f"it is larger than expected, more than {total:,} bytes")
                 file.write(chunk)
                 bar.update(len(chunk))
+                pace.check(len(chunk))
     return not resumed
+
+
+class _Pace:
+    """Whether a server still sends at a pace at which the download will end."""
+
+    def __init__(self) -> None:
+        self.start, self.bytes = time.monotonic(), 0
+
+    def check(self, arrived: int) -> None:
+        """Note some bytes.
+
+        Raises:
+            _Failed: too few have arrived in the last minute.
+        """
+        self.bytes += arrived
+        seconds = time.monotonic() - self.start
+        if seconds < PACE_SECONDS:
+            return
+        if self.bytes < LEAST_PACE * seconds:
+            raise _Failed(f"it sends only {self.bytes / seconds:.0f} bytes a second")
+        self.start, self.bytes = time.monotonic(), 0
 
 
 def _why(error: Exception) -> str:
     """The reason of an error, without the layers that requests and urllib3 add."""
     inner = error.args[0] if error.args else error
-    return str(getattr(inner, "reason", None) or inner)
+    return without_password(str(getattr(inner, "reason", None) or inner))
+
+
+def without_password(text: str) -> str:
+    """A text in which no address has a user or a password.
+
+    >>> without_password("https://me:secret@example.org/x")
+    'https://example.org/x'
+    """
+    return re.sub(r"(https?://)[^/@\s]*@", r"\1", text)
 
 
 def _no_space(download: Download, path: Path, why: str) -> DataError:

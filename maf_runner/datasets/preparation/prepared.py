@@ -22,7 +22,7 @@ from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.preparation.preparation import Preparation
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.untrusted import hdf5
-from maf_runner.system import atomic
+from maf_runner.system import atomic, reading
 
 HEADER_FORMAT = 1  # raised when the layout of the file changes
 HEADER_KEYS = (
@@ -103,8 +103,12 @@ def read_header(path: Path) -> dict[str, Any]:
         UnpreparedError: the file is missing (then the message is empty) or damaged, or it has
             another format.
     """
-    if not path.is_file():
-        raise UnpreparedError
+    try:
+        reading.opened(path).close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnpreparedError from error
+    except reading.OddFileError as error:
+        raise UnpreparedError(str(error)) from error
     try:
         with h5py.File(path, "r") as file:
             header = json.loads(file.attrs["maf_runner"])
@@ -116,6 +120,7 @@ def read_header(path: Path) -> dict[str, Any]:
         for key in HEADER_KEYS:
             header[key]
     except DAMAGE as error:
+        _raise_if_out_of_reach(error, path)
         raise UnpreparedError(f"{path} is damaged, or not a prepared dataset ({error})") from error
     return header
 
@@ -163,10 +168,22 @@ def read(preparation: Preparation, paths: Paths, options: dict[str, Any]) -> Spl
         )
         intact = splits.fingerprint == header["fingerprint"]
     except DAMAGE as error:
+        _raise_if_out_of_reach(error, path)
         raise UnpreparedError(f"{path} is damaged ({error})") from error
     if not intact:
         raise UnpreparedError(f"{path} is damaged (its fingerprint is wrong)")
     return splits
+
+
+def _raise_if_out_of_reach(error: Exception, path: Path) -> None:
+    """Raise the system's error where the file cannot be read now: it may be whole.
+
+    Raises:
+        OSError: of the system.
+    """
+    if (system := reading.out_of_reach(error)) is not None:
+        system.filename = str(path)
+        raise system from None
 
 
 def _rows(file: h5py.File, name: str, shape: tuple[int, int], classes: int) -> Rows:

@@ -6,6 +6,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ from maf_runner.system import shortage
 from maf_runner.system.locks import alone
 
 log = logging.getLogger("maf_runner")
+_writes = ContextVar("writes", default=True)  # whether prepared files are written
+
+
+@contextmanager
+def without_writing() -> Iterator[None]:
+    """Inside, datasets are read, or made in memory; nothing is written or downloaded."""
+    token = _writes.set(False)
+    try:
+        yield
+    finally:
+        _writes.reset(token)
 
 
 def load(preparation: Preparation, paths: Paths, *, download: bool, **options: Any) -> Splits:
@@ -46,6 +58,8 @@ def load(preparation: Preparation, paths: Paths, *, download: bool, **options: A
     try:
         return read(preparation, paths, options)
     except UnpreparedError:
+        if not _writes.get():
+            return make(preparation, paths.raw, **options)
         return prepare(preparation, paths, download=download, **options)
 
 

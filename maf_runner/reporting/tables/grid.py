@@ -18,6 +18,7 @@ from tabulate import tabulate
 from maf_runner.reporting.comparison.cells import BEST
 from maf_runner.reporting.comparison.published import Figure
 from maf_runner.system.errors import UsageError, suggestion
+from maf_runner.system.text import plain
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
@@ -139,11 +140,6 @@ class Grid:
         return [range(start, end) for start, end in pairwise([0, *ends])]
 
 
-def plain(text: str) -> str:
-    """``text`` in one line, without signs that would control a terminal."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def _text(grid: Grid, width: int | None = None) -> str:
     """Lines of text; a block under the other if ``width`` does not hold all columns."""
     bodies = [_body(grid, range(len(grid.headings)))]
@@ -221,7 +217,9 @@ def _latex(grid: Grid) -> str:
         lines.append(" ".join(rules))
     lines.append(r"\midrule")
     for name, items in grid.rows:
-        lines.append(" & ".join([latex(name), *map(_latex_item, items)]) + r" \\")
+        first = latex(name)
+        first = f"{{}}{first}" if first[:1] in ("[", "*") else first  # else an option of the \\
+        lines.append(" & ".join([first, *map(_latex_item, items)]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*lines, *(f"% {plain(n)}" for n in (grid.caption, *grid.notes))]) + "\n"
 
@@ -249,8 +247,16 @@ def _csv(grid: Grid) -> str:
     if grid.data:
         writer = csv.DictWriter(text, grid.data[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(grid.data)
+        writer.writerows({k: _harmless(v) for k, v in row.items()} for row in grid.data)
     return text.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    """A text that a spreadsheet would carry out as a formula gets a quote in front of it."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _json(grid: Grid) -> str:
@@ -260,7 +266,8 @@ def _json(grid: Grid) -> str:
         "notes": list(grid.notes),
         "rows": list(grid.data),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="replace").decode()  # names of folders need not be UTF-8
 
 
 WRITERS: dict[str, Callable[[Grid], str]] = {

@@ -1,0 +1,28 @@
+"""A worker of a sweep ends soon after the process that gives out the jobs was killed."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+EVERY = 2  # seconds between two looks
+
+_follower: threading.Thread | None = None
+
+
+def follow() -> None:
+    """In a worker process: send it SIGTERM, upon which a run saves and stops, without a parent."""
+    global _follower
+    if multiprocessing.current_process().name == "MainProcess" or _follower is not None:
+        return
+    _follower = threading.Thread(target=_watch, args=(os.getppid(),), daemon=True)
+    _follower.start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)  # for a last checkpoint
+    os._exit(128 + signal.SIGTERM)
