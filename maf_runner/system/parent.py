@@ -1,8 +1,8 @@
 """A worker of a sweep ends soon after the process that gives out the jobs was killed."""
 
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -14,7 +14,10 @@ _follower: threading.Thread | None = None
 def follow() -> None:
     """In a worker process: send it SIGTERM, upon which a run saves and stops, without a parent."""
     global _follower
-    if multiprocessing.current_process().name == "MainProcess" or _follower is not None:
+    multiprocessing = sys.modules.get("multiprocessing")  # a worker has it
+    if multiprocessing is None or multiprocessing.current_process().name == "MainProcess":
+        return
+    if _follower is not None:
         return
     _follower = threading.Thread(target=_watch, args=(os.getppid(),), daemon=True)
     _follower.start()
