@@ -13,7 +13,7 @@ from tests.helpers.runs import wait_for
 
 def test_workers_save_and_end_soon_after_their_parent_was_killed(tmp_path):
     pytest.importorskip("joblib")
-    words = ["-m", "launch=joblib", "hydra.launcher.n_jobs=1", "seed=0", "model=made"]
+    words = ["-m", "launch=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "model=made"]
     words += ["model.hidden=[8]", "trainer.max_epochs=100000", "trainer.patience=100000"]
     process = subprocess.Popen(
         [BIN / "maf-run", *words],
@@ -22,7 +22,7 @@ def test_workers_save_and_end_soon_after_their_parent_was_killed(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    (holder,) = wait_for(tmp_path, ".holder")
+    holder, *_ = wait_for(tmp_path, ".holder", 2)
     worker = int(holder.read_text().split('"pid": ')[1].split(",")[0])
     wait_for(tmp_path, "last.pt")
     if worker == process.pid:
