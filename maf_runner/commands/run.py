@@ -31,6 +31,7 @@ from maf_runner.commands.arguments import (
     USAGE,
     USER_ERRORS,
     exit_code,
+    without_numpy_warnings,
 )
 from maf_runner.experiment import known, overrides
 from maf_runner.records import jobs as sweep
@@ -69,6 +70,7 @@ def job(config: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     score, outcome, text, folder = -math.inf, "failed", "", ""
+    without_numpy_warnings()
     try:
         overrides.check(hydra_config)
         if found := known.finished(config):

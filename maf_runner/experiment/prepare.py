@@ -14,6 +14,7 @@ from maf_runner.engine import devices
 from maf_runner.engine.width import PlannedSize
 from maf_runner.experiment import description
 from maf_runner.experiment.conditioning import context_of
+from maf_runner.experiment.evaluation import announce_classes
 from maf_runner.experiment.settings import build, check, from_config
 from maf_runner.flows.base import Density
 from maf_runner.records.checks import DEEPEST
@@ -79,6 +80,7 @@ def prepare(config: DictConfig) -> Experiment:
     torch.set_num_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
     splits = load_splits(settings)
     model = build_model(settings, splits, trainer, device)
+    announce_classes(splits, model)
     record = description.before_training(settings, splits, model)
     folder = run_folder(settings, record.run_id)
     return Experiment(settings, trainer, splits, model, record, folder)

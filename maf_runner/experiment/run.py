@@ -146,7 +146,10 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
         )
     except ValueError as error:
         if model.closed_form:
-            raise DataError(f"{title}: {error}") from error
+            from maf_runner.datasets.user_table.degenerate import why_singular  # takes pandas
+
+            which = why_singular(splits, by_class=bool(model.context))
+            raise DataError(f"{title}: {error}{which}") from error
         raise
     finally:
         reporter.close()

@@ -92,13 +92,15 @@ class Gaussian(Density):
         if context is None:
             yield 0, slice(None)
             return
+        if same := context.stride(0) == 0:  # expanded: the same class in every row
+            context = context[:1]
         if not ((context == 0) | (context == 1)).all() or not (context.sum(dim=1) == 1).all():
             raise ValueError(
                 "context must be one-hot: a Gaussian has one component for each class"
             )
         labels = context.argmax(dim=1)
         for group in labels.unique().tolist():
-            yield group, labels == group
+            yield group, slice(None) if same else labels == group
 
     def parameter_count(self) -> int:
         """D means and D (D + 1) / 2 covariances, for each class."""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from maf_runner.datasets.base import SPLITS, Splits
 from maf_runner.datasets.untrusted.tables import some
 from maf_runner.datasets.user_table.part import Part
-from maf_runner.datasets.user_table.steps import step_of
+from maf_runner.datasets.user_table.steps import is_whole, step_of
 
 log = logging.getLogger("maf_runner")
 SHARED = 0.05  # share of the rows that have one value in common, from which it is reported
 REPEATED = 0.1  # share of the rows that repeat a value of another, from which steps are reported
+GROUPED = 0.5  # the same, from which repeated values without steps are reported
 FEWEST = 5  # rows that must have a value in common
 TOLERANCE = 1e-3  # of the share of a column's deviation that other columns do not explain
 
@@ -36,13 +37,15 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
             constant.append(column)
         elif column in noisy:
             continue
-        elif (different == np.round(different)).all():
+        elif is_whole(different):
             whole.append(column)
         elif len(different) <= (1 - REPEATED) * len(values) and (step := step_of(different)):
             rounded[column] = f"{column} ({step:g})"
         elif counts[most] >= max(FEWEST, SHARED * len(values)):
             percent = 100 * counts[most] / len(values)
             shared[column] = f"{column} ({different[most]:g} in {percent:.0f} % of the rows)"
+        elif len(different) <= (1 - GROUPED) * len(values):
+            shared[column] = f"{column} ({len(different):,} values in {len(values):,} rows)"
     if constant:
         log.warning("%s: columns that are constant in the training rows: %s", file, some(constant))
     if whole:
@@ -62,7 +65,7 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
         )
     if shared:
         log.warning(
-            "%s: columns in which many rows share one value have no density there: %s. The "
+            "%s: columns in which many rows share a value have no density there: %s. The "
             "log-likelihood of a flow can grow without end on them: leave out these columns "
             "(dataset.columns=[...]) or these rows",
             file,
@@ -110,8 +113,9 @@ def combinations(rows: NDArray[Any], columns: Sequence[str]) -> list[Combination
     with np.errstate(all="ignore"):
         exact = rows[:, varying].astype(np.float64)
         exact -= exact.mean(axis=0)
-        exact /= np.sqrt(np.square(exact).sum(axis=0))
-    if not np.isfinite(exact).all():
+        norms = np.sqrt(np.square(exact).sum(axis=0))
+        exact /= norms
+    if not (np.isfinite(norms).all() and np.isfinite(exact).all()):
         return []  # values that are refused later
     triangle = np.linalg.qr(exact, mode="r")  # first without pivots, which are slow for N rows
     r, order = qr(triangle, mode="r", pivoting=True)[:2]

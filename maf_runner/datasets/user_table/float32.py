@@ -14,6 +14,9 @@ from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
 LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # whose square is a 32-bit number: 1.8e19
+OFFSET = (
+    "They are large beside their differences: use dataset.standardise=true, or subtract an offset"
+)
 LOST = 0.01  # share of the different values that may become equal
 
 
@@ -47,21 +50,24 @@ def to_float32(
             huge[:, i] = np.abs(parts[name].x[:, i]) > LARGEST
             _refuse(parts[name], huge, space)
     if equal:
-        way = "subtract an offset" if standardise else "use dataset.standardise=true"
-        x, i = parts["train"].x, space.columns.index(next(iter(equal)))
-        far = int(np.abs(x[:, i] - np.median(x[:, i])).argmax())
         log.warning(
-            "%s: different values become equal in 32-bit numbers, in which models compute: %s. "
-            "Values far from all others are a cause (the farthest of %r is %.6g in row %d, from "
-            "0): correct or remove them, take logarithms, or %s",
+            "%s: different values become equal in 32-bit numbers, in which models compute: %s. %s",
             parts["train"].file,
             some(equal.values()),
-            space.columns[i],
-            x[far, i],
-            parts["train"].numbers[far],
-            way,
+            _way_out(parts["train"], next(iter(equal)), space) if standardise else OFFSET,
         )
     return rows
+
+
+def _way_out(train: Part, column: str, space: TableSpace) -> str:
+    """How to mend a standardised column whose values become equal."""
+    values = train.x[:, space.columns.index(column)]
+    far = int(np.abs(values - np.median(values)).argmax())
+    return (
+        f"Values far from all others are the cause: the farthest of {column!r} is "
+        f"{values[far]:.6g}, in row {train.numbers[far]} (from 0). Correct or remove such rows, "
+        "or take logarithms"
+    )
 
 
 def _different(column: NDArray[np.float64], cast: NDArray[np.float32]) -> tuple[int, int]:

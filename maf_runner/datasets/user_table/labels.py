@@ -13,6 +13,8 @@ from maf_runner.datasets.untrusted.tables import as_text, some
 from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
+MOST = 0.5  # classes for each row; with more the label is a measurement, or a name of the row
+FEWEST = 20  # rows of which this is asked
 
 
 def encode(
@@ -39,6 +41,12 @@ def encode(
     elif kind not in ("boolean", "string"):
         every = as_text(every.infer_objects())
     codes, values = pd.factorize(every, sort=True)
+    if len(every) >= FEWEST and len(values) > MOST * len(every):
+        raise DataError(
+            f"{file}: the label column has {len(values):,} different values in {len(every):,} "
+            f"rows, such as {str(values[0])[:50]}: these are no classes. Models are conditioned "
+            "on classes only; model the column with the others instead (without dataset.label)"
+        )
     ends = np.cumsum([len(own) for own in parts])[:-1]
     split = np.split(codes.astype(np.int64), ends)
     return values.tolist(), dict(zip(SPLITS, split, strict=True))

@@ -13,6 +13,11 @@ from maf_runner.system.errors import DataError, suggestion
 SURE = 100  # a step is believed if it is so many times larger than what rounding errors explain
 
 
+def is_whole(values: NDArray[np.float64]) -> bool:
+    """Whether all ``values`` are whole numbers, of a size at which not every number is whole."""
+    return bool((np.abs(values) < 2**53).all() and (values == np.round(values)).all())
+
+
 def step_of(values: NDArray[np.float64]) -> float | None:
     """The largest step of which all differences of ``values`` [N] are multiples.
 
@@ -25,11 +30,11 @@ def step_of(values: NDArray[np.float64]) -> float | None:
     True
     """
     if len(values) < 2:
-        return 1.0 if len(values) and values[0] == np.round(values[0]) else None
+        return 1.0 if is_whole(values) else None
     single = bool((values == values.astype(np.float32)).all())
     error = 4 * np.finfo(np.float32 if single else np.float64).eps * np.abs(values).max()
-    if (values == np.round(values)).all():
-        error = 0.0  # whole numbers have none
+    if is_whole(values):
+        error = 0.0
     gaps = np.diff(values)
     gaps = gaps[gaps > SURE * error]
     if len(gaps) < len(values) / 2:
@@ -68,9 +73,9 @@ def add_noise(
         step = step_of(np.unique(np.concatenate([part.x[:, place] for part in parts.values()])))
         if step is None:
             raise DataError(
-                f"{parts['train'].file}: column {column!r} cannot be dequantised: its values are no multiples "
-                "of a common step, so nothing says how wide the noise should be. Remove it from "
-                "dataset.dequantise"
+                f"{parts['train'].file}: column {column!r} cannot be dequantised: its values are "
+                "no multiples of a common step, so nothing says how wide the noise should be. "
+                "Remove it from dataset.dequantise"
             )
         steps.append(step)
     rng = np.random.default_rng([seed, 1])
