@@ -37,12 +37,12 @@ from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.datasets.untrusted.tables import numbers, read_table
 from maf_runner.datasets.user_table.columns import choose_columns, take_label
-from maf_runner.datasets.user_table.degenerate import warn
-from maf_runner.datasets.user_table.float32 import to_float32
+from maf_runner.datasets.user_table.degenerate import warn, warn_of_combinations
+from maf_runner.datasets.user_table.float32 import check_scale, to_float32
 from maf_runner.datasets.user_table.labels import encode, prior_of
 from maf_runner.datasets.user_table.options import check, check_names, check_splits
 from maf_runner.datasets.user_table.part import Part
-from maf_runner.datasets.user_table.rows import check_scale, mean_and_deviation, without_missing
+from maf_runner.datasets.user_table.rows import mean_and_deviation, without_missing
 from maf_runner.datasets.user_table.splits import divide, read_files, take_split
 from maf_runner.datasets.user_table.steps import add_noise
 from maf_runner.datasets.user_table.weights import take_weight, without_zero
@@ -101,7 +101,7 @@ def load(
     read = partial(read_table, with_labels=label is not None)
     tables, files = read_files(read, path, validation, test)
     file = next(iter(files.values()))
-    parts = {}
+    parts: dict[str, Part] = {}
     for name, table in tables.items():
         taken = (
             take_label(table, label, files[name]),
@@ -124,6 +124,7 @@ def load(
             raise DataError(f"{parts[name].file}: no row is left for the split {name}")
     warn(parts, chosen, dequantise)
     add_noise(parts, chosen, dequantise, seed)
+    warn_of_combinations(parts["train"], chosen)
     values, codes = encode({name: part.labels for name, part in parts.items()}, file)
     prior = prior_of(codes["train"], values, class_prior, file, parts["train"].weights)
     mean, deviation = mean_and_deviation(parts["train"].x, standardise=standardise)
@@ -131,8 +132,13 @@ def load(
     named = None if label is None else str(label)
     space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values))
     rows = to_float32(parts, space, standardise=standardise)
+    train_rows, validation_rows, test_rows = (
+        Rows(rows[name], codes[name], parts[name].weights) for name in SPLITS
+    )
     return Splits(
-        *(Rows(rows[name], codes[name], parts[name].weights) for name in SPLITS),
+        train_rows,
+        validation_rows,
+        test_rows,
         origin="own",
         classes=len(values),
         prior=prior,

@@ -26,7 +26,7 @@ TOLERANCE = 1e-3  # of the share of a column's deviation that other columns do n
 
 
 def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -> None:
-    """Warn of constant, whole, rounded and dependent columns, shared values and copies of rows."""
+    """Warn of constant, whole and rounded columns, of shared values, and of duplicate rows."""
     file, train = parts["train"].file, parts["train"].x
     noisy = {str(column) for column in dequantise}
     constant, whole, rounded, shared = [], [], {}, {}
@@ -71,17 +71,21 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
             file,
             some(shared.values()),
         )
-    if dependent := combinations(train, columns):
-        log.warning(
-            "%s: columns that others determine, exactly or up to rounding (copies and linear "
-            "combinations), have no density: %s. Leave them out: dataset.columns=[...]",
-            file,
-            some(map(str, dependent)),
-        )
     rows = np.concatenate([parts[name].x for name in SPLITS])
     copies = int(pd.DataFrame(rows, copy=False).duplicated().sum())
     if copies:
         log.warning("%s: %d of %d rows are duplicate rows", file, copies, len(rows))
+
+
+def warn_of_combinations(train: Part, columns: list[str]) -> None:
+    """Warn of columns that others determine; after noise was added, which sets them apart."""
+    if dependent := combinations(train.x, columns):
+        log.warning(
+            "%s: columns that others determine, exactly or up to rounding (copies and linear "
+            "combinations), have no density: %s. Leave them out: dataset.columns=[...]",
+            train.file,
+            some(map(str, dependent)),
+        )
 
 
 class Combination(NamedTuple):
@@ -95,17 +99,17 @@ class Combination(NamedTuple):
 
 
 def combinations(rows: NDArray[Any], columns: Sequence[str]) -> list[Combination]:
-    """The columns of ``rows`` [N, D] that are linear combinations of others, up to rounding.
+    """The columns of ``rows`` [N, D] that are linear combinations of those before them.
 
-    Constant columns are left out. Nothing is said of fewer rows than columns, in which every
-    column is a combination of others.
+    Up to rounding, by pivoted QR. Constant columns are left out. Nothing is said of fewer rows
+    than columns, in which every column is a combination of others.
 
     >>> c = np.arange(4.0)
     >>> rows = np.column_stack([c, c**2, 32 + 1.8 * c])
     >>> print(*combinations(rows, ["c", "y", "f"]))
     f (from c)
     """
-    from scipy.linalg import qr, solve_triangular
+    from scipy.linalg import qr  # takes a moment to import
 
     varying = np.flatnonzero(np.ptp(rows, axis=0) > 0) if len(rows) else np.array([], dtype=int)
     if len(rows) <= len(varying) or len(varying) < 2:
@@ -117,17 +121,28 @@ def combinations(rows: NDArray[Any], columns: Sequence[str]) -> list[Combination
         exact /= norms
     if not (np.isfinite(norms).all() and np.isfinite(exact).all()):
         return []  # values that are refused later
-    triangle = np.linalg.qr(exact, mode="r")  # first without pivots, which are slow for N rows
-    r, order = qr(triangle, mode="r", pivoting=True)[:2]
-    rank = int((np.abs(np.diag(r)) > TOLERANCE).sum())
-    if rank == len(varying):
+    triangle: NDArray[Any] = np.linalg.qr(
+        exact, mode="r"
+    )  # first without pivots, which are slow for N rows
+    diagonal = np.abs(np.diag(qr(triangle, mode="r", pivoting=True)[0]))
+    if (diagonal > TOLERANCE).all():
         return []
-    weights = solve_triangular(r[:rank, :rank], r[:rank, rank:])
-    names = [columns[varying[i]] for i in order]
+    basis = np.empty_like(triangle)
+    independent: list[int] = []
     found = []
-    for i, own in enumerate(weights.T):
-        others = [names[j] for j in np.flatnonzero(np.abs(own) > TOLERANCE)]
-        found.append(Combination(names[rank + i], others))
+    for i, column in enumerate(triangle.T):
+        of_others = basis[:, : len(independent)]
+        rest = column - of_others @ (of_others.T @ column)
+        rest -= of_others @ (of_others.T @ rest)  # again: the first leaves rounding errors
+        size = np.linalg.norm(rest)
+        if size > TOLERANCE:
+            basis[:, len(independent)] = rest / size
+            independent.append(i)
+        else:
+            weights = np.linalg.lstsq(triangle[:, independent], column)[0]
+            others = [independent[k] for k in np.flatnonzero(np.abs(weights) > TOLERANCE)]
+            names = [columns[int(k)] for k in varying[[i, *others]]]
+            found.append(Combination(names[0], names[1:]))
     return found
 
 

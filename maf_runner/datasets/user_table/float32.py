@@ -1,7 +1,8 @@
 """What the cast to 32-bit numbers, in which models compute, does to a user's columns."""
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,24 @@ OFFSET = (
 LOST = 0.01  # share of the different values that may become equal
 
 
+def check_scale(
+    train: Part, columns: Sequence[str], mean: Sequence[float], deviation: Sequence[float]
+) -> None:
+    """Raise DataError for a column whose mean or standard deviation cannot be used."""
+    for i, (name, centre, width) in enumerate(zip(columns, mean, deviation, strict=True)):
+        if math.isfinite(centre) and math.isfinite(width) and width > 0:
+            continue
+        sizes = np.abs(train.x)
+        farthest = sizes == sizes[:, i].max()
+        farthest[:, :i] = farthest[:, i + 1 :] = False
+        if sizes[:, i].max() > LARGEST:
+            _refuse(train, farthest, columns)
+        raise DataError(
+            f"{train.file}: column {name!r} has mean {centre:g} and deviation {width:g}: its "
+            "values differ by too little to be standardised. Rescale the column"
+        )
+
+
 def to_float32(
     parts: Mapping[str, Part], space: TableSpace, *, standardise: bool
 ) -> dict[str, NDArray[np.float32]]:
@@ -35,7 +54,7 @@ def to_float32(
     with np.errstate(all="ignore"):
         scaled = {name: space.to_model(parts[name].x) for name in SPLITS}
         for name in SPLITS:
-            _refuse(parts[name], ~(np.abs(scaled[name]) <= LARGEST), space)
+            _refuse(parts[name], ~(np.abs(scaled[name]) <= LARGEST), space.columns)
         rows = {name: scaled[name].astype(np.float32) for name in SPLITS}
     equal = {}
     for i, column in enumerate(space.columns):
@@ -48,7 +67,7 @@ def to_float32(
         for name in SPLITS:
             huge = np.zeros(parts[name].x.shape, dtype=bool)
             huge[:, i] = np.abs(parts[name].x[:, i]) > LARGEST
-            _refuse(parts[name], huge, space)
+            _refuse(parts[name], huge, space.columns)
     if equal:
         log.warning(
             "%s: different values become equal in 32-bit numbers, in which models compute: %s. %s",
@@ -75,7 +94,7 @@ def _different(column: NDArray[np.float64], cast: NDArray[np.float32]) -> tuple[
     return len(np.unique(column)), len(np.unique(cast))
 
 
-def _refuse(part: Part, bad: NDArray[np.bool_], space: TableSpace) -> None:
+def _refuse(part: Part, bad: NDArray[np.bool_], columns: Sequence[str]) -> None:
     """Refuse the values of a split that are ``bad`` [N, D], if any, by the first of them."""
     places = np.argwhere(bad)
     if len(places) == 0:
@@ -83,7 +102,7 @@ def _refuse(part: Part, bad: NDArray[np.bool_], space: TableSpace) -> None:
     row, column = places[part.numbers[places[:, 0]].argmin()]
     others = f" ({len(places):,} such values)" if len(places) > 1 else ""
     raise DataError(
-        f"{part.file}: column {space.columns[column]!r} has the value "
+        f"{part.file}: column {columns[column]!r} has the value "
         f"{part.x[row, column]:.6g} in row {part.numbers[row]} (from 0){part.of_split}{others}, "
         "which is too large for 32-bit numbers, in which models compute. If it stands for a "
         "missing value, remove the row; otherwise rescale the column"

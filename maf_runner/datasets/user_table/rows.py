@@ -1,7 +1,6 @@
 """The rows of a user's table: missing values, and the scale of the columns."""
 
 import logging
-import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,17 +54,3 @@ def mean_and_deviation(
         # Not deviation == 0: by rounding, that of a constant column of 0.1 is 1e-16.
         deviation[np.ptp(train, axis=0) == 0] = 1.0
     return tuple(mean.tolist()), tuple(deviation.tolist())
-
-
-def check_scale(
-    train: Part, columns: list[str], mean: tuple[float, ...], deviation: tuple[float, ...]
-) -> None:
-    """Raise DataError for a column whose mean or standard deviation cannot be used."""
-    for i, (name, centre, width) in enumerate(zip(columns, mean, deviation, strict=True)):
-        if not (math.isfinite(centre) and math.isfinite(width) and width > 0):
-            far = int(np.abs(train.x[:, i]).argmax())
-            raise DataError(
-                f"{train.file}: column {name!r} has mean {centre:g} and deviation {width:g}: its "
-                "values are too large, or differ by too little, to be standardised (the largest "
-                f"is {train.x[far, i]:g} in row {train.numbers[far]}, from 0). Rescale the column"
-            )
