@@ -115,6 +115,7 @@ def evaluate(
     *,
     bits_per_pixel: Callable[[Tensor], Tensor] | None = None,
     prior: Sequence[float] | None = None,
+    weights: NDArray[np.float64] | None = None,
     native: bool = True,
 ) -> tuple[dict[str, float], Tensor]:
     """Evaluate ``model`` on rows ``x`` [N, D].
@@ -125,18 +126,22 @@ def evaluate(
         labels: [N], on the CPU; needed for a conditional model.
         bits_per_pixel: for images, from log densities [N] in nats to bits for each pixel [N].
         prior: of the classes, for a conditional model; None for equal ones.
+        weights: of the rows in every mean [N]; None if all count alike.
         native: false: by torch alone.
 
     Returns:
         The figures, and the log density [N] of each row behind the first of them.
         ``log_likelihood`` and ``error`` are what the paper's tables show: for a conditional
         model the marginal over classes; ``conditional_log_likelihood`` is then log p(x | y) of
-        the true y, ``accuracy`` that of the likeliest class, argmax p(y) p(x | y).
+        the true y, ``accuracy`` that of the likeliest class, argmax p(y) p(x | y). A single row
+        has no errors.
     """
     figures: dict[str, float] = {}
 
     def note(name: str, error_name: str, values: Tensor) -> None:
-        figures[name], figures[error_name] = mean_and_error(values.double().numpy())
+        figures[name], error = mean_and_error(values.double().numpy(), weights)
+        if error is not None:
+            figures[error_name] = error
 
     true_class, hits = torch.empty(0), torch.empty(0)
     if model.context == 0:
@@ -189,18 +194,18 @@ def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evalu
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731
     test, nats = _figures(model, splits.test, splits.prior, native, bits)
     seen, _ = _figures(model, splits.validation, splits.prior, native)
-    validation = {"log_likelihood": seen["log_likelihood"], "error": seen["error"]}
+    names = {"log_likelihood": "log_likelihood", "error": "error"}
     if model.context:
-        validation = {
-            "log_likelihood": seen["conditional_log_likelihood"],
-            "error": seen["conditional_error"],
-            "marginal_log_likelihood": seen["log_likelihood"],
-            "marginal_error": seen["error"],
+        names = {
+            "log_likelihood": "conditional_log_likelihood",
+            "error": "conditional_error",
+            "marginal_log_likelihood": "log_likelihood",
+            "marginal_error": "error",
         }
-    if "rows_not_finite" in seen:
-        validation |= {key: seen[key] for key in ("rows_not_finite", "first_not_finite")}
+    names |= {key: key for key in ("rows_not_finite", "first_not_finite")}
+    validation = {name: seen[own] for name, own in names.items() if own in seen}
     finite = all(map(is_figure, (*test.values(), *validation.values())))
-    if finite and (alone := outlier(nats)):
+    if finite and (alone := outlier(nats, splits.test.weights)):
         log.warning("%s", alone)
     return Evaluation("finished" if finite else "diverged", test, validation, nats)
 
@@ -215,7 +220,15 @@ def _figures(
     """What `evaluate` says of ``rows``, and of those whose log density is not finite, if any."""
     x = torch.from_numpy(rows.x).to(model.reference.device)
     labels = None if rows.labels is None else torch.from_numpy(rows.labels)
-    figures, nats = evaluate(model, x, labels, bits_per_pixel=bits, prior=prior, native=native)
-    if lost := not_finite(nats.numpy()):
+    figures, nats = evaluate(
+        model,
+        x,
+        labels,
+        bits_per_pixel=bits,
+        prior=prior,
+        weights=rows.weights,
+        native=native,
+    )
+    if lost := not_finite(nats.numpy(), rows.weights):
         figures |= lost.figures()
     return figures, nats.numpy()

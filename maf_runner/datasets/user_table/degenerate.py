@@ -121,9 +121,8 @@ def combinations(rows: NDArray[Any], columns: Sequence[str]) -> list[Combination
         exact /= norms
     if not (np.isfinite(norms).all() and np.isfinite(exact).all()):
         return []  # values that are refused later
-    triangle: NDArray[Any] = np.linalg.qr(
-        exact, mode="r"
-    )  # first without pivots, which are slow for N rows
+    # First without pivots, which are slow for N rows.
+    triangle: Any = np.linalg.qr(exact, mode="r")
     diagonal = np.abs(np.diag(qr(triangle, mode="r", pivoting=True)[0]))
     if (diagonal > TOLERANCE).all():
         return []
