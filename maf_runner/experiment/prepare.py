@@ -54,9 +54,12 @@ class Experiment:
         return {"run_id": self.record.run_id, "fingerprint": self.splits.fingerprint}
 
     def tensors(self, rows: Rows) -> TensorRows:
-        """Rows and their context where the model is."""
+        """Rows, their context and their weights where the model is."""
         x = torch.from_numpy(rows.x).to(self.model.reference.device)
-        return TensorRows(x, context_of(self.model, rows.labels))
+        weights = None
+        if rows.weights is not None:
+            weights = torch.from_numpy(rows.weights / rows.weights.mean()).to(x)
+        return TensorRows(x, context_of(self.model, rows.labels), weights)
 
     def on_cpu(self) -> Self:
         """The same run with a new model on the CPU."""

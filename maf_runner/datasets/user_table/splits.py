@@ -72,7 +72,7 @@ def take_split(table: pd.DataFrame, column: str | None, file: Path) -> NDArray[n
     if len(wrong):
         raise DataError(
             f"{file}: column {column!r} (dataset.split) must say train, validation or test for "
-            f"each row, and has {some(repr(v)[:50] for v in wrong.unique())}"
+            f"each row, and has {some(map(str, wrong.unique()))}"
         )
     return codes.to_numpy(dtype=np.float64, na_value=np.nan)
 
