@@ -59,6 +59,15 @@ def _types(hint: Any) -> tuple[type, ...]:
     return (int, float) if kind is float else (kind,)
 
 
+def plus_minus(error: float | None, places: int = 2) -> str:
+    """An error as text behind its figure; empty where there is none.
+
+    >>> plus_minus(0.125), plus_minus(None)
+    (' ± 0.12', '')
+    """
+    return "" if error is None else f" ± {error:.{places}f}"
+
+
 def check_figures(split: str, figures: Mapping[str, Any], rows: int | None) -> None:
     """Raise ValueError where a finished run lacks a figure, or has one that cannot be.
 

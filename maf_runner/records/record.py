@@ -14,8 +14,8 @@ from maf_runner.records.checks import (
     finite,
     is_figure,
     known,
+    plus_minus,
 )
-from maf_runner.records.statistics import plus_minus
 from maf_runner.system import atomic
 
 SCHEMA = 1

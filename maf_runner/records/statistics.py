@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.records.checks import plus_minus
+
 FEWEST = 10  # rows in which an outlier is looked for: of fewer, each one weighs much
 
 
@@ -63,15 +65,6 @@ class NotFinite(NamedTuple):
             "log_likelihood_of_others": self.mean,
         }
         return figures if self.error is None else {**figures, "error_of_others": self.error}
-
-
-def plus_minus(error: float | None, places: int = 2) -> str:
-    """An error as text behind its figure; empty where there is none.
-
-    >>> plus_minus(0.125), plus_minus(None)
-    (' ± 0.12', '')
-    """
-    return "" if error is None else f" ± {error:.{places}f}"
 
 
 def mean_and_error(

@@ -86,7 +86,8 @@ def _setting(record: Record, key: str, value: Any) -> str:
     if key not in FILES:
         return f"{key}={value}"
     digest = str(value).removeprefix("sha256:")
-    name = next((name for name, own in record.data.sources.items() if own == digest), "")
+    first = next(iter(record.data.sources), "") if key == "path" else ""
+    name = next((name for name, own in record.data.sources.items() if own == digest), first)
     words = f"{name} {digest[:8]}".strip()
     return words if key == "path" else f"{key}={words}"
 
