@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.experiment import description, standing
-from maf_runner.experiment.evaluation import evaluate_splits, log_prob_function
+from maf_runner.experiment.evaluation import MANY, evaluate_splits, log_prob_function
 from maf_runner.experiment.prepare import Experiment, prepare
 from maf_runner.experiment.settings import build
 from maf_runner.records.folder import RunFolder
@@ -118,7 +118,7 @@ def _train_and_record(experiment: Experiment, interrupts: Interrupts) -> Result:
         raise
     record.write(folder.record)
     checkpoint.remove()
-    if record.finished and record.features == 2:
+    if record.finished and record.features == 2 and (record.context or 0) < MANY:
         _draw_density(experiment)
     log.info("%s", record.describe())
     return Result(record, folder)
