@@ -147,6 +147,9 @@ def test_weights_go_with_their_rows(tmp_path):
         bad.loc[7, "w"] = value
         with pytest.raises(DataError, match=message):
             read(write(tmp_path, "bad.csv", bad), weight="w")
+    for value in (0, 1e308):
+        with pytest.raises(DataError, match=r"column 'w' \(dataset.weight\) add up to "):
+            read(write(tmp_path, "bad.csv", frame.assign(w=value)), weight="w")
 
 
 def repeated(values, weights):

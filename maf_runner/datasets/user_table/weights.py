@@ -27,7 +27,7 @@ def without_zero(part: Part, column: str | None) -> Part:
     """The rows whose weight is above 0: a row of weight 0 counts for nothing.
 
     Raises:
-        DataError: a weight is negative.
+        DataError: a weight is negative, all are 0, or their sum is no number.
     """
     weights = part.weights
     if weights is None:
@@ -37,5 +37,12 @@ def without_zero(part: Part, column: str | None) -> Part:
         raise DataError(
             f"{part.file}: column {column!r} (dataset.weight) has the value {weights[row]:g} in "
             f"row {part.numbers[row]} (from 0){part.of_split}: a weight must not be negative"
+        )
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not 0 < total < np.inf:
+        raise DataError(
+            f"{part.file}: the weights in column {column!r} (dataset.weight) add up to {total:g}"
+            f"{part.of_split}: expected a finite number above 0"
         )
     return part.take(np.flatnonzero(weights))
