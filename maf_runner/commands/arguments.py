@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,21 @@ def exit_code(error: Exception) -> int:
     return DATA if isinstance(error, DataError) else FAILED
 
 
+def without_numpy_warnings() -> None:
+    """Keep numpy's warnings of overflow off the screen: results that are not finite are reported.
+
+    numpy need not be imported.
+    """
+    warnings.filterwarnings("ignore", category=RuntimeWarning)
+
+
 def guarded(program: str, work: Callable[[], int | None]) -> int:
     """Do the work; turn errors that the user can mend into a line and an exit code.
 
     Such are `USER_ERRORS`, and a disk or a memory that does not suffice.
     """
     streams.settle()
+    without_numpy_warnings()
     return streams.finish(program, _guarded(program, work))
 
 

@@ -31,6 +31,7 @@ from maf_runner.commands.arguments import (
     USAGE,
     USER_ERRORS,
     exit_code,
+    without_numpy_warnings,
 )
 from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
@@ -71,6 +72,7 @@ def job(config: DictConfig) -> float:
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     parent.follow()
     score, outcome, text, folder = -math.inf, "failed", "", ""
+    without_numpy_warnings()
     try:
         overrides.check(hydra_config)
         from maf_runner.experiment import known

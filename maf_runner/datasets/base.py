@@ -28,10 +28,14 @@ class Paths:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows ``x`` float32 [N, D] and, with classes, ``labels`` int64 [N]."""
+    """Rows ``x`` float32 [N, D]; with classes, ``labels`` int64 [N].
+
+    ``weights`` [N], above 0, say how much each row counts in a mean; None: all alike.
+    """
 
     x: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -72,11 +76,13 @@ class Splits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the shapes, rows and labels of the three splits."""
+        """SHA-256 of the shapes, rows, labels and weights of the three splits."""
         digest = hashlib.sha256()
         for rows in (self.train, self.validation, self.test):
             digest.update(repr(rows.x.shape).encode())
             digest.update(np.ascontiguousarray(rows.x, dtype="<f4").data)
             if rows.labels is not None:
                 digest.update(np.ascontiguousarray(rows.labels, dtype="<i8").data)
+            if rows.weights is not None:
+                digest.update(np.ascontiguousarray(rows.weights, dtype="<f8").data)
         return digest.hexdigest()

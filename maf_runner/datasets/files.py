@@ -10,11 +10,16 @@ Steps:
 1. Take the label column out.
 2. Choose the numeric columns (true and false count as 1 and 0), or the columns named.
 3. Refuse values that are missing or not finite, or drop their rows.
-4. Shuffle and split the rows, unless the file has splits of its own.
-5. Warn of constant columns, duplicate rows and columns of whole numbers: the likelihood of a
-   density is unbounded on them.
+4. Shuffle and split the rows, unless the file, other files or a column say the splits.
+5. Warn of constant, whole, rounded and dependent columns, of values that many rows share, and of
+   duplicate rows: the likelihood of a density is unbounded on them.
 6. Add uniform noise to the columns in ``dequantise``.
 7. Standardise by mean and standard deviation of the training rows.
+8. Refuse values that are too large for 32-bit numbers, and warn where these cannot tell apart
+   the values of a column.
+
+Weights of rows (``dataset.weight``) count in the loss, in the means over validation and test
+rows, and in an empirical prior of the classes; not in the standardisation.
 
 The log-likelihood of a run is that of the standardised values. ``maf-score`` and ``maf-sample``
 use the units of the table (`TableSpace`); ``maf-score`` adds no noise to its rows.
@@ -22,24 +27,25 @@ use the units of the table (`TableSpace`); ``maf-score`` adds no noise to its ro
 """
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.datasets.untrusted.tables import numbers, read_table
 from maf_runner.datasets.user_table.columns import choose_columns, take_label
+from maf_runner.datasets.user_table.degenerate import warn, warn_of_combinations
+from maf_runner.datasets.user_table.float32 import check_scale, to_float32
 from maf_runner.datasets.user_table.labels import encode, prior_of
-from maf_runner.datasets.user_table.options import check, check_names
-from maf_runner.datasets.user_table.rows import (
-    add_noise,
-    check_scale,
-    mean_and_deviation,
-    split,
-    standardised,
-    warn,
-    without_missing,
-)
+from maf_runner.datasets.user_table.options import check, check_names, check_splits
+from maf_runner.datasets.user_table.part import Part
+from maf_runner.datasets.user_table.rows import mean_and_deviation, without_missing
+from maf_runner.datasets.user_table.splits import divide, read_files, take_split
+from maf_runner.datasets.user_table.steps import add_noise
+from maf_runner.datasets.user_table.weights import take_weight, without_zero
 from maf_runner.system.errors import DataError
 
 
@@ -55,6 +61,11 @@ def load(
     standardise: bool,
     missing: str,
     dequantise: list[Any],
+    validation: str | None = None,
+    test: str | None = None,
+    split: str | None = None,
+    shuffle: bool = True,
+    weight: str | None = None,
 ) -> Splits:
     """Load a table of your own.
 
@@ -66,11 +77,19 @@ def load(
         label: name of the column with the class labels, for conditional models; or None.
         class_prior: probabilities of the classes in p(x): ``uniform``, or ``empirical`` for their
             frequencies in the training rows.
-        fractions: of the rows for training, validation and test; not used if the file has splits.
+        fractions: of the rows for training, validation and test; for splits that neither a file
+            nor a column gives.
         seed: of the shuffle before the split, and of the noise of ``dequantise``.
         standardise: whether to scale the columns to mean 0 and standard deviation 1.
         missing: ``refuse`` values that are missing or not finite, or ``drop`` their rows.
-        dequantise: names of columns of whole numbers that get noise from [0, 1).
+        dequantise: names of columns of whole or rounded numbers that get uniform noise, as wide
+            as the step between their values.
+        validation: a file with the validation rows; None: they are drawn, or in ``path``.
+        test: the same for the test rows.
+        split: name of the column that says train, validation or test of each row.
+        shuffle: before the split; false: the first rows train, the last rows test.
+        weight: name of the column with the weights of the rows, for the loss and for the means
+            over validation and test rows.
 
     Raises:
         DataError: the file is missing, damaged or not a table of numbers.
@@ -78,40 +97,64 @@ def load(
     """
     check(fractions, seed, missing, standardise, class_prior, label)
     check_names(columns, dequantise, label)
-    file = Path(path).expanduser()
-    tables = read_table(file, "dataset.path", with_labels=label is not None)
-    labels = {name: take_label(table, label, file) for name, table in tables.items()}
-    chosen = choose_columns(next(iter(tables.values())), columns, file)
+    check_splits(columns, label, split, validation, test, shuffle, weight)
+    read = partial(read_table, with_labels=label is not None)
+    tables, files = read_files(read, path, validation, test)
+    file = next(iter(files.values()))
+    parts: dict[str, Part] = {}
     for name, table in tables.items():
+        taken = (
+            take_label(table, label, files[name]),
+            take_weight(table, weight, files[name]),
+            take_split(table, split, files[name]),
+        )
+        if not parts:
+            chosen = choose_columns(table, columns, file)
         lacking = [c for c in chosen if c not in table.columns]
         if lacking:
-            raise DataError(f"{file}: the split {name} has no column {lacking[0]!r}")
-    arrays = {name: numbers(table[chosen], file) for name, table in tables.items()}
-    arrays, labels = without_missing(arrays, labels, [*chosen, str(label)], missing, file)
-    if set(arrays) != set(SPLITS):
-        arrays, labels = split(arrays["all"], labels["all"], fractions, seed)
+            raise DataError(f"{files[name]}: the split {name} has no column {lacking[0]!r}")
+        x = numbers(table[chosen], files[name])
+        place = "all" if "all" in tables else name
+        part = Part(files[name], place, x, np.arange(len(x)), *taken)
+        asides = [str(column) for column in (label, weight, split) if column is not None]
+        parts[name] = without_zero(without_missing(part, [*chosen, *asides], missing), weight)
+    parts = divide(parts, fractions, seed, shuffle=shuffle)
     for name in SPLITS:
-        if len(arrays[name]) == 0:
-            raise DataError(f"{file}: no row is left for the split {name}")
-    warn(arrays, chosen, dequantise, file)
-    add_noise(arrays, chosen, dequantise, seed)
-    values, codes = encode(labels, file)
-    prior = prior_of(codes["train"], values, class_prior, file)
-    mean, deviation = mean_and_deviation(arrays["train"], standardise=standardise)
+        if len(parts[name]) == 0:
+            raise DataError(f"{parts[name].file}: no row is left for the split {name}")
+    warn(parts, chosen, dequantise)
+    add_noise(parts, chosen, dequantise, seed)
+    warn_of_combinations(parts["train"], chosen)
+    values, codes = encode({name: part.labels for name, part in parts.items()}, file)
+    prior = prior_of(codes["train"], values, class_prior, file, parts["train"].weights)
+    mean, deviation = mean_and_deviation(parts["train"].x, standardise=standardise)
+    check_scale(parts["train"], chosen, mean, deviation)
     named = None if label is None else str(label)
-    check_scale(chosen, mean, deviation, file)
     space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values))
-    scaled = {name: standardised(arrays[name], space, file) for name in SPLITS}
-    train, validation, test = (Rows(scaled[name], codes[name]) for name in SPLITS)
-    with file.open("rb") as raw:
-        sources = {file.name: hashlib.file_digest(raw, "sha256").hexdigest()}
+    rows = to_float32(parts, space, standardise=standardise)
+    train_rows, validation_rows, test_rows = (
+        Rows(rows[name], codes[name], parts[name].weights) for name in SPLITS
+    )
     return Splits(
-        train,
-        validation,
-        test,
+        train_rows,
+        validation_rows,
+        test_rows,
         origin="own",
         classes=len(values),
         prior=prior,
         table=space,
-        sources=sources,
+        sources=_sources(files),
     )
+
+
+def _sources(files: dict[str, Path]) -> dict[str, str]:
+    """SHA-256 of each file, by its name; a second file of one name has the split before it."""
+    sources: dict[str, str] = {}
+    for split, file in files.items():
+        with file.open("rb") as raw:
+            digest = hashlib.file_digest(raw, "sha256").hexdigest()
+        name = file.name
+        if sources.get(name, digest) != digest:
+            name = f"{split}: {name}"
+        sources[name] = digest
+    return sources

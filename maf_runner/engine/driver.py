@@ -35,18 +35,24 @@ EVERY = 10  # the average takes in the parameters after every tenth update
 RowsAndContext = tuple[Tensor, Tensor | None]  # [N, D] and [N, C]
 
 
-def choose(model: Density, engine: str, updates: int) -> str:
+def choose(model: Density, engine: str, updates: int, *, weighted: bool = False) -> str:
     """Name the engine for a run.
 
     Args:
         model: what will be trained, on the device where it will be trained.
         engine: the setting, one of `engine.CHOICES`. On a GPU ``auto`` is the graph engine.
         updates: the least number of updates that the run will make.
+        weighted: whether rows have weights, which the eager engine alone knows.
 
     Raises:
         UsageError: an engine that was asked for by name cannot be had.
     """
-    if engine == EAGER:
+    if weighted and engine not in (AUTO, EAGER):
+        raise UsageError(
+            f"engine={engine} cannot weight rows (dataset.weight): use engine=auto, which takes "
+            "the eager engine"
+        )
+    if weighted or engine == EAGER:
         return EAGER
     if model.reference.device.type == "cuda":
         if engine != AUTO:
@@ -111,10 +117,20 @@ class Driver:
         """Name of the engine in use."""
         return self.engine.name
 
-    def step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
-        """Update the parameters by a batch; see `Engine.step`."""
-        run = self.engine.step if self._has_worked else self._first_step
-        loss = run(x, context, rate)
+    def step(
+        self, x: Tensor, context: Tensor | None, rate: float, weights: Tensor | None = None
+    ) -> Tensor:
+        """Update the parameters by a batch; see `Engine.step`.
+
+        With ``weights`` [B], the loss is the mean of weight times negative log density; `choose`
+        must have been told.
+        """
+        if weights is not None:
+            assert isinstance(self.engine, Eager)
+            loss = self.engine.weighted_step(x, context, rate, weights)
+        else:
+            run = self.engine.step if self._has_worked else self._first_step
+            loss = run(x, context, rate)
         self.updates += 1
         if self.average is not None and self.updates % EVERY == 0:
             seen = self.updates // EVERY
@@ -126,16 +142,19 @@ class Driver:
         """Inside, updates by ``rows`` rows use this machine's fastest exact products."""
         return fast_products(self.engine.density(), rows)
 
-    def evaluate(self, train: RowsAndContext, validation: RowsAndContext) -> float:
+    def evaluate(
+        self, train: RowsAndContext, validation: RowsAndContext, weights: Tensor | None = None
+    ) -> float:
         """Mean log density of the validation rows in nats, with the averaged parameters.
 
-        Batch norms get the statistics of the training rows for these parameters first.
+        ``weights`` are those of the validation rows [N], with mean 1. Batch norms get the
+        statistics of the training rows for these parameters first.
         """
         with self._averaged():
             density = self.engine.density().eval()
             refresh_statistics(density, *train, native=self._natively)
             log_prob = log_prob_of_rows(density, *validation, native=self._natively)
-            nats = float(log_prob.mean())
+            nats = float((log_prob if weights is None else weights.cpu() * log_prob).mean())
             density.train()
         return nats
 

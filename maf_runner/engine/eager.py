@@ -47,6 +47,17 @@ class Eager:
         """Compute one update; the learning rate is set already."""
         self.adam.zero_grad()
         loss = -self.working(x, context).mean()  # nats
+        return self._descend(loss)
+
+    def weighted_step(
+        self, x: Tensor, context: Tensor | None, rate: float, weights: Tensor
+    ) -> Tensor:
+        """As `step`, for the mean of weight times negative log density; ``weights`` is [B]."""
+        self.adam.rate.fill_(rate)
+        self.adam.zero_grad()
+        return self._descend(-(weights * self.working(x, context)).mean())
+
+    def _descend(self, loss: Tensor) -> Tensor:
         loss.backward()
         self.adam.step()
         return loss.detach()

@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from maf_runner.flows.base import Density
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """The context [N, classes] of ``labels`` [N]."""
-    return F.one_hot(labels, classes).to(dtype)
+    # Not torch's one_hot: its 64-bit integers take two or three times the memory.
+    rows = torch.zeros(len(labels), classes, dtype=dtype, device=labels.device)
+    return rows.scatter_(1, labels[:, None], 1)
 
 
 def context_of(model: Density, labels: NDArray[np.int64] | Tensor | None) -> Tensor | None:
@@ -28,7 +29,9 @@ def context_of(model: Density, labels: NDArray[np.int64] | Tensor | None) -> Ten
         return None
     if labels is None:
         raise ValueError("labels are needed for a conditional model")
-    return one_hot(torch.as_tensor(labels), model.context).to(model.reference)
+    return one_hot(torch.as_tensor(labels), model.context, model.reference.dtype).to(
+        model.reference
+    )
 
 
 def labels_by_share(n: int, classes: int, prior: Sequence[float] | None) -> Tensor:

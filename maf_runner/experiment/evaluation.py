@@ -4,7 +4,7 @@ Every row counts once: sums over rows in float64, divided by N (`records/statist
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +20,59 @@ from maf_runner.experiment.conditioning import one_hot
 from maf_runner.flows.base import Density
 from maf_runner.records.checks import is_figure
 from maf_runner.records.statistics import mean_and_error, not_finite, outlier
+from maf_runner.system import memory, shortage
 
 log = logging.getLogger("maf_runner")
+DENSITIES_AT_ONCE = 1 << 24  # log p(x | y) of rows times classes in memory: 128 MiB
+MANY = 100  # classes whose marginal takes long enough to be announced
+COPIES = 4  # of them at a time, with the joint and what the sum over classes takes
 
 
 def class_log_probs(model: Density, x: Tensor, classes: int, *, native: bool = True) -> Tensor:
     """Log p(x | y) in nats for every class y: [N, classes], float64, one class after another."""
-    contexts = one_hot(torch.arange(classes, device=x.device), classes, x.dtype)
-    log_prob = Evaluator(model, native=native)
-    return torch.stack([log_prob(x, c[None]) for c in contexts], dim=1)
+    # Of many classes torch is faster: it sees that the context is the same in every row.
+    log_prob = Evaluator(model, native=native and classes < MANY)
+    every = torch.empty(len(x), classes, dtype=torch.float64)
+    for y in range(classes):
+        every[:, y] = log_prob(x, one_hot(torch.tensor([y], device=x.device), classes, x.dtype))
+    return every
+
+
+def announce_classes(splits: Splits, model: Density) -> None:
+    """Refuse more classes than the memory can take; of many, say what their marginal takes.
+
+    Raises:
+        UsageError: the one-hot classes of the training rows, or the marginal, do not fit.
+    """
+    classes = model.context
+    if not classes:
+        return
+    trained = (len(splits.train) + len(splits.validation)) * classes * model.reference.itemsize
+    scored = max(len(splits.validation), len(splits.test))
+    summed = min(scored, _rows_at_once(classes)) * classes * COPIES * 8
+    shortage.require(
+        trained + summed, f"a model given {classes:,} classes", "use a label with fewer classes"
+    )
+    if classes >= MANY:
+        log.info(
+            "the log-likelihood is a sum over %s classes: each of %s validation and test rows is "
+            "evaluated for each class, in up to %s of memory",
+            f"{classes:,}",
+            f"{len(splits.validation) + len(splits.test):,}",
+            memory.in_words(summed),
+        )
+
+
+def _rows_at_once(classes: int) -> int:
+    return max(1, DENSITIES_AT_ONCE // classes)
+
+
+def _by_class(model: Density, x: Tensor, *, native: bool = True) -> Iterator[tuple[slice, Tensor]]:
+    """`class_log_probs` of a conditional model, for as many rows at once as fit."""
+    size = _rows_at_once(model.context)
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        yield rows, class_log_probs(model, x[rows], model.context, native=native)
 
 
 def class_joint(log_probs: Tensor, prior: Sequence[float] | None = None) -> Tensor:
@@ -58,7 +102,8 @@ def log_prob_function(
     def function(rows: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(rows).to(model.reference)
         if model.context:
-            return class_marginal(class_log_probs(model, x, model.context), prior).numpy()
+            parts = [class_marginal(by_class, prior) for _, by_class in _by_class(model, x)]
+            return torch.cat(parts).numpy()
         return log_prob_of_rows(model, x).numpy()
 
     return function
@@ -71,6 +116,7 @@ def evaluate(
     *,
     bits_per_pixel: Callable[[Tensor], Tensor] | None = None,
     prior: Sequence[float] | None = None,
+    weights: NDArray[np.float64] | None = None,
     native: bool = True,
 ) -> tuple[dict[str, float], Tensor]:
     """Evaluate ``model`` on rows ``x`` [N, D].
@@ -81,34 +127,41 @@ def evaluate(
         labels: [N], on the CPU; needed for a conditional model.
         bits_per_pixel: for images, from log densities [N] in nats to bits for each pixel [N].
         prior: of the classes, for a conditional model; None for equal ones.
+        weights: of the rows in every mean [N]; None if all count alike.
         native: false: by torch alone.
 
     Returns:
         The figures, and the log density [N] of each row behind the first of them.
         ``log_likelihood`` and ``error`` are what the paper's tables show: for a conditional
         model the marginal over classes; ``conditional_log_likelihood`` is then log p(x | y) of
-        the true y, ``accuracy`` that of the likeliest class, argmax p(y) p(x | y).
+        the true y, ``accuracy`` that of the likeliest class, argmax p(y) p(x | y). A single row
+        has no errors.
     """
     figures: dict[str, float] = {}
 
     def note(name: str, error_name: str, values: Tensor) -> None:
-        figures[name], figures[error_name] = mean_and_error(values.double().numpy())
+        figures[name], error = mean_and_error(values.double().numpy(), weights)
+        if error is not None:
+            figures[error_name] = error
 
+    true_class, hits = torch.empty(0), torch.empty(0)
     if model.context == 0:
         log_prob = log_prob_of_rows(model, x, native=native)
+    elif labels is None:
+        raise ValueError("labels are needed to evaluate a conditional model")
     else:
-        if labels is None:
-            raise ValueError("labels are needed to evaluate a conditional model")
-        by_class = class_log_probs(model, x, model.context, native=native)
-        log_prob = class_marginal(by_class, prior)
+        log_prob = torch.empty(len(x), dtype=torch.float64)
+        true_class, hits = torch.empty_like(log_prob), torch.empty(len(x), dtype=torch.bool)
+        for rows, by_class in _by_class(model, x, native=native):
+            log_prob[rows] = class_marginal(by_class, prior)
+            true_class[rows] = by_class.gather(1, labels[rows, None]).squeeze(1)
+            hits[rows] = class_joint(by_class, prior).argmax(dim=1) == labels[rows]
     note("log_likelihood", "error", log_prob)
     if bits_per_pixel is not None:
         note("bits_per_pixel", "bits_per_pixel_error", bits_per_pixel(log_prob))
-    if model.context and labels is not None:
-        true_class = by_class.gather(1, labels[:, None]).squeeze(1)
+    if model.context:
         note("conditional_log_likelihood", "conditional_error", true_class)
-        likeliest = class_joint(by_class, prior).argmax(dim=1)
-        note("accuracy", "accuracy_error", likeliest == labels)
+        note("accuracy", "accuracy_error", hits)
     return figures, log_prob
 
 
@@ -142,18 +195,18 @@ def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evalu
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731
     test, nats = _figures(model, splits.test, splits.prior, native, bits)
     seen, _ = _figures(model, splits.validation, splits.prior, native)
-    validation = {"log_likelihood": seen["log_likelihood"], "error": seen["error"]}
+    names = {"log_likelihood": "log_likelihood", "error": "error"}
     if model.context:
-        validation = {
-            "log_likelihood": seen["conditional_log_likelihood"],
-            "error": seen["conditional_error"],
-            "marginal_log_likelihood": seen["log_likelihood"],
-            "marginal_error": seen["error"],
+        names = {
+            "log_likelihood": "conditional_log_likelihood",
+            "error": "conditional_error",
+            "marginal_log_likelihood": "log_likelihood",
+            "marginal_error": "error",
         }
-    if "rows_not_finite" in seen:
-        validation |= {key: seen[key] for key in ("rows_not_finite", "first_not_finite")}
+    names |= {key: key for key in ("rows_not_finite", "first_not_finite")}
+    validation = {name: seen[own] for name, own in names.items() if own in seen}
     finite = all(map(is_figure, (*test.values(), *validation.values())))
-    if finite and (alone := outlier(nats)):
+    if finite and (alone := outlier(nats, splits.test.weights)):
         log.warning("%s", alone)
     return Evaluation("finished" if finite else "diverged", test, validation, nats)
 
@@ -168,7 +221,15 @@ def _figures(
     """What `evaluate` says of ``rows``, and of those whose log density is not finite, if any."""
     x = torch.from_numpy(rows.x).to(model.reference.device)
     labels = None if rows.labels is None else torch.from_numpy(rows.labels)
-    figures, nats = evaluate(model, x, labels, bits_per_pixel=bits, prior=prior, native=native)
-    if lost := not_finite(nats.numpy()):
+    figures, nats = evaluate(
+        model,
+        x,
+        labels,
+        bits_per_pixel=bits,
+        prior=prior,
+        weights=rows.weights,
+        native=native,
+    )
+    if lost := not_finite(nats.numpy(), rows.weights):
         figures |= lost.figures()
     return figures, nats.numpy()

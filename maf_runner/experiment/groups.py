@@ -68,6 +68,7 @@ GROUPS = {
         needed=_set("results_dir", "raw_dir", "prepared_dir", "mirror"),
     ),
 }
+FILES = _set("path", "validation", "test")  # settings of a dataset that name files of its rows
 BUILT = {name: group for name, group in GROUPS.items() if group.room}
 NODES = {name: group for name, group in GROUPS.items() if group.needed}
 TOP_LEVEL = {*NODES, "seed", "device", "engine", "threads", "force", "retry", "wait"}

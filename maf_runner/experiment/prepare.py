@@ -15,6 +15,7 @@ from maf_runner.engine import devices
 from maf_runner.engine.width import PlannedSize
 from maf_runner.experiment import description
 from maf_runner.experiment.conditioning import context_of
+from maf_runner.experiment.evaluation import announce_classes
 from maf_runner.experiment.settings import build, check, from_config
 from maf_runner.flows.base import Density
 from maf_runner.records.checks import DEEPEST
@@ -54,9 +55,12 @@ class Experiment:
         return {"run_id": self.record.run_id, "fingerprint": self.splits.fingerprint}
 
     def tensors(self, rows: Rows) -> TensorRows:
-        """Rows and their context where the model is."""
+        """Rows, their context and their weights where the model is."""
         x = torch.from_numpy(rows.x).to(self.model.reference.device)
-        return TensorRows(x, context_of(self.model, rows.labels))
+        weights = None
+        if rows.weights is not None:
+            weights = torch.from_numpy(rows.weights / rows.weights.mean()).to(x)
+        return TensorRows(x, context_of(self.model, rows.labels), weights)
 
     def on_cpu(self) -> Self:
         """The same run with a new model on the CPU."""
@@ -80,6 +84,7 @@ def prepare(config: DictConfig) -> Experiment:
     torch.set_num_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
     splits = load_splits(settings)
     model = build_model(settings, splits, trainer, device)
+    announce_classes(splits, model)
     record = description.before_training(settings, splits, model)
     folder = run_folder(settings, record.run_id)
     return Experiment(settings, trainer, splits, model, record, folder)

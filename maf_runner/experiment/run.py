@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.experiment import description, standing
-from maf_runner.experiment.evaluation import evaluate_splits, log_prob_function
+from maf_runner.experiment.evaluation import MANY, evaluate_splits, log_prob_function
 from maf_runner.experiment.prepare import Experiment, prepare
 from maf_runner.experiment.settings import build
 from maf_runner.records.folder import RunFolder
@@ -124,7 +124,7 @@ def _train_and_record(
     check_lock()
     record.write(folder.record)
     checkpoint.remove()
-    if record.finished and record.features == 2:
+    if record.finished and record.features == 2 and (record.context or 0) < MANY:
         _draw_density(experiment)
     log.info("%s", record.describe())
     return Result(record, folder)
@@ -152,7 +152,10 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
         )
     except ValueError as error:
         if model.closed_form:
-            raise DataError(f"{title}: {error}") from error
+            from maf_runner.datasets.user_table.degenerate import why_singular  # takes pandas
+
+            which = why_singular(splits, by_class=bool(model.context))
+            raise DataError(f"{title}: {error}{which}") from error
         raise
     finally:
         reporter.close()

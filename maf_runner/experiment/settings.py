@@ -12,7 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from maf_runner.engine import CHOICES as ENGINES
 from maf_runner.experiment import presets
-from maf_runner.experiment.groups import BUILT, GROUPS, NODES, TOP_LEVEL
+from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
 
 KINDS = {bool: "true or false", int: "a whole number"}
@@ -68,8 +68,10 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         _name(f"{name}.name", settings[name]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
         settings["model"]["hidden"] = _widths(settings["dataset"], settings["model"]["size"])
-    if "path" in settings["dataset"]:
-        settings["dataset"]["path"] = _place("dataset.path", "file", settings["dataset"]["path"])
+    for key in FILES & settings["dataset"].keys():
+        value = settings["dataset"][key]
+        if value is not None or key == "path":
+            settings["dataset"][key] = _place(f"dataset.{key}", "file", value)
     mirror = settings["paths"]["mirror"]
     if mirror is not None and not re.match("https?://", str(mirror)):
         raise UsageError(f"paths.mirror must be an address (http://...) or null, got {mirror!r}")

@@ -136,8 +136,10 @@ class Density(Conditioned):
         """Whether `standard_noise` works for this model."""
         return type(self).standard_noise is not Density.standard_noise
 
-    def fit(self, x: Tensor, context: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None) -> None:
         """Set the parameters from rows ``x`` [N, D]; only where ``closed_form`` is True.
+
+        ``weights`` [N] are given only where rows have some.
 
         Raises:
             ValueError: the rows do not determine the parameters.

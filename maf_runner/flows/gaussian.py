@@ -32,8 +32,10 @@ class Gaussian(Density):
         eye = torch.eye(features, dtype=torch.float64)
         self.register_buffer("cholesky", eye.repeat(groups, 1, 1))
 
-    def fit(self, x: Tensor, context: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None) -> None:
         """Maximum likelihood from rows ``x`` [N, D], dividing by N.
+
+        With ``weights`` [N], of the weighted likelihood, dividing by their sum.
 
         Raises:
             ValueError: a class without rows, or a covariance that is not positive definite.
@@ -44,9 +46,16 @@ class Gaussian(Density):
             raise ValueError(f"class {empty} has no rows, so it has no Gaussian")
         for group, where in self._groups(x, context):
             rows = x[where].to(self.mean.dtype)
-            mean = rows.mean(dim=0)
-            centred = rows - mean
-            covariance = centred.mT @ centred / len(rows)
+            if weights is None:
+                mean = rows.mean(dim=0)
+                centred = rows - mean
+                covariance = centred.mT @ centred / len(rows)
+            else:
+                own = weights[where].to(rows)
+                share = (own / own.sum())[:, None]
+                mean = (share * rows).sum(dim=0)
+                centred = rows - mean
+                covariance = centred.mT @ (share * centred)
             cholesky, info = torch.linalg.cholesky_ex(covariance)
             if int(info) != 0 or not torch.isfinite(cholesky).all():
                 of_class = f" of class {group}" if self.context else ""
@@ -92,13 +101,15 @@ class Gaussian(Density):
         if context is None:
             yield 0, slice(None)
             return
+        if same := context.stride(0) == 0:  # expanded: the same class in every row
+            context = context[:1]
         if not ((context == 0) | (context == 1)).all() or not (context.sum(dim=1) == 1).all():
             raise ValueError(
                 "context must be one-hot: a Gaussian has one component for each class"
             )
         labels = context.argmax(dim=1)
         for group in labels.unique().tolist():
-            yield group, labels == group
+            yield group, slice(None) if same else labels == group
 
     def parameter_count(self) -> int:
         """D means and D (D + 1) / 2 covariances, for each class."""

@@ -179,6 +179,8 @@ class MaskedNetwork(Conditioned):
         first, *rest = self.linears
         h = first(x)
         if context is not None and self.context_weight is not None:
+            if context.stride(0) == 0:  # expanded: the same in every row
+                context = context[:1]
             h = h + F.linear(context, self.context_weight)
         for layer in rest:
             h = layer(activate(h))

@@ -59,9 +59,22 @@ def _types(hint: Any) -> tuple[type, ...]:
     return (int, float) if kind is float else (kind,)
 
 
-def check_figures(split: str, figures: Mapping[str, Any]) -> None:
-    """Raise ValueError where a finished run lacks a figure, or has one that cannot be."""
-    for name in dict.fromkeys([*FIGURES[split], *figures]):
+def plus_minus(error: float | None, places: int = 2) -> str:
+    """An error as text behind its figure; empty where there is none.
+
+    >>> plus_minus(0.125), plus_minus(None)
+    (' ± 0.12', '')
+    """
+    return "" if error is None else f" ± {error:.{places}f}"
+
+
+def check_figures(split: str, figures: Mapping[str, Any], rows: int | None) -> None:
+    """Raise ValueError where a finished run lacks a figure, or has one that cannot be.
+
+    ``rows`` is the size of the split: the mean of a single row has no error.
+    """
+    needed = [name for name in FIGURES[split] if rows != 1 or name != "error"]
+    for name in dict.fromkeys([*needed, *figures]):
         if not is_figure(figures.get(name)):
             raise ValueError(f"is finished but has no finite {split}.{name}")
         if "error" in name and figures[name] < 0:

@@ -93,11 +93,13 @@ def history(record: Record) -> dict[str, NDArray[np.float64]] | None:
 def row_nats(record: Record) -> NDArray[np.float64] | None:
     """The log density in nats of each test row [N]; None where none were kept.
 
+    None also where the rows are weighted: the weights are not kept.
+
     Raises:
         UnreadableRecordError: they are damaged, or not those of this record.
     """
     path = _beside(record, TEST_NATS)
-    if path is None:
+    if path is None or record.settings["dataset"].get("weight") is not None:
         return None
     try:
         with reading.opened(path) as file:

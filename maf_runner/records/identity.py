@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from maf_runner.experiment.groups import GROUPS
+from maf_runner.experiment.groups import FILES, GROUPS
 from maf_runner.system.errors import DataError
 
 # Settings that came into a group after runs had been made without them, and the value at which
@@ -19,6 +19,13 @@ LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "fresh_noise": False,
         "averaging": 0.0,
         "prior_precision": 0.0,
+    },
+    "dataset": {
+        "validation": None,
+        "test": None,
+        "split": None,
+        "shuffle": True,
+        "weight": None,
     },
 }
 
@@ -36,13 +43,13 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
             for key, value in settings[name].items()
             if key not in GROUPS[name].how and not (key in later and value == later[key])
         }
-    if "path" in science["dataset"]:
-        science["dataset"]["path"] = content_hash(Path(science["dataset"]["path"]))
+    for key in FILES & science["dataset"].keys():
+        science["dataset"][key] = content_hash(Path(science["dataset"][key]), f"dataset.{key}")
     return science | {"seed": settings["seed"]}
 
 
-def content_hash(path: Path) -> str:
-    """What stands for a file in the settings: its content, wherever it lies.
+def content_hash(path: Path, setting: str) -> str:
+    """What stands for the file of a setting: its content, wherever it lies.
 
     Raises:
         DataError: the file cannot be read.
@@ -51,7 +58,7 @@ def content_hash(path: Path) -> str:
         with path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); see dataset.path") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); see {setting}") from error
 
 
 def run_id(settings: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from maf_runner.records.checks import (
     finite,
     is_figure,
     known,
+    plus_minus,
 )
 from maf_runner.system import atomic, reading
 
@@ -171,8 +172,8 @@ class Record:
         if not all(isinstance(departure, str) for departure in record.departures):
             raise ValueError("has no valid 'departures'")
         if record.finished:
-            check_figures("test", record.test)
-            check_figures("validation", record.validation)
+            check_figures("test", record.test, record.test_rows)
+            check_figures("validation", record.validation, record.validation_rows)
         return record
 
     def as_json(self) -> dict[str, Any]:
@@ -218,6 +219,10 @@ class Record:
             return -math.inf
         return self.validation.get("marginal_log_likelihood", self.validation["log_likelihood"])
 
+    def error_of(self, name: str = "error") -> float | None:
+        """The error of a test figure, by its name; None for that of a single row."""
+        return None if self.test_rows == 1 else self.test.get(name)
+
     def describe(self) -> str:
         """One line with the figures of the run, or with the reason why there are none."""
         if self.status == "failed":
@@ -225,15 +230,16 @@ class Record:
         if not self.finished:
             return f"{self.title}: {self._no_figure()}"
         test = self.test
-        text = f"{self.title}: test {test['log_likelihood']:.2f} ± {test['error']:.2f} nats"
-        if {"bits_per_pixel", "bits_per_pixel_error"} <= test.keys():
-            bits, error = test["bits_per_pixel"], test["bits_per_pixel_error"]
-            text += f", {bits:.3f} ± {error:.3f} bits/pixel"
+        text = f"{self.title}: test {test['log_likelihood']:.2f}{plus_minus(self.error_of())} nats"
+        if "bits_per_pixel" in test:
+            bar = plus_minus(self.error_of("bits_per_pixel_error"), 3)
+            text += f", {test['bits_per_pixel']:.3f}{bar} bits/pixel"
         if self.data.entropy is not None:
             text += f" (no model can beat {-self.data.entropy:.3f})"
-        if {"accuracy", "accuracy_error"} <= test.keys():
-            accuracy, error = 100 * test["accuracy"], 100 * test["accuracy_error"]
-            text += f", accuracy {accuracy:.2f} ± {error:.2f} %"
+        if "accuracy" in test:
+            error = self.error_of("accuracy_error")
+            bar = plus_minus(None if error is None else 100 * error)
+            text += f", accuracy {100 * test['accuracy']:.2f}{bar} %"
         if self.stop_reason == "closed_form":
             return f"{text}; closed form"
         ended = f"stopped by {self.stop_reason}"
@@ -260,8 +266,9 @@ class Record:
                 text += f" (the first is row {figures.get('first_not_finite')})"
                 mean = figures.get("log_likelihood_of_others")
                 error = figures.get("error_of_others")
-                if is_figure(mean) and is_figure(error):
-                    text += f"; the mean of the others is {mean:.2f} ± {error:.2f} nats"
+                if is_figure(mean):
+                    bar = plus_minus(error if is_figure(error) else None)
+                    text += f"; the mean of the others is {mean:.2f}{bar} nats"
                 return text
         return ""
 

@@ -7,6 +7,7 @@ import threading
 import time
 
 EVERY = 2  # seconds between two looks
+SAVING = 20  # seconds for a last checkpoint
 
 _follower: threading.Thread | None = None
 
@@ -27,5 +28,5 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(EVERY)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(60)  # for a last checkpoint
+    time.sleep(SAVING)  # a library that waits for the parent may hold the process up
     os._exit(128 + signal.SIGTERM)

@@ -22,10 +22,14 @@ from maf_runner.training.state import Outcome, State, divergence, never_finite
 
 
 class TensorRows(NamedTuple):
-    """Rows ``x`` [N, D] and their context [N, C] or None, on the device of the model."""
+    """Rows on the device of the model.
+
+    ``x`` [N, D]; ``context`` [N, C] or None; ``weights`` [N] with mean 1, or None.
+    """
 
     x: Tensor
     context: Tensor | None
+    weights: Tensor | None = None
 
 
 class Progress(Protocol):
@@ -69,7 +73,7 @@ def fit(
     """
     if model.closed_form:
         started = time.monotonic()
-        model.fit(*train)
+        model.fit(*(train if train.weights is not None else train[:2]))
         return Outcome("closed_form", State(seconds=time.monotonic() - started))
 
     rows = len(train.x)
@@ -77,7 +81,8 @@ def fit(
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
     schedule = Schedule(settings, math.ceil(rows / settings.batch_size))
-    state, driver = _begin(checkpoint, model, settings, schedule, engine)
+    weighted = train.weights is not None
+    state, driver = _begin(checkpoint, model, settings, schedule, engine, weighted)
     started = time.monotonic() - state.seconds
 
     def save() -> None:
@@ -103,7 +108,8 @@ def fit(
                 batch = batches.at(state.update)
                 x = noise.batch(batch, state.update) if noise else train.x.index_select(0, batch)
                 context = None if train.context is None else train.context.index_select(0, batch)
-                loss = driver.step(x, context, schedule.rate(state.update))
+                weights = None if train.weights is None else train.weights[batch]
+                loss = driver.step(x, context, schedule.rate(state.update), weights)
                 state.losses[state.update - first] = loss
                 state.update += 1
                 progress.update()
@@ -116,7 +122,7 @@ def fit(
             if not torch.isfinite(losses).all():
                 reason, where = "diverged", divergence(losses, first, state.history)
                 break
-            nats = driver.evaluate(train, validation)
+            nats = driver.evaluate(train[:2], validation[:2], validation.weights)
             state.epoch += 1
             if math.isfinite(nats) and nats > state.best_validation:
                 state.best_validation = nats
@@ -149,13 +155,14 @@ def _begin(
     settings: TrainerSettings,
     schedule: Schedule,
     engine: str,
+    weighted: bool,
 ) -> tuple[State, Driver]:
     """The state and the engine at the start, or as the checkpoint has them.
 
     Under ``engine=auto`` a run continues on the engine it was on, unless that was for another kind
     of device.
     """
-    name = choose(model, engine, schedule.fewest_updates)
+    name = choose(model, engine, schedule.fewest_updates, weighted=weighted)
     saved = checkpoint.load(("state", "model", "step", "device", "path"))
     if saved is not None:
         model.load_state_dict(saved["model"])

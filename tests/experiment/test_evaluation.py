@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from maf_runner.datasets.base import Rows, Splits
+from maf_runner.experiment import evaluation
 from maf_runner.experiment.conditioning import one_hot
 from maf_runner.experiment.evaluation import (
     class_log_probs,
@@ -13,7 +15,9 @@ from maf_runner.experiment.evaluation import (
     evaluate,
     log_prob_function,
 )
-from maf_runner.flows import Gaussian
+from maf_runner.flows import MADE, Gaussian
+from maf_runner.system import memory
+from maf_runner.system.errors import UsageError
 from tests.helpers.models import build
 
 
@@ -79,6 +83,51 @@ def test_the_bar_of_bits_per_pixel_is_taken_after_the_jacobian():
     figures, per_row = evaluate(model, x, labels, bits_per_pixel=lambda nats: jacobian - nats)
     bits = (jacobian - per_row).numpy()
     assert figures["bits_per_pixel_error"] == pytest.approx(2 * bits.std() / math.sqrt(200))
+
+
+@pytest.mark.parametrize("at_once", [1, 7 * 120, 1 << 24])
+def test_the_marginal_over_many_classes_is_the_same_in_parts(monkeypatch, at_once, caplog):
+    """Against the definition, and in bounded memory: never more rows at once than asked for."""
+    monkeypatch.setattr(evaluation, "DENSITIES_AT_ONCE", at_once)
+    classes, seen = 120, []
+    whole = evaluation.class_log_probs
+
+    def counted(model, x, *others, **options):
+        seen.append(len(x))
+        return whole(model, x, *others, **options)
+
+    monkeypatch.setattr(evaluation, "class_log_probs", counted)
+    torch.manual_seed(0)
+    for model in (build_of(classes), Gaussian(2, context=classes)):
+        seen.clear()
+        x, labels = torch.randn(20, 2), torch.arange(20) * 5
+        figures, per_row = evaluate(model, x, labels)
+        every = torch.stack(
+            [model.log_prob(x, one_hot(torch.full((20,), y), classes)) for y in range(classes)], 1
+        )
+        marginal = (every.double().logsumexp(1) - math.log(classes)).detach()
+        np.testing.assert_allclose(per_row, marginal, rtol=1e-5)
+        true = every[torch.arange(20), labels].mean()
+        assert figures["conditional_log_likelihood"] == pytest.approx(true.item(), rel=1e-5)
+        assert max(seen) == max(1, min(20, at_once // classes)) and sum(seen) == 20
+
+
+def test_more_classes_than_memory_are_refused_before_training(monkeypatch, caplog):
+    caplog.set_level("INFO", logger="maf_runner")
+    rows = Rows(np.zeros((1000, 2), dtype=np.float32))
+    splits = Splits(rows, rows, rows, origin="own", classes=5000)
+    model = build_of(5000)
+    evaluation.announce_classes(splits, model)
+    assert "sum over 5,000 classes: each of 2,000 validation and test rows" in caplog.text
+    assert "in up to 160 MB" in caplog.text
+    monkeypatch.setattr(memory, "available", lambda: 10**8)
+    with pytest.raises(UsageError, match="a model given 5,000 classes needs at least 200 MB"):
+        evaluation.announce_classes(splits, model)
+
+
+def build_of(classes):
+    return MADE(2, hidden=[8], activation="relu", degrees="sequential", mask="paper",
+                context=classes).eval()  # fmt: skip
 
 
 def test_labels_are_needed():

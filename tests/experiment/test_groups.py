@@ -33,14 +33,15 @@ def test_presets_lead_to_the_run_ids_they_always_led_to():
             )
 
 
-def test_a_later_default_leaves_the_id_alone():
-    usual = settings()
+def test_a_later_default_leaves_the_id_alone(tmp_path):
+    (tmp_path / "x.csv").touch()
+    usual = settings("dataset=file", f"dataset.path={tmp_path / 'x.csv'}")
     for group, later in LATER_DEFAULTS.items():
         for key, value in later.items():
             assert usual[group][key] == value
             without = {k: v for k, v in usual[group].items() if k != key}
             assert scientific({**usual, group: without}) == scientific(usual)
-            other = {**usual[group], key: "something else"}
+            other = {**usual[group], key: str(tmp_path / "x.csv")}
             assert run_id({**usual, group: other}) != run_id(usual)
 
 

@@ -3,17 +3,20 @@
 import csv
 import io
 import json
+import math
 import re
 import resource
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from maf_runner.reporting.comparison.cells import BEST, comparison
 from maf_runner.reporting.comparison.published import figures, successors
-from maf_runner.reporting.comparison.significance import p_value
+from maf_runner.reporting.comparison.significance import mark_best, p_value
 from maf_runner.reporting.tables.table import build
 from tests.helpers.records import TABLE1, TABLE2, TRAINED, keep, made_up, run, whole_search
 
@@ -150,6 +153,35 @@ def test_a_row_that_alone_decides_makes_nothing_as_good_as_the_best(tmp_path, co
     assert p_value(best, strange) > 0.05
     marked = {r["model"] for r in data(command, tmp_path, "table2") if r["best"]}
     assert marked == {"A", "C"}
+
+
+@pytest.mark.parametrize("damage", ["one row", "not finite"])
+@pytest.mark.filterwarnings("error")
+def test_where_no_test_is_possible_nothing_is_bold(tmp_path, damage):
+    best = np.random.default_rng(0).normal(-1300, 80, size=1 if damage == "one row" else 100)
+    runs = {f"{i}": run(f"{i}", best - i, 0.0, model=f"M{i}") for i in range(3)}
+    cells = comparison([replace(r, test_rows=len(best)) for r in runs.values()])
+    kept = {i: best - i for i, cell in enumerate(cells) if cell.record}
+    if damage == "not finite":
+        kept[max(kept)] = np.where(np.arange(100) < 2, -np.inf, best)
+    marked, notes = mark_best(cells, kept)
+    assert not any(BEST in cell.marks for cell in marked)
+    assert "nothing is bold where a t-test is not possible" in notes[0] and "mnist" in notes[0]
+    assert math.isnan(p_value(best[:1], best[:1] - 1))
+
+
+def test_the_mean_of_one_row_has_no_bar(tmp_path, command):
+    one = run("1", np.array([-1300.0]), 0.0, model="A", test_rows=1)
+    figures = {key: value for key, value in one.test.items() if "error" not in key}
+    for name, test in (("old", {**figures, "error": 0.0}), ("new", figures)):
+        record = replace(one, test=test, run_id=name)
+        assert record.describe().startswith("A on mnist: test -1300.00 nats, 3.300 bits/pixel;")
+        keep(tmp_path / name, record)
+        rows = data(command, tmp_path / name, "comparison")
+        (row,) = [r for r in rows if r["test_nats"] is not None]
+        assert row["test_error"] is None and row["test_nats"] == -1300
+        shown = table(command, tmp_path / name, "runs").stdout
+        assert "-1300.0 " in shown and "-1300.0 ±" not in shown
 
 
 def test_without_rows_there_is_no_test_and_it_is_said(tmp_path, command):

@@ -30,7 +30,7 @@ def test_workers_save_and_end_soon_after_their_parent_was_killed(tmp_path):
         pytest.skip("this launcher works in the process itself")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 45
     while time.monotonic() < deadline:
         try:
             os.kill(worker, 0)

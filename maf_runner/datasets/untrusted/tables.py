@@ -296,11 +296,11 @@ def as_text(column: pd.Series) -> pd.Series:
         return column.map(repr)
 
 
-def some(words: Iterable[str]) -> str:
-    """The first ten of many words, in one line.
+def some(words: Iterable[str], separator: str = ", ") -> str:
+    """The first ten of many words, each cut to 100 characters, in one line.
 
     >>> some("abc"), some(str(i) for i in range(10**6))
     ('a, b, c', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...')
     """
     *first, end = [*islice(words, 11), ""][:11]
-    return ", ".join([*filter(None, first), *(["..."] if end else [])])
+    return separator.join([*(word[:100] for word in first if word), *(["..."] if end else [])])

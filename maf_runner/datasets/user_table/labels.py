@@ -9,10 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
-from maf_runner.datasets.untrusted.tables import as_text
+from maf_runner.datasets.untrusted.tables import as_text, some
 from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
+MOST = 0.5  # classes for each row; with more the label is a measurement, or a name of the row
+FEWEST = 20  # rows of which this is asked
 
 
 def encode(
@@ -39,24 +41,35 @@ def encode(
     elif kind not in ("boolean", "string"):
         every = as_text(every.infer_objects())
     codes, values = pd.factorize(every, sort=True)
+    if len(every) >= FEWEST and len(values) > MOST * len(every):
+        raise DataError(
+            f"{file}: the label column has {len(values):,} different values in {len(every):,} "
+            f"rows, such as {str(values[0])[:50]}: these are no classes. Models are conditioned "
+            "on classes only; model the column with the others instead (without dataset.label)"
+        )
     ends = np.cumsum([len(own) for own in parts])[:-1]
     split = np.split(codes.astype(np.int64), ends)
     return values.tolist(), dict(zip(SPLITS, split, strict=True))
 
 
 def prior_of(
-    codes: NDArray[np.int64] | None, values: list[Any], kind: str, file: Path
+    codes: NDArray[np.int64] | None,
+    values: list[Any],
+    kind: str,
+    file: Path,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[float, ...] | None:
-    """The frequency of each class in the training rows for ``empirical``; None for ``uniform``."""
+    """The frequency of each class in the training rows for ``empirical``; None for ``uniform``.
+
+    With ``weights`` [N], the share of each class in their sum.
+    """
     if codes is None:
         return None
-    counts = np.bincount(codes, minlength=len(values))
+    counts = np.bincount(codes, weights, minlength=len(values))
     absent = [str(value) for value, count in zip(values, counts, strict=True) if count == 0]
     if absent:
         consequence = (
             "their prior is 0" if kind == "empirical" else "their prior is that of the others"
         )
-        log.warning(
-            "%s: no training row has the class %s: %s", file, ", ".join(absent), consequence
-        )
-    return tuple((counts / len(codes)).tolist()) if kind == "empirical" else None
+        log.warning("%s: no training row has the class %s: %s", file, some(absent), consequence)
+    return tuple((counts / counts.sum()).tolist()) if kind == "empirical" else None

@@ -43,3 +43,25 @@ def check_names(columns: Any, dequantise: Any, label: Any) -> None:
         raise ValueError(
             f"{str(label)!r} is both in columns and the label: remove it from one of them"
         )
+
+
+def check_splits(
+    columns: Any, label: Any, split: Any, validation: Any, test: Any, shuffle: Any, weight: Any
+) -> None:
+    """Raise ValueError unless the options on splits and weights are valid together."""
+    if not isinstance(shuffle, bool):
+        raise ValueError(f"shuffle must be true or false, got {shuffle!r}")
+    taken = {"label": label}
+    for setting, name in (("split", split), ("weight", weight)):
+        if name is None:
+            continue
+        if not isinstance(name, (str, int)) or isinstance(name, bool):
+            raise ValueError(f"{setting} must be the name of a column, got {name!r}")
+        if str(name) in map(str, columns or []):
+            raise ValueError(f"{str(name)!r} is both in columns and the {setting}")
+        for other, column in taken.items():
+            if column is not None and str(column) == str(name):
+                raise ValueError(f"{str(name)!r} is both the {other} and the {setting}")
+        taken[setting] = name
+    if split is not None and (validation is not None or test is not None):
+        raise ValueError("split names a column of one file: leave out validation and test")

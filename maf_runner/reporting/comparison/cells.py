@@ -76,7 +76,7 @@ class Cell:
             return None
         if self.mean and self.seeds:
             return None  # its error is of another kind
-        combined = math.hypot(self.ours.error, self.published.error) / 2
+        combined = math.hypot(self.ours.error or 0, self.published.error or 0) / 2
         return (self.ours.value - self.published.value) / combined if combined else None
 
     def data(self, unit: str) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _cell(
         runs=tuple(runs),
     )
     value, error = RECORDED[metric]
-    finished = [r for r in runs if r.finished and {value, error} <= r.test.keys()]
+    finished = [r for r in runs if r.finished and value in r.test]
     if not finished:
         return empty
     best = (_best_setting if mean else _best_run)(finished)
@@ -182,7 +182,7 @@ def _cell(
         empty,
         ours=Figure(seeds.mean, seeds.deviation)
         if mean and seeds
-        else Figure(best.test[value], best.test[error]),
+        else Figure(best.test[value], best.error_of(error)),
         mean=mean,
         status="finished",
         marks=marks,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from maf_runner.experiment.groups import FILES
 from maf_runner.records.record import Record
 
 ORIGINS = ("authors", "raw", "redrawn")  # the nearest to the paper first
@@ -82,10 +83,13 @@ def of_one_origin(
 
 def _setting(record: Record, key: str, value: Any) -> str:
     """A setting in a few words; a file by its name and the first digits of its hash."""
-    if key != "path":
+    if key not in FILES:
         return f"{key}={value}"
-    name = next(iter(record.data.sources), "")
-    return f"{name} {str(value).removeprefix('sha256:')[:8]}".strip()
+    digest = str(value).removeprefix("sha256:")
+    first = next(iter(record.data.sources), "") if key == "path" else ""
+    name = next((name for name, own in record.data.sources.items() if own == digest), first)
+    words = f"{name} {digest[:8]}".strip()
+    return words if key == "path" else f"{key}={words}"
 
 
 def origin_of(record: Record) -> str:

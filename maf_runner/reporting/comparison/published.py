@@ -21,10 +21,13 @@ TWO_ERRORS = "2 s.e. over test rows"
 
 @dataclass(frozen=True)
 class Figure:
-    """A value and the half-width of its error bar (two standard errors), in the same unit."""
+    """A value and the half-width of its error bar (two standard errors), in the same unit.
+
+    The mean of a single row has no error.
+    """
 
     value: float
-    error: float
+    error: float | None
 
 
 @dataclass(frozen=True)

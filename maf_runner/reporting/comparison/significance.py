@@ -16,11 +16,15 @@ LEVEL = 0.05
 def p_value(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """The two-sided p-value of a paired t-test of equal means of ``a`` [N] and ``b`` [N].
 
+    NaN where there is no such test: of a single row, or of values that are not finite.
+
     >>> round(p_value(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.5, 4.0])), 4)
     0.0572
     """
     from scipy.special import stdtr  # scipy.stats has the test, and takes a second to import
 
+    if len(a) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return math.nan
     difference = a - b
     mean, error = difference.mean(), difference.std(ddof=1) / math.sqrt(len(difference))
     if error == 0:
@@ -49,7 +53,8 @@ def mark_best(
             columns.setdefault(cell.column, []).append(i)
     marked = list(cells)
     notes: list[str] = []
-    untested = []
+    untested: list[str] = []
+    impossible: list[str] = []
     for column, places in columns.items():
         if len(places) < 2:
             continue
@@ -58,28 +63,47 @@ def mark_best(
         if winner is None:
             untested.append(column)
             continue
-        wanting = []
+        wanting, good, possible = [], [best], True
         for i in places:
             other = rows.get(i)
             if other is None or len(other) != len(winner):
                 wanting.append(cells[i].model)
-            elif i == best or _as_good(other, winner):
-                marked[i] = replace(cells[i], marks=cells[i].marks + BEST)
+            elif i != best:
+                as_good = _as_good(other, winner)
+                possible &= as_good is not None
+                good += [i] if as_good else []
+        if not possible:
+            impossible.append(column)
+            continue
+        for i in good:
+            marked[i] = replace(cells[i], marks=cells[i].marks + BEST)
         if wanting:
             notes.append(f"no t-test with {', '.join(wanting)} on {column}: no rows kept")
     if untested:
         notes.append(f"no t-test, since the best keep no rows: {'; '.join(untested)}")
+    if impossible:
+        notes.append(
+            "nothing is bold where a t-test is not possible, of a single row or of log densities "
+            f"that are not finite: {'; '.join(impossible)}"
+        )
     return marked, notes
 
 
-def _as_good(other: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+def _as_good(other: NDArray[np.float64], best: NDArray[np.float64]) -> bool | None:
     """Whether ``other`` is not significantly worse, leaving out a row that alone decides it.
+
+    None where no test is possible.
 
     Such a row makes the error of the difference so large that nothing would be worse.
     """
-    if found := outlier(other - best):
+    with np.errstate(all="ignore"):  # the rows may be infinite
+        found = outlier(other - best)
+    if found:
         other, best = np.delete(other, found.row), np.delete(best, found.row)
-    return bool(other.mean() >= best.mean()) or p_value(other, best) >= LEVEL
+    p = p_value(other, best)
+    if math.isnan(p):
+        return None
+    return bool(other.mean() >= best.mean()) or p >= LEVEL
 
 
 def _mean(cell: Cell) -> float:

@@ -56,7 +56,7 @@ def draw(figure: "Figure", columns: dict[str, list[Cell]]) -> None:
             axes.errorbar(
                 [f.value for _, _, f in there],
                 [y for y, _, _ in there],
-                xerr=[f.error for _, _, f in there],
+                xerr=[f.error or 0 for _, _, f in there],
                 label=kind,
                 linestyle="none",
                 markersize=4.5,

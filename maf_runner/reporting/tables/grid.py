@@ -51,7 +51,7 @@ class Item:
         if figure is None:
             return cls(**others)
         if places is None:
-            places = 1 if abs(figure.value) >= 1000 or figure.error >= 10 else 2
+            places = 1 if abs(figure.value) >= 1000 or (figure.error or 0) >= 10 else 2
         return cls(value=figure.value, error=figure.error, places=places, **others)
 
     @classmethod
