@@ -112,7 +112,7 @@ def _draw(
             if count < SHOWN:
                 shown.append(rows[: SHOWN - count])
             count += len(rows)
-            written = rows if table is None else table.to_table(rows)
+            written = rows if table is None else table.without_noise(table.to_table(rows))
             if options.pixels and run.image is not None:
                 written = run.image.to_unit(rows).astype(np.float32)
             columns: dict[str, Any] = dict(zip(header, written.T, strict=True))

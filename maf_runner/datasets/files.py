@@ -123,14 +123,14 @@ def load(
         if len(parts[name]) == 0:
             raise DataError(f"{parts[name].file}: no row is left for the split {name}")
     warn(parts, chosen, dequantise)
-    add_noise(parts, chosen, dequantise, seed)
+    steps, origins = add_noise(parts, chosen, dequantise, seed)
     warn_of_combinations(parts["train"], chosen)
     values, codes = encode({name: part.labels for name, part in parts.items()}, file)
     prior = prior_of(codes["train"], values, class_prior, file, parts["train"].weights)
     mean, deviation = mean_and_deviation(parts["train"].x, standardise=standardise)
     check_scale(parts["train"], chosen, mean, deviation)
     named = None if label is None else str(label)
-    space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values))
+    space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values), steps, origins)
     rows = to_float32(parts, space, standardise=standardise)
     train_rows, validation_rows, test_rows = (
         Rows(rows[name], codes[name], parts[name].weights) for name in SPLITS

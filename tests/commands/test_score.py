@@ -315,3 +315,23 @@ def test_a_file_in_pieces_is_scored_as_a_whole(runs, tmp_path, monkeypatch):
 def test_samples_that_the_disk_cannot_hold_are_refused_first(runs, command):
     refused = command("maf-sample", runs["all"], "--n", 10**15, "--out", "s.npy", check=2).stderr
     assert "needs about" in refused and "draw fewer" in refused
+
+
+def test_dequantised_columns_come_back_on_their_steps(server, command, tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "count": rng.poisson(4, 500), "degrees": np.round(rng.normal(20, 3, 500), 1),
+        "free": rng.normal(size=500),
+    })  # fmt: skip
+    table.to_csv(tmp_path / "t.csv", index=False)
+    words = ["model=gaussian", "dataset=file", "dataset.path=t.csv"]
+    words += ["dataset.dequantise=[count,degrees]", "threads=1"]
+    folder = server("maf-run", *words, cwd=tmp_path, check=0).stdout.strip()
+    command("maf-sample", folder, "--n", 2000, check=0)  # a table is written as CSV
+    drawn = pd.read_csv(tmp_path / "samples.csv")
+    assert list(drawn) == ["count", "degrees", "free"]
+    assert (drawn["count"] == drawn["count"].round()).all()
+    np.testing.assert_allclose(drawn["degrees"], drawn["degrees"].round(1), atol=1e-9)
+    assert abs(drawn["count"].mean() - table["count"].mean()) < 0.3
+    assert abs(drawn["degrees"].mean() - table["degrees"].mean()) < 0.3
+    assert drawn["free"].nunique() > 1900

@@ -21,6 +21,9 @@ class TableSpace:
         deviation: standard deviation of each column, in its units.
         label: name of the column with the class labels; None without labels.
         classes: the values of the labels, in the order of their codes 0, 1, ...
+        steps: of each column that was dequantised, the step between its values; 0 for the others.
+            Empty if there is none.
+        origins: of each such column, one of its values.
     """
 
     columns: tuple[str, ...]
@@ -28,13 +31,16 @@ class TableSpace:
     deviation: tuple[float, ...]
     label: str | None = None
     classes: tuple[str | int | float | bool, ...] = ()
+    steps: tuple[float, ...] = ()
+    origins: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         names = (*self.columns, *(() if self.label is None else (self.label,)))
-        scale = (*self.mean, *self.deviation)
+        scale = (*self.mean, *self.deviation, *self.steps, *self.origins)
         right = all(isinstance(name, str) for name in names)
         right &= len(self.mean) == len(self.deviation) == len(self.columns)
         right &= all(isinstance(value, (int, float)) and math.isfinite(value) for value in scale)
+        right &= len(self.steps) == len(self.origins) and len(self.steps) in (0, len(self.columns))
         right &= all(isinstance(value, (str, int, float)) for value in self.classes)
         if not right or min(self.deviation, default=1) <= 0:
             raise ValueError("a table needs a name, a mean and a deviation above 0 of each column")
@@ -56,7 +62,8 @@ class TableSpace:
 
     def to_json(self) -> dict[str, Any]:
         """The space as a dict for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in fields.items() if v or k not in ("steps", "origins")}
 
     def to_model(self, rows: Array) -> Exact:
         """Map rows [N, D] from the table's units to standardised units, in float64."""
@@ -65,6 +72,14 @@ class TableSpace:
     def to_table(self, rows: Array) -> Exact:
         """Map standardised rows [N, D] to the table's units, in float64."""
         return np.asarray(rows, dtype=np.float64) * self.deviation + self.mean
+
+    def without_noise(self, rows: Array) -> Exact:
+        """Rows [N, D] in the table's units, dequantised columns back on their steps (floor)."""
+        whole: Exact = np.array(rows, dtype=np.float64)
+        for i, (step, origin) in enumerate(zip(self.steps, self.origins, strict=True)):
+            if step > 0:
+                whole[:, i] = np.floor((whole[:, i] - origin) / step) * step + origin
+        return whole
 
     @property
     def log_det(self) -> float:

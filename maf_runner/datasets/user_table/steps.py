@@ -57,20 +57,25 @@ def step_of(values: NDArray[np.float64]) -> float | None:
 
 def add_noise(
     parts: Mapping[str, Part], columns: list[str], dequantise: list[Any], seed: int
-) -> None:
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Add uniform noise, as wide as the step, to the columns in ``dequantise``, in place.
+
+    Returns:
+        The step of each column, 0 where there is no noise, and its least value; empty without
+        noise.
 
     Raises:
         ValueError: one of them is not among ``columns``.
         DataError: one of them has no step.
     """
     names = [str(column) for column in dequantise]
-    steps = []
+    steps, origins = [], np.zeros(len(columns))
     for column in names:
         if column not in columns:
             raise ValueError(f"dequantise names {column!r}{suggestion(column, columns)}")
         place = columns.index(column)
-        step = step_of(np.unique(np.concatenate([part.x[:, place] for part in parts.values()])))
+        values = np.unique(np.concatenate([part.x[:, place] for part in parts.values()]))
+        step = step_of(values)
         if step is None:
             raise DataError(
                 f"{parts['train'].file}: column {column!r} cannot be dequantised: its values are "
@@ -78,8 +83,13 @@ def add_noise(
                 "Remove it from dataset.dequantise"
             )
         steps.append(step)
+        origins[place] = values[0]
     rng = np.random.default_rng([seed, 1])
     for name in SPLITS:
         for column, step in zip(names, steps, strict=True):
             noise = rng.random(len(parts[name])) * step
             parts[name].x[:, columns.index(column)] += noise
+    if not names:
+        return (), ()
+    wide = dict(zip(names, steps, strict=True))
+    return tuple(wide.get(column, 0.0) for column in columns), tuple(origins.tolist())
