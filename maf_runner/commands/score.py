@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.datasets.untrusted.delimited import Dialect
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
 
@@ -103,6 +105,7 @@ class _Scorer:
         self.run, self.name = run, str(options.file)
         self.label = run.label_code(options.label)
         self.keep = [name.strip() for name in options.keep.split(",")] if options.keep else []
+        self.dialect = replace(Dialect.of(run.record.settings["dataset"]), label=None)
         drops = run.record.settings["dataset"].get("missing") == "drop"
         self.missing = options.missing or ("empty" if drops else "refuse")
         self.reference = _training_scores(run, self.label) if options.percentile else None
@@ -119,7 +122,7 @@ class _Scorer:
 
         if self.run.table is None and file.suffix.lower() not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
-        for table in pieces(file, "FILE", AT_ONCE):
+        for table in pieces(file, "FILE", AT_ONCE, self.dialect):
             for column in self.keep:
                 need(column, table, "--keep", file)
             kept = {name: table[name].to_numpy() for name in self.keep}

@@ -1,9 +1,13 @@
 """Your own table: ``dataset=file dataset.path=table.csv``.
 
-Formats: ``.csv`` and ``.parquet`` (columns by name), ``.npy`` (an array [N, D]; columns are named
-0, 1, 2, ...), ``.npz`` and ``.h5``/``.hdf5`` (one array, or arrays named ``train``, ``validation``
-or ``val``, and ``test``; ``dataset.label=label`` takes the labels in ``train_labels`` and so on,
-or ``labels``).
+Formats:
+
+- ``.csv``, ``.tsv`` and ``.txt``, also compressed (``.gz``, ``.bz2``, ``.xz``), ``.parquet`` and
+  ``.feather``: columns by name;
+- ``.npy``: an array [N, D], whose columns are named 0, 1, 2, ..., or a structured one;
+- ``.npz``, ``.h5`` and ``.hdf5``: one array, columns of one axis each, or arrays named ``train``,
+  ``validation`` or ``val``, and ``test``. ``dataset.label=y`` takes the labels in the array of
+  that name, ``dataset.label=label`` those in ``train_labels`` and so on, or ``labels``.
 
 Steps:
 
@@ -35,12 +39,13 @@ import numpy as np
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.datasets.untrusted.delimited import Dialect
 from maf_runner.datasets.untrusted.tables import numbers, read_table
 from maf_runner.datasets.user_table.columns import choose_columns, take_label
 from maf_runner.datasets.user_table.degenerate import warn, warn_of_combinations
 from maf_runner.datasets.user_table.float32 import check_scale, to_float32
 from maf_runner.datasets.user_table.labels import encode, prior_of
-from maf_runner.datasets.user_table.options import check, check_names, check_splits
+from maf_runner.datasets.user_table.options import check, check_dialect, check_names, check_splits
 from maf_runner.datasets.user_table.part import Part
 from maf_runner.datasets.user_table.rows import mean_and_deviation, without_missing
 from maf_runner.datasets.user_table.splits import divide, read_files, take_split
@@ -66,6 +71,11 @@ def load(
     split: str | None = None,
     shuffle: bool = True,
     weight: str | None = None,
+    header: bool | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    missing_markers: list[Any] | None = None,
 ) -> Splits:
     """Load a table of your own.
 
@@ -90,6 +100,12 @@ def load(
         shuffle: before the split; false: the first rows train, the last rows test.
         weight: name of the column with the weights of the rows, for the loss and for the means
             over validation and test rows.
+        header: how a table of text is written, as all that follows: see
+            `untrusted.delimited.Dialect`. Whether the first line names the columns.
+        separator: between fields.
+        decimal: the sign before decimals.
+        thousands: the sign between groups of digits.
+        missing_markers: texts that stand for a missing number.
 
     Raises:
         DataError: the file is missing, damaged or not a table of numbers.
@@ -98,7 +114,11 @@ def load(
     check(fractions, seed, missing, standardise, class_prior, label)
     check_names(columns, dequantise, label)
     check_splits(columns, label, split, validation, test, shuffle, weight)
-    read = partial(read_table, with_labels=label is not None)
+    check_dialect(header, separator, decimal, thousands, missing_markers)
+    markers = tuple(map(str, missing_markers or ()))
+    named = None if label is None else str(label)
+    dialect = Dialect(header, separator, decimal, thousands, markers, named)
+    read = partial(read_table, dialect=dialect)
     tables, files = read_files(read, path, validation, test)
     file = next(iter(files.values()))
     parts: dict[str, Part] = {}
@@ -129,7 +149,6 @@ def load(
     prior = prior_of(codes["train"], values, class_prior, file, parts["train"].weights)
     mean, deviation = mean_and_deviation(parts["train"].x, standardise=standardise)
     check_scale(parts["train"], chosen, mean, deviation)
-    named = None if label is None else str(label)
     space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values), steps, origins)
     rows = to_float32(parts, space, standardise=standardise)
     train_rows, validation_rows, test_rows = (

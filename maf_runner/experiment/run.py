@@ -1,6 +1,7 @@
 """One experiment, from settings to record."""
 
 import logging
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from maf_runner.datasets.base import Splits
 from maf_runner.experiment import description, standing
 from maf_runner.experiment.evaluation import MANY, evaluate_splits, log_prob_function
 from maf_runner.experiment.prepare import Experiment, prepare
@@ -155,11 +157,17 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
             from maf_runner.datasets.user_table.degenerate import why_singular  # takes pandas
 
             which = why_singular(splits, by_class=bool(model.context))
-            raise DataError(f"{title}: {error}{which}") from error
+            raise DataError(f"{title}: {_with_classes(str(error), splits)}{which}") from error
         raise
     finally:
         reporter.close()
         tracker.close()
+
+
+def _with_classes(text: str, splits: Splits) -> str:
+    """A text in which a class has its value in the user's table instead of its number."""
+    values = splits.table.classes if splits.table else ()
+    return re.sub(r"class (\d+)", lambda m: f"class {values[int(m[1])]}", text) if values else text
 
 
 def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:

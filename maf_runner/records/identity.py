@@ -26,6 +26,11 @@ LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "split": None,
         "shuffle": True,
         "weight": None,
+        "header": None,
+        "separator": None,
+        "decimal": ".",
+        "thousands": None,
+        "missing_markers": [],
     },
 }
 

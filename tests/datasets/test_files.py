@@ -332,7 +332,7 @@ def test_files_that_are_no_tables(tmp_path):
             read(path)
 
     refused("none.csv", None, "none.csv not found")
-    refused("x.doc", b"hello", "expected .csv, .parquet")
+    refused("x.doc", b"hello", "expected .csv, .tsv or .txt")
     (tmp_path / "folder.csv").mkdir()
     refused("folder.csv", None, "folder.csv is a folder; expected a file, .csv")
     twins = pa.table([pa.array([1.0]), pa.array([2.0])], names=["a", "a"])

@@ -183,7 +183,7 @@ def _add(matches: Matches, pattern: str, file: File) -> None:
 def _matches(path: Path | PurePosixPath, pattern: str) -> bool:
     wanted = pattern.lower().split("/")
     parts = [part.lower() for part in path.parts[-len(wanted) :]]
-    parts[-1] = _unpacked_name(parts[-1])
+    parts[-1] = _unpacked_name(parts[-1]).replace(".idx", "-idx")  # as some copies are named
     if len(parts) != len(wanted) or parts[-1].startswith("._"):  # metadata files of macOS
         return False
     return all(map(fnmatchcase, parts, wanted))

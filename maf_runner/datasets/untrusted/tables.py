@@ -4,9 +4,6 @@ A file holds one table, or three that have the names of the splits. The columns 
 have no names, are named 0, 1, 2, ...
 """
 
-import csv
-import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,21 +15,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
-from maf_runner.datasets.untrusted import hdf5, limits
+from maf_runner.datasets.untrusted import delimited, hdf5, limits
+from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix, distinct
 from maf_runner.system import shortage
 from maf_runner.system.errors import DataError, extra, suggestion
 
-READABLE = ".csv, .parquet, .npy, .npz, .h5 or .hdf5"
+TEXT = (".csv", ".tsv", ".txt")
+READABLE = ".csv, .tsv or .txt (also .gz, .bz2, .xz), .parquet, .feather, .npy, .npz, .h5 or .hdf5"
 Tables = dict[str, pd.DataFrame]
 
 
-def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables:
+def read_table(file: Path, setting: str, *, dialect: Dialect = Dialect()) -> Tables:  # noqa: B008
     """Read the table of a file as {"all": ...}, or its three splits by name.
 
     Args:
-        file: .csv, .parquet, .npy, .npz, .h5 or .hdf5.
+        file: in one of the formats that `READABLE` lists.
         setting: the option that names the file, for messages.
-        with_labels: add the labels in an archive as a column named label.
+        dialect: how it is written. Its label may be an array of an archive.
 
     Raises:
         DataError: the file is missing or damaged, or holds no table.
@@ -41,13 +40,14 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
     if file.is_dir():
         raise DataError(f"{file.absolute()} is a folder; expected a file, {READABLE} ({setting})")
     if not file.is_file():
-        raise DataError(f"{file.absolute()} not found ({setting})")
+        state = "is no regular file" if file.exists() else "not found"
+        raise DataError(f"{file.absolute()} {state} ({setting})")
     shortage.require(file.stat().st_size, str(file), "use fewer rows")
     try:
-        tables = _read(file, with_labels=with_labels)
+        tables = _read(file, dialect)
         for table in tables.values():
             table.columns = table.columns.map(str)
-            _distinct(list(table.columns))
+            distinct(list(table.columns))
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except Exception as error:  # each library raises its own for a damaged file
@@ -57,7 +57,7 @@ def read_table(file: Path, setting: str, *, with_labels: bool = False) -> Tables
     return tables
 
 
-def pieces(file: Path, setting: str, rows: int) -> Iterator[pd.DataFrame]:
+def pieces(file: Path, setting: str, rows: int, dialect: Dialect) -> Iterator[pd.DataFrame]:
     """The rows of a file, about ``rows`` at a time; of a file with splits one after another.
 
     Archives (.npz, HDF5) are read whole. The first piece of a table without rows is empty.
@@ -65,12 +65,12 @@ def pieces(file: Path, setting: str, rows: int) -> Iterator[pd.DataFrame]:
     Raises:
         DataError, UsageError: as `read_table`; at the first piece that is at fault.
     """
-    suffix = file.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".npy") or not file.is_file():
-        yield from read_table(file, setting).values()
+    suffix = bare_suffix(file)
+    if suffix not in (*TEXT, ".parquet", ".npy") or not file.is_file():
+        yield from read_table(file, setting, dialect=dialect).values()
         return
     try:
-        for piece in _pieces(file, suffix, rows):
+        for piece in _pieces(file, suffix, rows, dialect):
             piece.columns = piece.columns.map(str)
             yield piece
     except ImportError as error:
@@ -81,19 +81,19 @@ def pieces(file: Path, setting: str, rows: int) -> Iterator[pd.DataFrame]:
         raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
 
 
-def _pieces(file: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
-    if suffix == ".csv":
-        yield from csv_pieces(file, rows)
+def _pieces(file: Path, suffix: str, rows: int, dialect: Dialect) -> Iterator[pd.DataFrame]:
+    if suffix in TEXT:
+        yield from delimited.pieces(file, dialect, rows)
     elif suffix == ".parquet":
         from pyarrow import parquet
 
         with parquet.ParquetFile(file) as store:
-            _distinct(store.schema_arrow.names)
+            distinct(store.schema_arrow.names)
             empty = store.schema_arrow.empty_table().to_pandas()
             if store.metadata.num_rows == 0:
                 yield empty
             for batch in store.iter_batches(batch_size=rows):
-                yield batch.to_pandas()
+                yield _with_index(batch.to_pandas())
     else:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
         _frame(array[:1])
@@ -101,110 +101,46 @@ def _pieces(file: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
             yield _frame(np.asarray(array[start : start + rows]))
 
 
-def _read(file: Path, *, with_labels: bool) -> Tables:
-    suffix = file.suffix.lower()
-    if suffix == ".csv":
-        return {"all": read_csv(file)}
+def _with_index(table: pd.DataFrame) -> pd.DataFrame:
+    """The levels of pandas' index that have a name are columns too; others number the rows."""
+    named = [name for name in table.index.names if name is not None]
+    return table.reset_index(level=named) if named else table
+
+
+def _read(file: Path, dialect: Dialect) -> Tables:
+    suffix = bare_suffix(file)
+    if suffix in TEXT:
+        return {"all": delimited.read(file, dialect)}
+    if suffix == ".feather":
+        return {"all": _with_index(pd.read_feather(file))}
     if suffix == ".parquet":
         from pyarrow import parquet
 
         about = parquet.read_metadata(file)
         limits.check(8 * about.num_rows * about.num_columns, file.stat().st_size, "its table")
-        _distinct(about.schema.to_arrow_schema().names)
-        return {"all": pd.read_parquet(file, engine="pyarrow")}
+        distinct(about.schema.to_arrow_schema().names)
+        return {"all": _with_index(pd.read_parquet(file, engine="pyarrow"))}
     if suffix == ".npy":
         return {"all": _frame(np.load(file, allow_pickle=False))}
     if suffix == ".npz":
         with np.load(file, allow_pickle=False) as archive:
             for entry in archive.zip.infolist():
                 limits.check(entry.file_size, entry.compress_size, repr(entry.filename))
-            return _named({name: archive[name] for name in archive.files}, with_labels=with_labels)
+            return _named({name: archive[name] for name in archive.files}, dialect.label)
     if suffix in (".h5", ".hdf5"):
         with h5py.File(file, "r") as store:
-            found = hdf5.datasets(store)
-            words = {name for name, entry in found.items() if entry.dtype.kind not in "biuf"}
+            found = hdf5.datasets(store, structured=True)
+            if not found:
+                raise ValueError(hdf5.where_tables_are(store))
+            words = {name for name, entry in found.items() if entry.dtype.kind not in "biufV"}
             arrays = {n: (e.asstr() if n in words else e)[()] for n, e in found.items()}
-            return _named(arrays, with_labels=with_labels)
+            return _named(arrays, dialect.label)
     return {}
 
 
-def read_csv(file: Path) -> pd.DataFrame:
-    """Read a CSV with a header.
-
-    Raises:
-        ValueError: the fields are not separated by commas; the first line is numbers without
-            quotes, so that a row would be taken for the header; two columns have the same
-            name; an empty column has no name; or a row has more fields than the header.
-    """
-    (table,) = csv_pieces(file, None)
-    return table
-
-
-def csv_pieces(file: Path, rows: int | None) -> Iterator[pd.DataFrame]:
-    """As `read_csv`, ``rows`` rows at a time; None: all at once.
-
-    Raises:
-        ValueError: see `read_csv`; of the first piece that is at fault.
-    """
-    header = _csv_header(file)
-    empty = {place: True for place, name in enumerate(header) if not name}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # index_col=False: else the first fields of rows that are too long become an index.
-            # low_memory=False: else parts of a long column can have different types.
-            settings: dict[str, Any] = {"index_col": False, "low_memory": False}
-            if rows is None:
-                pieces: Iterable[pd.DataFrame] = [pd.read_csv(file, **settings)]
-            else:
-                pieces = pd.read_csv(file, chunksize=rows, **settings)
-            for piece in pieces:
-                for place in empty:
-                    empty[place] &= bool(piece.iloc[:, place].isna().all())
-                if rows is None:
-                    _refuse_empty(empty)
-                yield piece
-    except pd.errors.ParserWarning as error:
-        with file.open(encoding="utf-8", newline="") as text:
-            most = max(map(len, csv.reader(text)))
-        raise ValueError(
-            f"a row has {most} fields, the header has {len(header)} names: name each column, "
-            "and put values that hold commas in quotes"
-        ) from error
-    _refuse_empty(empty)
-
-
-def _refuse_empty(columns: dict[int, bool]) -> None:
-    """Refuse columns, by their places, that have neither a name nor a value."""
-    for place, is_empty in columns.items():
-        if is_empty:
-            raise ValueError(
-                f"column {place + 1} has no name and is empty: remove the commas at the line ends"
-            )
-
-
-def _csv_header(file: Path) -> list[str]:
-    """The header as written: pandas renames repeated names and names columns without one."""
-    first = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
-    header = first.iloc[0].tolist()
-    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and sign in header[0]:
-            raise ValueError(f"it seems to be separated by {name}: save it with commas instead")
-    with file.open("rb") as raw:
-        quoted = b'"' in raw.readline()
-    if not quoted and pd.to_numeric(pd.Series(header), errors="coerce").notna().all():
-        raise ValueError("its first line holds numbers: add a header line with the column names")
-    _distinct(header)
-    return header
-
-
-def _distinct(names: list[str]) -> None:
-    twins = [name for name, count in Counter(names).items() if name and count > 1]
-    if twins:
-        raise ValueError(f"several columns have the name {twins[0]!r}: rename them")
-
-
 def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
+    if array.dtype.names is not None:
+        return _fields(array)
     if array.ndim != 2:
         raise ValueError(f"expected rows and columns, got an array of shape {list(array.shape)}")
     if array.dtype.kind == "c":
@@ -217,14 +153,31 @@ def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFr
         raise ValueError(f"it holds no values, its shape is {list(array.shape)}")
     frame = pd.DataFrame(array, columns=[str(i) for i in range(array.shape[1])])
     if labels is not None:
-        words = np.char.decode(labels) if labels.dtype.kind == "S" else labels  # bytes are too
-        frame["label"] = words.tolist() if words.dtype.kind == "U" else words
+        frame["label"] = _words(labels)
     return frame
 
 
-def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
-    """The arrays of an archive as one table or three, with labels as a column named label."""
-    if not with_labels:
+def _fields(array: NDArray[Any]) -> pd.DataFrame:
+    """The fields of a structured array, as columns."""
+    names = array.dtype.names or ()
+    if array.ndim != 1 or any(array[name].ndim != 1 for name in names):
+        raise ValueError("its fields hold arrays: give each number a field of its own")
+    return pd.DataFrame({name: _words(array[name]) for name in names})
+
+
+def _words(array: NDArray[Any]) -> Any:
+    words = np.char.decode(array) if array.dtype.kind == "S" else array  # bytes are too
+    return words.tolist() if words.dtype.kind == "U" else words
+
+
+def _named(arrays: dict[str, NDArray[Any]], label: str | None) -> Tables:
+    """The arrays of an archive as one table or three, with labels as a column.
+
+    Labels are the array that ``label`` names, or one whose name ends in ``labels``. Arrays of one
+    axis are the columns of a table if there is no array of two.
+    """
+    own = arrays.pop(label, None) if label in arrays and arrays[label].ndim == 1 else None
+    if label is None:
         arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
     if "val" in arrays and "validation" not in arrays:
         arrays["validation"] = arrays.pop("val")
@@ -232,12 +185,20 @@ def _named(arrays: dict[str, NDArray[Any]], *, with_labels: bool) -> Tables:
             arrays["validation_labels"] = arrays.pop("val_labels")
     if set(SPLITS) <= set(arrays):
         return {name: _frame(arrays[name], arrays.get(f"{name}_labels")) for name in SPLITS}
-    data = {name: array for name, array in arrays.items() if array.ndim == 2}
-    if len(data) != 1:
+    data = {n: a for n, a in arrays.items() if a.ndim == 2 or a.dtype.names is not None}
+    if len(data) == 1:
+        frame = _frame(next(iter(data.values())), arrays.get("labels"))
+    elif not data and len({len(a) for a in arrays.values() if a.ndim == 1}) == 1:
+        frame = pd.DataFrame({n: _words(a) for n, a in arrays.items() if a.ndim == 1})
+    else:
         raise ValueError(
             f"expected arrays train, validation and test, or one table; got {sorted(arrays)}"
         )
-    return {"all": _frame(next(iter(data.values())), arrays.get("labels"))}
+    if own is not None:
+        if len(own) != len(frame):
+            raise ValueError(f"{label!r} has {len(own)} values, the table {len(frame)} rows")
+        frame[label] = _words(own)
+    return {"all": frame}
 
 
 def need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:

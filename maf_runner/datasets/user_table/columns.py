@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from maf_runner.datasets.untrusted.delimited import notation
 from maf_runner.datasets.untrusted.tables import first_word, is_numeric, need, some
 from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
-UNNAMED = re.compile(r"Unnamed: \d+")  # the name that pandas gives to a column without one
+UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # names that pandas gives, or none
 
 
 def take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
@@ -49,10 +51,16 @@ def choose_columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -
 
 
 def _refuse_nearly_numeric(column: pd.Series, file: Path) -> None:
-    """Refuse a numeric column in which a few words make it text; skipping it is easily missed."""
+    """Refuse numbers in another notation, or with a few words: skipping them is easily missed."""
     values = column.dropna()
     if not pd.api.types.infer_dtype(values).startswith(("string", "mixed")):
         return
+    if other := notation(values):
+        example, what, way_out = other
+        raise DataError(
+            f"{file}: column {column.name!r} holds numbers with {what} (such as {example!r}): "
+            f"{way_out}, or name the columns to use: dataset.columns=[...]"
+        )
     good = int(pd.to_numeric(values.astype(str), errors="coerce").notna().sum())
     if 2 * good >= len(values):
         raise DataError(
@@ -63,5 +71,9 @@ def _refuse_nearly_numeric(column: pd.Series, file: Path) -> None:
 
 
 def _is_saved_index(column: pd.Series) -> bool:
-    """Whether the column looks like row numbers."""
-    return column.dtype.kind in "iu" and column.is_unique
+    """Whether the column looks like row numbers, which may start again."""
+    if column.dtype.kind not in "iu":
+        return False
+    values = column.to_numpy()
+    steps, start = np.diff(values.astype(np.int64)), values[:1]
+    return bool(column.is_unique or ((steps == 1) | (values[1:] == start)).all())

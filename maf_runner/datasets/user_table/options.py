@@ -65,3 +65,21 @@ def check_splits(
         taken[setting] = name
     if split is not None and (validation is not None or test is not None):
         raise ValueError("split names a column of one file: leave out validation and test")
+
+
+def check_dialect(
+    header: Any, separator: Any, decimal: Any, thousands: Any, missing_markers: Any
+) -> None:
+    """Raise ValueError unless the options say how a table of text can be written."""
+    if header is not None and not isinstance(header, bool):
+        raise ValueError(f"header must be true, false or null, got {header!r}")
+    for name, sign in (("separator", separator), ("decimal", decimal), ("thousands", thousands)):
+        optional = sign is None and name != "decimal"
+        if not optional and not (isinstance(sign, str) and len(sign) == 1):
+            raise ValueError(f"{name} must be one sign, got {sign!r}")
+    if decimal == thousands:
+        raise ValueError(f"decimal and thousands are both {decimal!r}")
+    if separator is not None and separator in (decimal, thousands):
+        raise ValueError(f"separator is {separator!r}, as decimal or thousands is")
+    if missing_markers is not None and not isinstance(missing_markers, list):
+        raise ValueError(f"missing_markers must be a list, as ['?'], got {missing_markers!r}")

@@ -1,0 +1,197 @@
+"""Tables as text: nothing is guessed in silence, and what is refused is named with its mend."""
+
+import gzip
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from maf_runner.datasets.untrusted.archives import _matches
+from maf_runner.system.errors import DataError
+from tests.helpers.tables import read, table
+
+ROWS = "".join(f"{i / 7:.3f},{(i * 37 % 11) / 3:.3f}\n" for i in range(60))
+
+
+def written(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "encoding", "message"),
+    [
+        ("a.csv", "M,0.4\nF,0.3\nM,0.2\n", "utf-8", "first line holds numbers .0.4."),
+        ("a.csv", "2020-01-01,0.4\n2020-01-02,0.3\n", "utf-8", "dataset.header=true or"),
+        ("a.csv", "1100.0,1102.5\n1.0,2.0\n3.0,4.0\n", "utf-8", "put names that are numbers in"),
+        ("a.csv", "a|b\n1|2\n3|4\n", "utf-8", "vertical bars: .*dataset.separator='|'"),
+        ("a.csv", "a b\n1 2\n3 4\n", "utf-8", "blanks: .*dataset.separator=' '"),
+        ("a.csv", "a\tb\n1\t2\n", "utf-8", "tabs: .* name it .tsv"),
+        ("a.csv", "a,b\n1,2\n", "utf-16", "UTF-16: .*iconv -f UTF-16"),
+        ("a.csv", "Höhe,b\n1,2\n", "latin-1", "not written in UTF-8 .byte 0xf6.*iconv -f cp1252"),
+        (
+            "a.csv",
+            f"x,y\nunit,V,\n\na,b\n{ROWS}",
+            "utf-8",
+            "its first 2 lines .*line 3 with 'a,b'",
+        ),
+        ("a.csv", "", "utf-8", "it is empty"),
+    ],
+)
+def test_what_is_not_surely_a_table_is_named(tmp_path, name, text, encoding, message):
+    with pytest.raises(DataError, match=message):
+        read(written(tmp_path / name, text, encoding))
+
+
+def test_a_bad_byte_far_down_is_named_too(tmp_path):
+    rows = "a,b\n" + ROWS * 2000
+    (tmp_path / "a.csv").write_bytes(rows.encode() + b"1,2\xe4\n")
+    with pytest.raises(DataError, match="not written in UTF-8"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_header_is_said_to_be_one_or_not(tmp_path):
+    path = written(tmp_path / "a.csv", "1100.0,1102.5\n" + ROWS)
+    assert read(path, header=True).table.columns == ("1100.0", "1102.5")
+    without = read(path, header=False)
+    assert without.table.columns == ("0", "1") and len(without.train.x) == 49
+    quoted = written(tmp_path / "b.csv", '"1100.0","1102.5"\n' + ROWS)
+    assert read(quoted).table.columns == ("1100.0", "1102.5")
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".csv.bz2", ".csv.xz", ".tsv", ".txt", ".feather"])
+def test_more_forms_of_a_table(tmp_path, suffix):
+    expected, path = read(saved_csv(tmp_path)), tmp_path / f"t{suffix}"
+    if suffix == ".feather":
+        table().to_feather(path)
+    else:
+        table().to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    np.testing.assert_array_equal(read(path).train.x, expected.train.x)
+
+
+def saved_csv(folder):
+    table().to_csv(folder / "t.csv", index=False)
+    return folder / "t.csv"
+
+
+def test_a_compressed_file_under_another_name_is_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    with pytest.raises(DataError, match=r"compressed by gzip: give it the ending \.csv\.gz"):
+        read(tmp_path / "a.csv")
+
+
+NOTATION = {
+    "thousands": (["53,000.94", "1,286.5", "12,000,000", "3.5"], "dataset.thousands=','"),
+    "decimal": (["1,67", "0,5", "-12,25", "3"], "dataset.decimal=','"),
+    "percent": (["18.9%", "16 %", "2%", "0.5%"], "percent sign"),
+    "currency": (["$26.50", "$1,143.29", "$3", "$4.5"], "currency"),
+    "minus": (["\u22122.308", "\u22123.1", "1.5", "0.2"], "another sign for minus"),
+    "unit": (["2.9 kg", "3 kg", "0.1 kg", "12.5 kg"], "a unit behind it"),
+    "fortran": (["1.0D+03", "2.5D-01", "3.0D+00", "-1.0d+02"], "Fortran"),
+}
+
+
+@pytest.mark.parametrize("kind", NOTATION)
+def test_numbers_in_another_notation_are_named(tmp_path, kind):
+    values, message = NOTATION[kind]
+    frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=80), "b": values * 20})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=f"column 'b' holds numbers .*{message}"):
+        read(tmp_path / "t.csv")
+
+
+def test_notations_that_can_be_read(tmp_path):
+    rng = np.random.default_rng(0)
+    plain = pd.DataFrame({"a": rng.normal(size=80).round(3), "b": (rng.random(80) * 1e6).round(2)})
+    plain.to_csv(tmp_path / "plain.csv", index=False)
+    expected = read(tmp_path / "plain.csv")
+    plain.to_csv(tmp_path / "comma.csv", index=False, sep=";", decimal=",")
+    found = read(tmp_path / "comma.csv", separator=";", decimal=",")
+    np.testing.assert_array_equal(found.train.x, expected.train.x)
+    plain.assign(b=plain["b"].map("{:,.2f}".format)).to_csv(tmp_path / "k.csv", index=False)
+    found = read(tmp_path / "k.csv", thousands=",")
+    np.testing.assert_allclose(found.train.x, expected.train.x, rtol=1e-6)
+    odd = plain.astype(object)
+    odd.loc[3, "a"], odd.loc[5, "b"] = "?", "-999"
+    odd.to_csv(tmp_path / "odd.csv", index=False)
+    markers = {"missing_markers": ["?", "-999"], "missing": "drop"}
+    assert sum(len(r.x) for r in _splits(read(tmp_path / "odd.csv", **markers))) == 78
+    for wrong in ({"decimal": ""}, {"decimal": ",", "thousands": ","}, {"separator": "ab"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            read(tmp_path / "plain.csv", **wrong)
+
+
+def _splits(splits):
+    return splits.train, splits.validation, splits.test
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["NA", "BX", "None", "nan"], ["BX", "NA", "None", "nan"]),
+        (["01", "06", "36", "6"], ["01", "06", "36", "6"]),
+        (["1E2", "100", "7", "8"], ["100", "1E2", "7", "8"]),
+        (["3", "1", "2", "10"], [1, 2, 3, 10]),
+        (["0.5", "1.5", "2.0", "3.0"], [0.5, 1.5, 2.0, 3.0]),
+        (["True", "False", "True", "False"], [False, True]),
+        (["9007199254740992", "9007199254740993", "1", "2"],
+         [1, 2, 9007199254740992, 9007199254740993]),
+    ],
+)  # fmt: skip
+def test_labels_keep_what_they_are(tmp_path, labels, classes):
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{a:.5f},{b:.5f},{labels[i % 4]}" for i, (a, b) in enumerate(rng.normal(size=(80, 2)))
+    ]
+    path = written(tmp_path / "t.csv", "\n".join(["a,b,kind", *rows]) + "\n")
+    assert list(read(path, label="kind").table.classes) == classes
+    rows[3] = rows[3].rpartition(",")[0] + ","  # an empty field is missing, and nothing else is
+    written(path, "\n".join(["a,b,kind", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"1 values are missing .* row 3 .*'kind'"):
+        read(path, label="kind")
+    assert list(read(path, label="kind", missing="drop").table.classes) == classes
+
+
+def test_numberings_without_a_name_are_left_out_and_named_ones_are_not(tmp_path):
+    frame = table()[["height", "weight"]]
+    twice = frame.reset_index().rename(columns={"index": "Unnamed: 0"})
+    twice.to_csv(tmp_path / "twice.csv")
+    assert read(tmp_path / "twice.csv").table.columns == ("height", "weight")
+    pd.concat([frame, frame * 1.01]).to_csv(tmp_path / "again.csv")
+    assert read(tmp_path / "again.csv").table.columns == ("height", "weight")
+    frame.set_index(pd.Index(np.random.default_rng(1).normal(size=200), name="z")).to_parquet(
+        tmp_path / "named.parquet"
+    )
+    assert set(read(tmp_path / "named.parquet").table.columns) == {"z", "height", "weight"}
+    frame.to_parquet(tmp_path / "plain.parquet")
+    assert read(tmp_path / "plain.parquet").table.columns == ("height", "weight")
+
+
+def test_fields_and_arrays_of_one_axis_are_columns(tmp_path):
+    frame = table()
+    rows = np.array(
+        list(zip(frame["height"], frame["weight"], strict=True)), dtype=[("h", "f8"), ("w", "f4")]
+    )
+    np.save(tmp_path / "s.npy", rows)
+    assert read(tmp_path / "s.npy").table.columns == ("h", "w")
+    with h5py.File(tmp_path / "s.h5", "w") as store:
+        store["table"] = rows
+    assert read(tmp_path / "s.h5").table.columns == ("h", "w")
+    np.savez(tmp_path / "xy.npz", X=frame[["height", "weight"]], y=np.arange(200) % 3)
+    found = read(tmp_path / "xy.npz", label="y")
+    assert found.table.classes == (0, 1, 2) and found.table.columns == ("0", "1")
+    np.savez(tmp_path / "c.npz", h=frame["height"], w=frame["weight"])
+    assert read(tmp_path / "c.npz").table.columns == ("h", "w")
+    with h5py.File(tmp_path / "g.h5", "w") as store:
+        store["posterior/samples/mass"] = np.zeros(5)
+    with pytest.raises(DataError, match=r"lie in groups .posterior/samples/mass"):
+        read(tmp_path / "g.h5")
+    with h5py.File(tmp_path / "p.h5", "w") as store:
+        store.create_group("df").attrs["pandas_type"] = b"frame"
+    with pytest.raises(DataError, match=r"written by pandas .*read_hdf"):
+        read(tmp_path / "p.h5")
+
+
+def test_idx_files_may_have_a_dot(tmp_path):
+    assert _matches(tmp_path / "train-images.idx3-ubyte.gz", "train-images-idx3-ubyte")
