@@ -1,4 +1,4 @@
-"""The Adam of the authors' code, over all parameters at once."""
+"""The Adam of the MAF authors' code, or the textbook's, over all parameters at once."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,11 +17,20 @@ class AdamSettings:
         betas: decay of the first and the second moment.
         epsilon: added to the second moment, inside the root.
         l2: strength of the penalty l2/2 * sum(parameter^2) that is added to the loss.
+        textbook: without the two oddities of `PaperAdam`.
+        clip: largest norm of the gradient without the penalty; a longer one is shortened to it.
     """
 
     betas: tuple[float, float]
     epsilon: float
     l2: float
+    textbook: bool = False
+    clip: float | None = None
+
+    @property
+    def as_in_the_paper(self) -> bool:
+        """Whether this is the optimiser of the MAF authors, with their two oddities."""
+        return not self.textbook and self.clip is None
 
 
 class PaperAdam:
@@ -31,6 +40,9 @@ class PaperAdam:
 
     - epsilon stands inside the square root: step = rate * m' / sqrt(v' + epsilon);
     - at step t = 1, 2, ... the bias correction uses beta^(t + 1).
+
+    With ``settings.textbook`` it uses beta^t, and epsilon^2 stands inside the root, which differs
+    from epsilon outside of it only where the gradient is as small as epsilon.
 
     The parameters become views of one flat buffer, so that a step is a handful of operations
     however many tensors there are.
@@ -43,7 +55,9 @@ class PaperAdam:
 
     def __init__(self, parameters: Iterable[nn.Parameter], settings: AdamSettings) -> None:
         self.betas = settings.betas
-        self.epsilon = settings.epsilon
+        self.ahead = 0 if settings.textbook else 1  # of the bias correction, in steps
+        self.epsilon = settings.epsilon**2 if settings.textbook else settings.epsilon
+        self.clip = settings.clip
         self.l2 = settings.l2
         self.tensors = list(parameters)
         self.parameters = flatten(self.tensors)
@@ -66,6 +80,8 @@ class PaperAdam:
         """Update the parameters from their gradients."""
         slopes = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
+        if self.clip is not None:
+            self.gradient.copy_(self.clipped(self.gradient))
         a, b = self.next_coefficients()
         tensors = (self.parameters, self.gradient, self.first, self.second)
         for parts in zip(*(t.split(self.chunk) for t in tensors), strict=True):
@@ -77,11 +93,17 @@ class PaperAdam:
         This equals rate * m' / sqrt(v' + epsilon). The count, the rate, a and b are tensors, so
         that a step that was compiled or captured once is right for every other count and rate.
         """
-        power = self.count.add_(1) + 1
+        power = self.count.add_(1) + self.ahead
         correction1, correction2 = (1 - beta**power for beta in self.betas)
         rate = self.rate / correction1
         dtype = self.parameters.dtype
         return (1 / (correction2 * rate**2)).to(dtype), (self.epsilon / rate**2).to(dtype)
+
+    def clipped(self, gradient: Tensor) -> Tensor:
+        """The flat gradient, shortened if its norm exceeds ``clip``."""
+        if self.clip is None:
+            return gradient
+        return gradient * (self.clip / (gradient.norm() + 1e-6)).clamp_max(1)
 
     def update(
         self,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maf_runner.flows.base import Transform
 from maf_runner.flows.inversion import generate
-from maf_runner.flows.made import MaskedNetwork, Network
+from maf_runner.flows.made import Network, masked_network
 from maf_runner.flows.univariate import Affine, Univariate
 
 
@@ -33,7 +33,7 @@ class Autoregressive(Transform):
         super().__init__(features, network.get("context", 0))
         self.univariate = univariate
         outputs = univariate.parameters
-        self.network = MaskedNetwork(features, outputs=outputs, reverse=reverse, **network)
+        self.network = masked_network(features, outputs=outputs, reverse=reverse, **network)
         output = self.network.linears[-1]
         with torch.no_grad():
             univariate.initialise(

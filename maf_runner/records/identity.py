@@ -19,6 +19,9 @@ LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "fresh_noise": False,
         "averaging": 0.0,
         "prior_precision": 0.0,
+        "optimiser": "paper",
+        "clip": None,
+        "validate_every": None,
     },
     "dataset": {
         "validation": None,
