@@ -12,13 +12,14 @@ from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transf
 from maf_runner.flows.gaussian import Gaussian
 from maf_runner.flows.mixture import MADEMoG
 from maf_runner.flows.models import IAF, MADE, MAF, MAFMoG, RealNVP
-from maf_runner.flows.splineflow import NSF
+from maf_runner.flows.splineflow import NSF, NSFCoupling
 
 __all__ = [
     "IAF",
     "MADE",
     "MAF",
     "NSF",
+    "NSFCoupling",
     "Density",
     "Flow",
     "Gaussian",

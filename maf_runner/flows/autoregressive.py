@@ -9,7 +9,7 @@ from torch import Tensor
 from maf_runner.flows.base import Transform
 from maf_runner.flows.inversion import generate
 from maf_runner.flows.made import Network, masked_network
-from maf_runner.flows.univariate import Affine, Univariate
+from maf_runner.flows.univariate import Affine, BoundedAffine, Univariate
 
 
 class Autoregressive(Transform):
@@ -67,6 +67,15 @@ class Autoregressive(Transform):
             x = torch.cat([x[:, :feature], column[:, None], x[:, feature + 1 :]], dim=1)
             log_det = log_det + log_slope
         return x, log_det
+
+
+class BoundedAutoregressive(Autoregressive):
+    """As `AffineAutoregressive`, with the slope exp(p / 2) bounded; see `BoundedAffine`."""
+
+    def __init__(
+        self, features: int, *, reverse: bool = False, **network: Unpack[Network]
+    ) -> None:
+        super().__init__(features, BoundedAffine(), reverse=reverse, **network)
 
 
 class AffineAutoregressive(Autoregressive):

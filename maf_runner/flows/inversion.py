@@ -168,7 +168,7 @@ class _Generation:
 
 
 def _end_of_block(sums: Tensor, before: Tensor | None, relu: Tensor | None) -> None:
-    """Add the input ``before`` of the block to ``sums``, and put their activation into ``relu``."""
+    """Add the block's input ``before`` to ``sums``, and put their activation into ``relu``."""
     if before is not None:
         sums.add_(before)
     if relu is not None:

@@ -6,15 +6,19 @@ layer more. The map is a rational-quadratic spline, or any other of `univariate`
 """
 
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
+from maf_runner.flows import bases, univariate
 from maf_runner.flows.autoregressive import Autoregressive
-from maf_runner.flows.base import Density, Flow, StandardNormal, Transform
+from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.checks import MOST_LAYERS, one_of, positive
+from maf_runner.flows.coupling import UnivariateCoupling
 from maf_runner.flows.linear import LULinear, Permutation
 from maf_runner.flows.made import block_widths
-from maf_runner.flows.univariate import RationalQuadraticSpline
+from maf_runner.flows.univariate import Map
 
 LINEAR = ("lu", "permutation", "none")
+PAPERS_MAP = "rational_quadratic"
 
 
 class NSF(Flow):
@@ -25,10 +29,11 @@ class NSF(Flow):
         layers: number of steps.
         hidden: width of the residual blocks, once for each, as in [256,256] for two.
         dropout: share of hidden units left out in each block while training.
-        linear: what stands between the layers: ``lu`` (a permutation and a linear layer),
-            ``permutation`` or ``none``.
-        base: density of the noise; None: N(0, I).
+        linear: what stands before each layer, and after the last: ``lu`` (a permutation and a
+            linear layer), ``permutation`` or ``none``.
+        base: density of the noise; see `bases.chosen`.
         context: C; 0 for none.
+        settings: of the map of one variable; see `univariate.Map`.
     """
 
     name = "NSF"
@@ -39,48 +44,71 @@ class NSF(Flow):
         *,
         layers: int,
         hidden: Sequence[int],
-        bins: int,
-        interval: float,
-        min_width: float,
-        min_height: float,
-        min_slope: float,
         dropout: float,
         linear: str,
-        base: Density | None = None,
+        base: Density | str = "normal",
         context: int = 0,
+        **settings: Unpack[Map],
     ) -> None:
-        width, _ = block_widths(hidden)
-        univariate = RationalQuadraticSpline(
-            bins,
-            interval=interval,
-            min_width=min_width,
-            min_height=min_height,
-            min_slope=min_slope,
-            temperature=width**0.5,
-        )
+        positive("layers", layers, MOST_LAYERS)
+        one_of("linear", linear, LINEAR)
+        block_widths(hidden)
         transforms: list[Transform] = []
-        for number in range(positive("layers", layers, MOST_LAYERS)):
-            transforms += linear_layers(linear, features, context)
+        for number in range(layers):
+            transforms += _linear_layers(linear, features, context)
             transforms.append(
-                Autoregressive(
-                    features,
-                    univariate,
-                    hidden=hidden,
-                    dropout=dropout,
-                    activation="relu",
-                    degrees="sequential",
-                    mask="full_context",
-                    residual=True,
-                    context=context,
-                )
+                self.layer(features, number, settings, hidden, dropout=dropout, context=context)
             )
-        transforms += linear_layers(linear, features, context)
-        super().__init__(transforms, base or StandardNormal(features), context)
-        self.title = f"NSF ({layers})"
+        transforms += _linear_layers(linear, features, context)
+        noise = bases.chosen(base, features, hidden=hidden, context=context)
+        super().__init__(transforms, noise, context)
+        kind = settings["map"]
+        other = "" if kind == PAPERS_MAP else f", {kind.replace('_', ' ')}"
+        self.title = f"{self.name} ({layers}){other}"
+
+    @staticmethod
+    def layer(
+        features: int, number: int, settings: Map, hidden: Sequence[int], **network: Unpack["_Net"]
+    ) -> Transform:
+        """The layer of maps of step 0, 1, 2, ..."""
+        return Autoregressive(
+            features,
+            univariate.chosen(settings, temperature=hidden[0] ** 0.5),
+            hidden=hidden,
+            residual=True,
+            activation="relu",
+            degrees="sequential",
+            mask="full_context",
+            **network,
+        )
 
 
-def linear_layers(linear: str, features: int, context: int) -> list[Transform]:
+class NSFCoupling(NSF):
+    """Neural spline flow of couplings. Args: as `NSF`."""
+
+    name = "NSF coupling"
+
+    @staticmethod
+    def layer(
+        features: int, number: int, settings: Map, hidden: Sequence[int], **network: Unpack["_Net"]
+    ) -> Transform:
+        """The coupling of step 0, 1, 2, ...: the even features are changed first."""
+        return UnivariateCoupling(
+            features,
+            univariate.chosen(settings, temperature=hidden[0] ** 0.5),
+            univariate.chosen(settings),
+            hidden=hidden,
+            copy_odd=number % 2 == 0,
+            **network,
+        )
+
+
+class _Net(TypedDict):
+    dropout: float
+    context: int
+
+
+def _linear_layers(linear: str, features: int, context: int) -> list[Transform]:
     """What stands before a layer: see `NSF`."""
-    one_of("linear", linear, LINEAR)
     kinds = {"lu": (Permutation, LULinear), "permutation": (Permutation,), "none": ()}[linear]
     return [kind(features, context=context) for kind in kinds]

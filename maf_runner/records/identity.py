@@ -12,6 +12,7 @@ from maf_runner.system.errors import DataError
 # all is as it was before. At that value they are left out of the run id, so that a new setting
 # renames no run.
 LATER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {"scale": "exp", "base": "normal"},
     "trainer": {
         "width": None,
         "schedule": "constant",

@@ -7,9 +7,23 @@ from functools import partial
 import torch
 
 from maf_runner.engine.rows import refresh_statistics
-from maf_runner.flows import IAF, MADE, MAF, Density, Flow, Gaussian, MADEMoG, MAFMoG, RealNVP
+from maf_runner.flows import (
+    IAF,
+    MADE,
+    MAF,
+    NSF,
+    Density,
+    Flow,
+    Gaussian,
+    MADEMoG,
+    MAFMoG,
+    NSFCoupling,
+    RealNVP,
+)
 
 NETWORK = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
+MAP = {"map": "rational_quadratic", "bins": 4, "interval": 3.0,
+       "min_width": 1e-3, "min_height": 1e-3, "min_slope": 1e-3}  # fmt: skip
 CLASSES = 3
 
 
@@ -28,6 +42,7 @@ class Model:
     batch_norm: bool = False
     narrow: bool = False  # too narrow to fit anything
     random: bool = False  # its degrees are drawn, so that a unit may see little
+    residual: bool = False  # made of residual networks, permutations and linear layers
     reverse: bool = False  # its first network has the reversed order
 
 
@@ -60,6 +75,12 @@ def _real_nvp(*, batch_norm=True, **changes):
     return Model(make, flow=True, coupling=True, batch_norm=batch_norm)
 
 
+def _nsf(make=NSF, **changes):
+    settings = {"layers": 2, "hidden": [12, 12], "dropout": 0.0, "linear": "lu", **MAP, **changes}
+    coupling = make is NSFCoupling
+    return Model(partial(make, **settings), flow=True, masked=not coupling, residual=True)
+
+
 def every_layer(features, context=0):
     """A flow with each kind of layer that there is, and a mixture as its base."""
     network = {"layers": 1, "hidden": [12, 12], "context": context}
@@ -87,6 +108,14 @@ MODELS = {
         every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
     ),
     "maf-plain": _maf(hidden=[16], batch_norm=False),
+    "maf-bounded": _maf(scale="bounded"),
+    "maf-student": _maf(hidden=[16], base="student"),
+    "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded", base="logistic"),
+    "nsf": _nsf(),
+    "nsf-coupling": _nsf(NSFCoupling),
+    "nsf-gaussian-mixture": _nsf(map="gaussian_mixture", bins=3, hidden=[10], layers=1),
+    "nsf-quadratic": _nsf(map="quadratic", linear="permutation"),
+    "nsf-coupling-sigmoidal": _nsf(NSFCoupling, map="deep_sigmoidal", linear="permutation"),
 }
 
 

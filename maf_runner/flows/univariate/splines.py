@@ -1,9 +1,9 @@
 """Monotonic splines on an interval, with linear tails: outside of it they are the identity.
 
-Each spline maps [-B, B] to itself, by one simple function in each of K bins. The formulas are those
-of Durkan et al. 2019 (rational-quadratic) and Müller et al. 2019 (linear, quadratic), with the
-parameters in the same order, so that the same numbers give the same map as in the authors' code.
-Everything is computed for all values at once; no loop runs over variables or bins.
+Each spline maps [-B, B] to itself, by one simple function in each of K bins. The formulas are
+those of Durkan et al. 2019 (rational-quadratic) and Müller et al. 2019 (linear, quadratic), with
+the parameters in the same order, so that the same numbers give the same map as in the authors'
+code. Everything is computed for all values at once; no loop runs over variables or bins.
 """
 
 import torch
@@ -43,6 +43,8 @@ class Spline(Univariate):
         temperature: float = 1.0,
     ) -> None:
         self.bins = positive("bins", bins, MOST_BINS)
+        if bins == 1:
+            raise ValueError("bins must be at least 2: with 1 a spline is the identity")
         self.interval = real("interval", interval, above=0, at_most=1e6)
         self.min_width = real("min_width", min_width, above=0)
         self.min_height = real("min_height", min_height, above=0)
@@ -84,10 +86,108 @@ class Spline(Univariate):
 
     def _knots(self, logits: Tensor, least: float, dim: int) -> Tensor:
         """K + 1 knots from -B to B, from the K logits of the shares between them."""
-        shares = (logits / self.temperature).softmax(dim)
-        shares = least + (1 - least * self.bins) * shares
+        return self._places(self._shares(logits, least, dim), dim)
+
+    def _shares(self, logits: Tensor, least: float, dim: int) -> Tensor:
+        """K positive numbers of sum 1 from K logits."""
+        return least + (1 - least * self.bins) * (logits / self.temperature).softmax(dim)
+
+    def _places(self, shares: Tensor, dim: int) -> Tensor:
+        """K + 1 knots from -B to B, from the K shares between them."""
         inner = shares.narrow(dim, 0, self.bins - 1).cumsum(dim) * (2 * self.interval)
         return pad(inner - self.interval, dim, -self.interval, self.interval)
+
+
+class LinearSpline(Spline):
+    """A line in each of K bins of equal width. The K parameters are the logits of the heights."""
+
+    def __init__(self, bins: int, **settings: float) -> None:
+        super().__init__(bins, **settings)
+        self.parameters = bins
+
+    def _forward(self, x: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        shares = self._shares(parameters, self.min_height, dim)
+        place = (x + self.interval) * (self.bins / (2 * self.interval))
+        first = place.detach().long().clamp(0, self.bins - 1)
+        low, height = self._bin(shares, self._places(shares, dim), first.unsqueeze(dim), dim)
+        u = low + (place - first) * height
+        # Beyond the ends, where rounding can lead, the slope is another.
+        u = u + (u.clamp(-self.interval, self.interval) - u).detach()
+        return u, self._log_slope(height)
+
+    def _inverse(self, u: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        shares = self._shares(parameters, self.min_height, dim)
+        knots = self._places(shares, dim)
+        first = bin_of(knots, u, dim)
+        low, height = self._bin(shares, knots, first, dim)
+        place = first.squeeze(dim) + (u - low) / height
+        x = place * (2 * self.interval / self.bins) - self.interval
+        return x, -self._log_slope(height)
+
+    def _bin(
+        self, shares: Tensor, knots: Tensor, first: Tensor, dim: int
+    ) -> tuple[Tensor, Tensor]:
+        """Lower end and height of a bin; the height is not taken from a difference of knots."""
+        low, height = knots.gather(dim, first), shares.gather(dim, first)
+        return low.squeeze(dim), height.squeeze(dim) * (2 * self.interval)
+
+    def _log_slope(self, height: Tensor) -> Tensor:
+        return (height * (self.bins / (2 * self.interval))).log()
+
+
+class QuadraticSpline(Spline):
+    """A quadratic function in each of K bins: its slope is continuous, and linear in a bin.
+
+    The 2 K - 1 parameters are the logits of K widths, and the slopes at the K - 1 inner knots
+    before softplus and scaling to the right area. ``min_height`` is the least slope. The slope at
+    both ends is 1 exactly; in the authors' code it is only near 1, since the widths of the first
+    and last bin are halved twice.
+    """
+
+    def __init__(self, bins: int, **settings: float) -> None:
+        super().__init__(bins, **settings)
+        self.parameters = 2 * bins - 1
+
+    def _tables(self, parameters: Tensor, dim: int) -> Tensor:
+        """Knots of x, knots of u and slopes there, stacked at ``dim``: [3, K + 1]."""
+        width, slope = parameters.split([self.bins, self.bins - 1], dim)
+        x = self._knots(width, self.min_width, dim)
+        widths = x.diff(dim=dim) / (2 * self.interval)
+        inner = F.softplus(slope / self.temperature) + 1e-3
+        # The slope at the ends with which it is 1 once the area under all slopes is 1.
+        first, last = widths.narrow(dim, 0, 1), widths.narrow(dim, self.bins - 1, 1)
+        area = self._areas(pad(inner, dim, 0.0, 0.0), widths, dim).sum(dim, keepdim=True)
+        end = area / (1 - 0.5 * first - 0.5 * last)
+        slopes = torch.cat([end, inner, end], dim)
+        area = self._areas(slopes, widths, dim).sum(dim, keepdim=True)
+        slopes = self.min_height + (1 - self.min_height) * slopes / area
+        rises = self._areas(slopes, widths, dim).narrow(dim, 0, self.bins - 1).cumsum(dim)
+        u = rises * (2 * self.interval) - self.interval
+        return torch.stack([x, pad(u, dim, -self.interval, self.interval), slopes], dim)
+
+    def _areas(self, slopes: Tensor, widths: Tensor, dim: int) -> Tensor:
+        """Areas of the trapezoids under the slopes at K + 1 knots."""
+        left, right = slopes.narrow(dim, 0, self.bins), slopes.narrow(dim, 1, self.bins)
+        return (left + right) / 2 * widths
+
+    def _forward(self, x: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        tables = self._tables(parameters, dim)
+        first = bin_of(tables.select(dim, 0), x, dim)
+        left, low, slope, right, _, next_slope = ends(tables, first, dim)
+        width, change = right - left, next_slope - slope
+        t = (x - left) / width
+        u = low + width * t * (slope + 0.5 * change * t)
+        return u, (slope + change * t).log()
+
+    def _inverse(self, u: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        tables = self._tables(parameters, dim)
+        first = bin_of(tables.select(dim, 1), u, dim)
+        left, low, slope, right, _, next_slope = ends(tables, first, dim)
+        width, change = right - left, next_slope - slope
+        rise = (u - low) / width
+        root = (slope.square() + 2 * change * rise).clamp_min(0).sqrt()
+        t = (2 * rise / (slope + root)).clamp(0, 1)
+        return left + t * width, -(slope + change * t).log()
 
 
 class RationalQuadraticSpline(Spline):
