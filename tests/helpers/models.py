@@ -114,7 +114,7 @@ MODELS = {
     "nsf": _nsf(),
     "nsf-coupling": _nsf(NSFCoupling),
     "nsf-gaussian-mixture": _nsf(map="gaussian_mixture", bins=3, hidden=[10], layers=1),
-    "nsf-quadratic": _nsf(map="quadratic", linear="permutation"),
+    "nsf-quadratic": _nsf(map="quadratic", bins=3),
     "nsf-coupling-sigmoidal": _nsf(NSFCoupling, map="deep_sigmoidal", linear="permutation"),
 }
 

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-6  # of the bisection, relative above 1; the step after it squares the error
+TOLERANCE = 1e-6  # of the bisection, relative above 1; the steps after it square the error
 MOST_DOUBLINGS = 128
 
 
 def invert(forward: Callable[[Tensor], tuple[Tensor, Tensor]], u: Tensor) -> tuple[Tensor, Tensor]:
-    """Find x with f(x) = u by bisection and one step of Newton, with gradients.
+    """Find x with f(x) = u by bisection and two steps of Newton, with gradients.
 
     The error is about that of rounding: the bisection ends when every bracket is shorter than
-    1e-6 (1 + |x|), and the step of Newton squares this. Through the step, x has the derivatives
-    of the inverse function, by u and by the parameters of f.
+    1e-6 (1 + |x|), and a step of Newton squares this. Through the second step, x has the
+    derivatives of the inverse function, by u and by the parameters of f.
 
     Args:
         forward: f, increasing and onto; returns f(x) and log f'(x) for ``x`` of the shape of u.
@@ -29,10 +29,16 @@ def invert(forward: Callable[[Tensor], tuple[Tensor, Tensor]], u: Tensor) -> tup
             middle = 0.5 * (low + high)
             below = forward(middle)[0] < u
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        middle = 0.5 * (low + high)
-    there, log_slope = forward(middle)
-    x = middle + (u - there) * (-log_slope).exp()
+        middle = _newton(forward, u, 0.5 * (low + high))
+        middle = torch.minimum(torch.maximum(middle, low), high)
+    x = _newton(forward, u, middle)
+    x = torch.where((x >= low) & (x <= high), x, middle)  # not where rounding spoils the slope
     return x, -forward(x)[1]
+
+
+def _newton(forward: Callable[[Tensor], tuple[Tensor, Tensor]], u: Tensor, x: Tensor) -> Tensor:
+    there, log_slope = forward(x)
+    return x + (u - there) * (-log_slope).exp()
 
 
 def _bracket(

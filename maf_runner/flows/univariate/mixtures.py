@@ -128,9 +128,8 @@ def log_normal_quantile(log_p: Tensor) -> Tensor:
 
 
 def _newton(u: Tensor, log_p: Tensor) -> Tensor:
-    log_phi = torch.special.log_ndtr(u)
-    slope = (-0.5 * u.square() - 0.5 * math.log(2 * math.pi) - log_phi).exp()
-    return u - (log_phi - log_p) / slope
+    slope = math.sqrt(2 / math.pi) / torch.special.erfcx(u * -math.sqrt(0.5))  # of log Phi
+    return u - (torch.special.log_ndtr(u) - log_p) / slope
 
 
 def _logit_of_mixture(
