@@ -41,8 +41,7 @@ class PaperAdam:
     - epsilon stands inside the square root: step = rate * m' / sqrt(v' + epsilon);
     - at step t = 1, 2, ... the bias correction uses beta^(t + 1).
 
-    With ``settings.textbook`` it uses beta^t, and epsilon^2 stands inside the root, which differs
-    from epsilon outside of it only where the gradient is as small as epsilon.
+    With ``settings.textbook`` both are as in the textbook.
 
     The parameters become views of one flat buffer, so that a step is a handful of operations
     however many tensors there are.
@@ -55,8 +54,8 @@ class PaperAdam:
 
     def __init__(self, parameters: Iterable[nn.Parameter], settings: AdamSettings) -> None:
         self.betas = settings.betas
-        self.ahead = 0 if settings.textbook else 1  # of the bias correction, in steps
-        self.epsilon = settings.epsilon**2 if settings.textbook else settings.epsilon
+        self.textbook = settings.textbook
+        self.epsilon = settings.epsilon
         self.clip = settings.clip
         self.l2 = settings.l2
         self.tensors = list(parameters)
@@ -90,14 +89,16 @@ class PaperAdam:
     def next_coefficients(self) -> tuple[Tensor, Tensor]:
         """Count a step, and return a and b, with which its change is m / sqrt(a v + b).
 
-        This equals rate * m' / sqrt(v' + epsilon). The count, the rate, a and b are tensors, so
+        This equals rate * m' / sqrt(v' + epsilon). In the textbook it is m / (sqrt(a v) + b). The
+        count, the rate, a and b are tensors, so
         that a step that was compiled or captured once is right for every other count and rate.
         """
-        power = self.count.add_(1) + self.ahead
+        power = self.count.add_(1) + (0 if self.textbook else 1)
         correction1, correction2 = (1 - beta**power for beta in self.betas)
         rate = self.rate / correction1
         dtype = self.parameters.dtype
-        return (1 / (correction2 * rate**2)).to(dtype), (self.epsilon / rate**2).to(dtype)
+        b = self.epsilon / (rate if self.textbook else rate**2)
+        return (1 / (correction2 * rate**2)).to(dtype), b.to(dtype)
 
     def clipped(self, gradient: Tensor) -> Tensor:
         """The flat gradient, shortened if its norm exceeds ``clip``."""
@@ -118,7 +119,9 @@ class PaperAdam:
         gradient = gradient.add(parameters, alpha=self.l2)
         first.lerp_(gradient, 1 - self.betas[0])
         second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
-        parameters.addcdiv_(first, (second * a).add_(b).sqrt_(), value=-1)
+        below = second * a
+        below = below.sqrt_().add_(b) if self.textbook else below.add_(b).sqrt_()
+        parameters.addcdiv_(first, below, value=-1)
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint stores beside the parameters."""

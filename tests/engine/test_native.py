@@ -313,6 +313,20 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
         choose(build("iaf"), "native", 1)
 
 
+@pytest.mark.parametrize("name", names(residual=True) + ["maf-bounded", "realnvp-bounded"])
+def test_what_it_does_not_know_is_left_to_torch(name):
+    assert describe(build(name)) is None and choose(build(name), "auto", 1) == EAGER
+
+
+@pytest.mark.parametrize("changes", [{"clip": 5.0}, {"optimiser": "textbook"}])
+def test_another_optimiser_is_left_to_torch(changes):
+    settings = TrainerSettings(**{**TRAINER, **changes}).adam
+    assert choose(build("maf"), "auto", 1, settings) == EAGER
+    with pytest.raises(UsageError, match="it has only the paper's Adam, without trainer.clip"):
+        choose(build("maf"), "native", 1, settings)
+    assert Driver(build("maf"), settings, NATIVE).name == EAGER
+
+
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
     settings = TrainerSettings(**TRAINER).adam
