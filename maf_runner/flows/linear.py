@@ -43,17 +43,20 @@ class LULinear(Transform):
         context: accepted and ignored.
     """
 
+    eye: Tensor
+
     def __init__(self, features: int, *, context: int = 0) -> None:
         super().__init__(features, context)
         start = math.log(math.exp(1 - LEAST) - 1)  # softplus of it is 1 - LEAST
-        self.weight = nn.Parameter(torch.eye(features) * start)
+        self.register_buffer("eye", torch.eye(features), persistent=False)
+        self.weight = nn.Parameter(self.eye * start)
         self.bias = nn.Parameter(torch.zeros(features))
 
     def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
         """L [D, D], U [D, D], and the log determinant."""
-        diagonal = F.softplus(self.weight.diagonal()) + LEAST
-        lower = self.weight.tril(-1) + torch.eye(self.features).to(self.weight)
-        upper = self.weight.triu(1) + diagonal.diag()
+        diagonal = F.softplus((self.weight * self.eye).sum(dim=0)) + LEAST
+        lower = self.weight.tril(-1) + self.eye
+        upper = self.weight.triu(1) + self.eye * diagonal
         return lower, upper, diagonal.log().sum()
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ from tests.helpers.models import NETWORK, build, names, rows
 from tests.helpers.settings import TRAINER
 
 pytestmark = pytest.mark.skipif(instructions() is None, reason="the native engine is not built")
-SERVED = names(trained=True, inverted=False)
+SERVED = names(trained=True, inverted=False, native=True)
 SETS = [name for name in ("avx512", "avx2", "portable") if instructions(name)]
 RATE = 1e-3
 ADAM = AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=1e-3)
@@ -313,7 +313,7 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
         choose(build("iaf"), "native", 1)
 
 
-@pytest.mark.parametrize("name", names(residual=True) + ["maf-bounded", "realnvp-bounded"])
+@pytest.mark.parametrize("name", names(native=False))
 def test_what_it_does_not_know_is_left_to_torch(name):
     assert describe(build(name)) is None and choose(build(name), "auto", 1) == EAGER
 

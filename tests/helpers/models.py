@@ -42,6 +42,7 @@ class Model:
     batch_norm: bool = False
     narrow: bool = False  # too narrow to fit anything
     random: bool = False  # its degrees are drawn, so that a unit may see little
+    native: bool = True  # the native engine knows it, if it is trained and not inverted
     residual: bool = False  # made of residual networks, permutations and linear layers
     reverse: bool = False  # its first network has the reversed order
 
@@ -67,18 +68,21 @@ def _maf(make=MAF, *, batch_norm=True, **changes):
         inverted=make is IAF,
         batch_norm=batch_norm,
         random=changes.get("degrees") == "random",
+        native=not {"scale", "base"} & set(changes),
     )
 
 
 def _real_nvp(*, batch_norm=True, **changes):
     make = partial(RealNVP, **{"batch_norm": batch_norm, **changes})
-    return Model(make, flow=True, coupling=True, batch_norm=batch_norm)
+    native = not {"scale", "base"} & set(changes)
+    return Model(make, flow=True, coupling=True, batch_norm=batch_norm, native=native)
 
 
 def _nsf(make=NSF, **changes):
     settings = {"layers": 2, "hidden": [12, 12], "dropout": 0.0, "linear": "lu", **MAP, **changes}
     coupling = make is NSFCoupling
-    return Model(partial(make, **settings), flow=True, masked=not coupling, residual=True)
+    make = partial(make, **settings)
+    return Model(make, flow=True, masked=not coupling, residual=True, native=False)
 
 
 def every_layer(features, context=0):
