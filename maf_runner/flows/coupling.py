@@ -118,7 +118,7 @@ class UnivariateCoupling(Transform):
         self.network = ResidualNetwork(inputs, outputs, hidden=hidden, dropout=dropout)
         self.own = nn.Parameter(torch.rand(alone.parameters, len(given)))
         with torch.no_grad():
-            last = self.network.layers[-1]
+            *_, last = self.network.linears
             shape = univariate.parameters, len(changed)
             univariate.initialise(last.weight.view(*shape, hidden[-1]), last.bias.view(shape))
             alone.initialise(self.own[..., None], self.own)

@@ -280,9 +280,14 @@ class ResidualNetwork(nn.Module):
         self.layers = nn.ModuleList(
             nn.utils.skip_init(nn.Linear, a, b, device=here) for a, b in pairwise(sizes)
         )
-        for number, layer in enumerate(cast(list[nn.Linear], list(self.layers))):
+        for number, layer in enumerate(self.linears):
             ends_block = number % 2 == 0 and 0 < number < len(self.layers) - 1
             residual_start(layer, 1e-3 if ends_block else max(1, layer.in_features) ** -0.5)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, from the input to the output."""
+        return cast(list[nn.Linear], list(self.layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` [B, inputs] to [B, outputs]."""

@@ -322,7 +322,7 @@ def test_what_it_does_not_know_is_left_to_torch(name):
 def test_another_optimiser_is_left_to_torch(changes):
     settings = TrainerSettings(**{**TRAINER, **changes}).adam
     assert choose(build("maf"), "auto", 1, settings) == EAGER
-    with pytest.raises(UsageError, match="it has only the paper's Adam, without trainer.clip"):
+    with pytest.raises(UsageError, match=r"it has only the paper's Adam, without trainer\.clip"):
         choose(build("maf"), "native", 1, settings)
     assert Driver(build("maf"), settings, NATIVE).name == EAGER
 

@@ -103,12 +103,21 @@ class GaussianMixture(_Mixture):
         logit, mean, log_scale = self._split(parameters, dim)
         log_weight = logit.log_softmax(dim)
         z = (x.unsqueeze(dim) - mean) * (-log_scale).exp()
-        below = torch.logsumexp(log_weight + torch.special.log_ndtr(z), dim)
-        above = torch.logsumexp(log_weight + torch.special.log_ndtr(-z), dim)
+        below = torch.logsumexp(log_weight + log_ndtr(z), dim)
+        above = torch.logsumexp(log_weight + log_ndtr(-z), dim)
         u = log_normal_quantile(torch.minimum(below, above))
         u = torch.where(below <= above, u, -u)
         log_density = torch.logsumexp(log_weight - 0.5 * z.square() - log_scale, dim)
         return u, log_density + 0.5 * u.square()
+
+
+def log_ndtr(x: Tensor) -> Tensor:
+    """Log of the normal distribution function, of operations that torch can compile and batch."""
+    scaled = x * math.sqrt(0.5)
+    low = x < -1
+    left = torch.where(low, scaled, -1.0)
+    tail = (0.5 * torch.special.erfcx(-left)).log() - left.square()
+    return torch.where(low, tail, torch.log1p(-0.5 * torch.where(low, 1.0, scaled).erfc()))
 
 
 def log_normal_quantile(log_p: Tensor) -> Tensor:
@@ -129,7 +138,7 @@ def log_normal_quantile(log_p: Tensor) -> Tensor:
 
 def _newton(u: Tensor, log_p: Tensor) -> Tensor:
     slope = math.sqrt(2 / math.pi) / torch.special.erfcx(u * -math.sqrt(0.5))  # of log Phi
-    return u - (torch.special.log_ndtr(u) - log_p) / slope
+    return u - (log_ndtr(u) - log_p) / slope
 
 
 def _logit_of_mixture(

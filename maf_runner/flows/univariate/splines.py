@@ -88,14 +88,20 @@ class Spline(Univariate):
         """K + 1 knots from -B to B, from the K logits of the shares between them."""
         return self._places(self._shares(logits, least, dim), dim)
 
-    def _shares(self, logits: Tensor, least: float, dim: int) -> Tensor:
+    def _shares(self, logits: Tensor, least: float | Tensor, dim: int) -> Tensor:
         """K positive numbers of sum 1 from K logits."""
-        return least + (1 - least * self.bins) * (logits / self.temperature).softmax(dim)
+        if self.temperature != 1:
+            logits = logits * (1 / self.temperature)
+        return least + (1 - least * self.bins) * logits.softmax(dim)
 
     def _places(self, shares: Tensor, dim: int) -> Tensor:
         """K + 1 knots from -B to B, from the K shares between them."""
-        inner = shares.narrow(dim, 0, self.bins - 1).cumsum(dim) * (2 * self.interval)
-        return pad(inner - self.interval, dim, -self.interval, self.interval)
+        return pad(self._inner(shares, dim), dim, -self.interval, self.interval)
+
+    def _inner(self, shares: Tensor, dim: int) -> Tensor:
+        """The K - 1 knots between -B and B."""
+        inner = shares.narrow(dim, 0, self.bins - 1).cumsum(dim)
+        return inner * (2 * self.interval) - self.interval
 
 
 class LinearSpline(Spline):
@@ -203,12 +209,16 @@ class RationalQuadraticSpline(Spline):
 
     def _tables(self, parameters: Tensor, dim: int) -> Tensor:
         """Knots of x, knots of u and slopes there, stacked at ``dim``: [3, K + 1]."""
-        sizes = [self.bins, self.bins, self.bins - 1]
-        width, height, slope = parameters.split(sizes, dim)
-        x = self._knots(width, self.min_width, dim)
-        u = self._knots(height, self.min_height, dim)
-        slopes = pad(self.min_slope + F.softplus(slope), dim, 1.0, 1.0)
-        return torch.stack([x, u, slopes], dim)
+        logits, slope = parameters.split([2 * self.bins, self.bins - 1], dim)
+        logits = logits.unflatten(dim, (2, self.bins))
+        least = along(logits, [self.min_width, self.min_height], dim)
+        knots = self._inner(self._shares(logits, least, dim + 1), dim + 1)
+        inner = torch.cat([knots, (F.softplus(slope) + self.min_slope).unsqueeze(dim)], dim)
+        first = along(inner, [-self.interval, -self.interval, 1.0], dim)
+        last = along(inner, [self.interval, self.interval, 1.0], dim)
+        one = list(inner.shape)
+        one[dim + 1] = 1
+        return torch.cat([first.expand(one), inner, last.expand(one)], dim + 1)
 
     def _bin(
         self, tables: Tensor, axis: int, value: Tensor, dim: int
@@ -256,6 +266,12 @@ def _log_slope(
     """Log du/dx of a rational-quadratic spline at the share ``t`` of a bin."""
     above = next_slope * t.square() + 2 * mean * bend + slope * (1 - t).square()
     return (above * (mean / below).square()).log()
+
+
+def along(like: Tensor, numbers: list[float], dim: int) -> Tensor:
+    """The numbers along ``dim``, in a shape that broadcasts over the axes of ``like``."""
+    shape = [1] * like.ndim
+    return torch.cat([like.new_full(shape, number) for number in numbers], dim)
 
 
 def pad(values: Tensor, dim: int, before: float, after: float) -> Tensor:
