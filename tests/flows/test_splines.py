@@ -282,3 +282,61 @@ def test_dropout_is_off_in_evaluation_and_needs_residual_blocks():
         3, layers=1, hidden=[4], residual=True, dropout=0.5, **{**NETWORK, "activation": "relu"}
     )
     assert residual.eval().sample(3).shape == (3, 3)
+
+
+def test_a_whole_model_is_that_of_nflows_with_copied_weights():
+    """Permutations, LU layers, ResMADE with its hidden units in another order, and splines."""
+    nflows_functions()
+    from nflows.transforms.autoregressive import (
+        MaskedPiecewiseRationalQuadraticAutoregressiveTransform as Theirs,
+    )
+    from nflows.transforms.lu import LULinear
+
+    features, width, bins = 5, 24, 6
+    ours = NSF(
+        features, layers=2, hidden=[width] * 2, dropout=0.1, linear="lu", **{**MAP, "bins": bins}
+    )
+    ours = ours.double().eval()
+    x = 2 * torch.randn(40, features, dtype=torch.float64)
+    u, total = x, torch.zeros(40, dtype=torch.float64)
+    steps = iter(ours.chain)
+    for permutation in steps:
+        u = u[:, permutation.order]
+        linear, own = LULinear(features).double(), next(steps)
+        for values in linear.parameters():
+            torch.nn.init.normal_(values, std=0.3)
+        with torch.no_grad():
+            own.weight.zero_()
+            own.weight[linear.lower_indices] = linear.lower_entries
+            own.weight[linear.upper_indices] = linear.upper_entries
+            own.weight[linear.diag_indices] = linear.unconstrained_upper_diag
+            own.bias.copy_(linear.bias)
+        u, log_det = linear(u)
+        total = total + log_det
+        layer = next(steps, None)
+        if layer is None:
+            break
+        theirs = Theirs(features, width, num_blocks=2, num_bins=bins, tails="linear", tail_bound=3)
+        theirs = theirs.double().eval()
+        net = theirs.autoregressive_net
+        net.hidden_features = width  # or logits are not divided by its root, as the authors do
+        order = net.initial_layer.degrees.argsort(stable=True)
+        blocks = [linear for block in net.blocks for linear in block.linear_layers]
+        with torch.no_grad():
+            first, *inside, last = layer.network.linears
+            first.weight.copy_((net.initial_layer.weight * net.initial_layer.mask)[order])
+            first.bias.copy_(net.initial_layer.bias[order])
+            for own, other in zip(inside, blocks, strict=True):
+                torch.nn.init.normal_(other.weight, std=0.2)
+                own.weight.copy_((other.weight * other.mask)[order][:, order])
+                own.bias.copy_(other.bias[order])
+            final = net.final_layer
+            torch.nn.init.normal_(final.bias)
+            weight = (final.weight * final.mask)[:, order].unflatten(0, (features, -1))
+            last.weight.copy_(weight.transpose(0, 1).flatten(0, 1))
+            last.bias.copy_(final.bias.unflatten(0, (features, -1)).mT.flatten())
+        u, log_det = theirs(u)
+        total = total + log_det
+    with torch.no_grad():
+        torch.testing.assert_close(ours.to_noise(x), (u, total), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(ours.from_noise(u), x, rtol=1e-8, atol=1e-8)
