@@ -55,7 +55,8 @@ class Reporter:
         """Start the bar of the next epoch, or print a line if there is no bar."""
         nats = state.history[-1]["validation_nats"]
         shown = f"{nats:.3f} nats" if math.isfinite(nats) else "not finite"
-        text = f"validation {shown}, best {state.best_validation:.3f}"
+        what = "" if self.word == "validation" else "validation "
+        text = f"{what}{shown}, best {state.best_validation:.3f}"
         if patience < math.inf:
             text += f", patience {patience}"
         if self.bar is not None and not self.bar.disable:

@@ -68,7 +68,7 @@ def _maf(make=MAF, *, batch_norm=True, **changes):
         inverted=make is IAF,
         batch_norm=batch_norm,
         random=changes.get("degrees") == "random",
-        native=not {"scale", "base"} & set(changes),
+        native=not {"scale", "base", "residual"} & set(changes),
     )
 
 
@@ -112,6 +112,7 @@ MODELS = {
         every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
     ),
     "maf-plain": _maf(hidden=[16], batch_norm=False),
+    "maf-residual": _maf(residual=True, hidden=[12, 12], activation="relu", scale="bounded"),
     "maf-bounded": _maf(scale="bounded"),
     "maf-student": _maf(hidden=[16], base="student"),
     "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded", base="logistic"),
