@@ -118,6 +118,13 @@ def test_there_and_back_in_float64_and_along_another_axis(name):
     for function, value in ((univariate.forward, x), (univariate.inverse, u)):
         turned = function(value.mT, parameters.movedim(0, 2), 0)
         torch.testing.assert_close([t.mT for t in turned], list(function(value, parameters, 1)))
+    # One variable after another, as sampling does it.
+    into = torch.empty(5, len(x), dtype=torch.float64)
+    with torch.no_grad():
+        write = univariate.inverter(u.mT, parameters.movedim(0, 2), into)
+        for i in (3, 0, 4, 2, 1):
+            write(i)
+    torch.testing.assert_close(into.mT, back, rtol=1e-12, atol=1e-12)
 
 
 @every_spline

@@ -6,6 +6,8 @@ the parameters in the same order, so that the same numbers give the same map as 
 code. Everything is computed for all values at once; no loop runs over variables or bins.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -243,7 +245,17 @@ class RationalQuadraticSpline(Spline):
         return u, _log_slope(t, bend, below, mean, slope, next_slope)
 
     def _inverse(self, u: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        tables = self._tables(parameters, dim)
+        left, width, t, mean, slope, next_slope = self._solve(
+            u, self._tables(parameters, dim), dim
+        )
+        bend = t * (1 - t)
+        below = mean + (slope + next_slope - 2 * mean) * bend
+        return left + t * width, -_log_slope(t, bend, below, mean, slope, next_slope)
+
+    def _solve(
+        self, u: Tensor, tables: Tensor, dim: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Left end and width of the bin of ``u``, the share t of it, and the three slopes."""
         left, width, low, height, mean, slope, next_slope = self._bin(tables, 1, u, dim)
         rest = u - low
         excess = slope + next_slope - 2 * mean
@@ -254,10 +266,26 @@ class RationalQuadraticSpline(Spline):
         # negative but for rounding.
         root = (b.square() - 4 * a * c).clamp_min(0).sqrt()
         t = (-2 * c / (b + root)).clamp(0, 1)
-        bend = t * (1 - t)
-        below = mean + excess * bend
-        x = left + t * width
-        return x, -_log_slope(t, bend, below, mean, slope, next_slope)
+        return left, width, t, mean, slope, next_slope
+
+    def inverter(self, u: Tensor, parameters: Tensor, x: Tensor) -> Callable[[int], object]:
+        """As for any map, without slopes, and with one place for the knots of all variables."""
+        bins, interval = self.bins, self.interval
+        tables = u.new_empty(3, bins + 1, u.shape[1])
+        tables[:2, 0], tables[:2, -1], tables[2] = -interval, interval, 1.0
+        knots, slopes = tables[:2, 1:-1], tables[2, 1:-1]
+        least = along(tables, [self.min_width, self.min_height], 0)
+
+        def write(i: int) -> None:
+            logits, slope = parameters[:, i].split([2 * bins, bins - 1])
+            shares = self._shares(logits.unflatten(0, (2, bins)), least, 1)
+            knots.copy_(self._inner(shares, 1))
+            torch.add(F.softplus(slope), self.min_slope, out=slopes)
+            inside = u[i].clamp(-interval, interval)
+            left, width, t, *_ = self._solve(inside, tables, 0)
+            torch.where(u[i] == inside, torch.addcmul(left, t, width), u[i], out=x[i])
+
+        return write
 
 
 def _log_slope(
