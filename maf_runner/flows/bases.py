@@ -10,9 +10,10 @@ from maf_runner.flows.base import Density, StandardNormal
 from maf_runner.flows.checks import one_of
 from maf_runner.flows.mixture import MADEMoG
 
-BASES = ("normal", "uniform", "student", "logistic", "mixture")
+BASES = ("normal", "uniform", "student", "logistic", "beta", "mixture")
 HALF = 3.0  # the uniform density goes from -3 to 3, as a spline does
 COMPONENTS = 10  # of each mixture
+HIDDEN = (32,)  # of a MADE MoG under a flow without networks
 
 
 def chosen(
@@ -22,8 +23,8 @@ def chosen(
 
     Args:
         base: ``normal``, ``uniform`` (from -3 to 3), ``student`` (with 4 degrees of freedom),
-            ``logistic`` or ``mixture`` (a MADE MoG of 10 components that is trained with the
-            flow), or a density of one's own.
+            ``logistic``, ``beta`` (the logit of Beta(5, 5)) or ``mixture`` (a MADE MoG of 10
+            components that is trained with the flow), or a density of one's own.
         features: D.
         hidden: widths of the hidden layers of the MADE MoG.
         context: C, which the MADE MoG sees too.
@@ -49,6 +50,7 @@ def chosen(
         "uniform": Uniform,
         "student": Student,
         "logistic": Logistic,
+        "beta": Beta,
     }[base](features)
 
 
@@ -98,7 +100,10 @@ class Uniform(_Independent):
 
 
 class Logistic(_Independent):
-    """The standard logistic density, with tails that fall as exp(-|x|)."""
+    """The standard logistic density, with tails that fall as exp(-|x|).
+
+    A distribution function that leads to it is followed by the uniform density on (0, 1).
+    """
 
     title = "Logistic"
 
@@ -113,6 +118,28 @@ class Logistic(_Independent):
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         u = self._uniform(n, generator)
         return u.log() - torch.log1p(-u.clamp_max(1 - torch.finfo(u.dtype).eps))
+
+
+class Beta(_Independent):
+    """The logit of Beta(5, 5): a flow to it leads, before the logit, to Beta(5, 5) on (0, 1)."""
+
+    title = "Beta"
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats [B] of ``x`` [B, D]."""
+        log_sigmoid = torch.nn.functional.logsigmoid
+        return (math.log(630) + 5 * (log_sigmoid(x) + log_sigmoid(-x))).sum(dim=1)
+
+    def _lower_tail(self, x: Tensor) -> Tensor:
+        # The median of nine uniform numbers has this distribution.
+        p, q = x.sigmoid(), (-x).sigmoid()
+        terms = [math.comb(9, j) * p**j * q ** (9 - j) for j in range(5, 10)]
+        return torch.stack(terms).sum(dim=0)
+
+    def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        nine = torch.stack([self._uniform(n, generator) for _ in range(9)])
+        u = nine.median(dim=0).values
+        return u.log() - torch.log1p(-u)
 
 
 class Student(_Independent):

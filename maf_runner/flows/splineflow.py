@@ -5,7 +5,7 @@ parameters come from a residual network; after the last step there are a permuta
 layer more. The map is a rational-quadratic spline, or any other of `univariate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict, Unpack
 
 from maf_runner.flows import bases, univariate
@@ -50,16 +50,15 @@ class NSF(Flow):
         context: int = 0,
         **settings: Unpack[Map],
     ) -> None:
-        positive("layers", layers, MOST_LAYERS)
-        one_of("linear", linear, LINEAR)
         block_widths(hidden)
-        transforms: list[Transform] = []
-        for number in range(layers):
-            transforms += _linear_layers(linear, features, context)
-            transforms.append(
-                self.layer(features, number, settings, hidden, dropout=dropout, context=context)
-            )
-        transforms += _linear_layers(linear, features, context)
+        network = _Net(dropout=dropout, context=context)
+        transforms = steps(
+            features,
+            layers,
+            linear,
+            context,
+            lambda number: self.layer(features, number, settings, hidden, **network),
+        )
         noise = bases.chosen(base, features, hidden=hidden, context=context)
         super().__init__(transforms, noise, context)
         kind = settings["map"]
@@ -108,7 +107,14 @@ class _Net(TypedDict):
     context: int
 
 
-def _linear_layers(linear: str, features: int, context: int) -> list[Transform]:
-    """What stands before a layer: see `NSF`."""
+def steps(
+    features: int, layers: int, linear: str, context: int, layer: Callable[[int], Transform]
+) -> list[Transform]:
+    """Layers 0, 1, 2, ..., with what ``linear`` says before each and after the last; see `NSF`."""
+    one_of("linear", linear, LINEAR)
     kinds = {"lu": (Permutation, LULinear), "permutation": (Permutation,), "none": ()}[linear]
-    return [kind(features, context=context) for kind in kinds]
+    transforms: list[Transform] = []
+    for number in range(positive("layers", layers, MOST_LAYERS)):
+        transforms += [kind(features, context=context) for kind in kinds]
+        transforms.append(layer(number))
+    return transforms + [kind(features, context=context) for kind in kinds]

@@ -33,7 +33,9 @@ def built(name, features, hidden):
         given = yaml_of("model", given["defaults"][0]) | given
     arguments = {k: given[k] for k in ("layers", "components", "batch_norm") if k in given}
     if "bins" in given:
-        arguments |= {**MAP, "dropout": 0.0, "linear": "lu"}
+        arguments |= {**MAP, "linear": "lu"}
+    if "dropout" in given:
+        arguments["dropout"] = 0.0
     if "hidden" in given:
         arguments["hidden"] = hidden
     if "mask" in given:

@@ -211,6 +211,7 @@ def test_a_uniform_base_needs_rows_in_its_cube():
             torch.distributions.Uniform(torch.tensor(-3.0).double(), torch.tensor(3.0).double()),
         ),
         ("logistic", None),
+        ("beta", None),
         ("student", torch.distributions.StudentT(torch.tensor(4.0).double())),
     ],
 )

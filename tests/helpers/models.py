@@ -13,6 +13,7 @@ from maf_runner.flows import (
     MAF,
     NSF,
     Density,
+    Elementwise,
     Flow,
     Gaussian,
     MADEMoG,
@@ -85,6 +86,11 @@ def _nsf(make=NSF, **changes):
     return Model(make, flow=True, masked=not coupling, residual=True, native=False)
 
 
+def _elementwise(**changes):
+    make = partial(Elementwise, **{"layers": 1, **MAP, **changes})
+    return Model(make, flow=True, native=False, narrow=True)
+
+
 def every_layer(features, context=0):
     """A flow with each kind of layer that there is, and a mixture as its base."""
     network = {"layers": 1, "hidden": [12, 12], "context": context}
@@ -116,6 +122,8 @@ MODELS = {
     "maf-bounded": _maf(scale="bounded"),
     "maf-student": _maf(hidden=[16], base="student"),
     "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded", base="logistic"),
+    "elementwise": _elementwise(map="affine", linear="lu"),
+    "elementwise-cdf": _elementwise(map="logistic_mixture", linear="none", base="beta"),
     "nsf": _nsf(),
     "nsf-coupling": _nsf(NSFCoupling),
     "nsf-gaussian-mixture": _nsf(map="gaussian_mixture", bins=3, hidden=[10], layers=1),
