@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch import nn
 
 
 class Dropout:
@@ -18,11 +17,6 @@ class Dropout:
         on_gpu = device.type == "cuda"
         # Not torch.manual_seed, which looks for every kind of device and takes longer.
         self._set = torch.cuda.manual_seed if on_gpu else torch.default_generator.manual_seed
-
-    @staticmethod
-    def is_in(model: nn.Module) -> bool:
-        """Whether a layer of the model draws numbers while training."""
-        return any(isinstance(module, nn.Dropout) and module.p for module in model.modules())
 
     def seed(self, update: int) -> None:
         """Prepare for the update 0, 1, 2, ..."""

@@ -12,6 +12,7 @@ from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.engine.driver import AUTO, Driver, choose, evaluates_natively
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
+from maf_runner.flows.made import has_dropout
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
@@ -81,7 +82,7 @@ def fit(
     settings = settings.for_rows(rows).for_width(ModelSize.of(model).widest_input)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
-    dropout = Dropout(seed, train.x.device) if Dropout.is_in(model) else None
+    dropout = Dropout(seed, train.x.device) if has_dropout(model) else None
     schedule = Schedule(settings, math.ceil(rows / settings.batch_size))
     weighted = train.weights is not None
     state, driver = _begin(checkpoint, model, settings, schedule, engine, weighted)
