@@ -1,4 +1,4 @@
-"""Points in the plane, drawn here: small enough to see how a flow works.
+"""Points in the plane or on a line, drawn here: small enough to see how a flow works.
 
 Preparation: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points
 in turn. Where the density is known, so is its entropy H: no model can do better than -H nats on
@@ -11,6 +11,9 @@ average.
 - ``two_gaussians``: N((±2, 0), diag(0.25, 1)), half each; two classes.
 - ``banana``: x2 ~ N(0, 4), x1 ~ N(x2²/4, 1): the paper's Figure 1, where a MADE with the order
   x1, x2 fails and a MAF does not.
+- ``smile``: a third each of two eyes N((±1.5, 2.5), 0.04 I), and a mouth along the lower half of
+  an ellipse, (2 cos a, -sin a) + N(0, 0.04 I); three classes.
+- ``mixture1d``: on a line, N(-1, 1/16) and N(1/2, 1/4), half each; two classes.
 """
 
 import math
@@ -29,7 +32,7 @@ MOST_ROWS = 10_000_000
 
 
 class Toy(NamedTuple):
-    """How to draw ``n`` points [n, 2] with their labels, the classes, and the entropy in nats."""
+    """How to draw ``n`` points [n, 2] or [n, 1] with labels; the classes; the entropy in nats."""
 
     draw: Callable[..., tuple[Points, Labels]]
     classes: int = 0
@@ -150,6 +153,34 @@ def _two_gaussians_entropy() -> float:
     return along + 0.5 * math.log(2 * math.pi * math.e)
 
 
+def _smile(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+    labels = rng.integers(0, 3, n)
+    angle = rng.uniform(0, math.pi, n)
+    mouth = np.column_stack([2 * np.cos(angle), -np.sin(angle)])
+    eye = np.column_stack([np.where(labels == 0, -1.5, 1.5), np.full(n, 2.5)])
+    points = np.where(labels[:, None] == 2, mouth, eye)
+    return points + 0.2 * rng.standard_normal((n, 2)), labels
+
+
+def _mixture1d(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+    labels = _half(rng, n)
+    points = np.where(labels == 0, -1.0, 0.5) + np.where(
+        labels == 0, 0.25, 0.5
+    ) * rng.standard_normal(n)
+    return points[:, None], labels
+
+
+def _mixture1d_entropy() -> float:
+    """By quadrature."""
+    x = np.linspace(-6, 6, 20001)
+    bumps = [
+        np.exp(-(((x - m) / s) ** 2) / 2) / (s * math.sqrt(2 * math.pi))
+        for m, s in ((-1.0, 0.25), (0.5, 0.5))
+    ]
+    p = 0.5 * (bumps[0] + bumps[1])
+    return float(np.trapezoid(-p * np.log(np.maximum(p, 1e-300)), x))
+
+
 def _banana(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     x2 = 2 * rng.standard_normal(n)
     return np.column_stack([x2**2 / 4 + rng.standard_normal(n), x2]), None
@@ -160,5 +191,7 @@ TOYS: dict[str, Toy] = {
     "moons": Toy(_moons, 2),
     "checkerboard": Toy(_checkerboard, entropy=lambda: math.log(32)),
     "two_gaussians": Toy(_two_gaussians, 2, _two_gaussians_entropy),
+    "smile": Toy(_smile, 3),
+    "mixture1d": Toy(_mixture1d, 2, _mixture1d_entropy),
     "banana": Toy(_banana, entropy=lambda: math.log(2 * math.pi * math.e) + math.log(2)),
 }

@@ -1,4 +1,4 @@
-"""The Adam of the authors' code, over all parameters at once."""
+"""The Adam of the MAF authors' code, or the textbook's, over all parameters at once."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,11 +17,20 @@ class AdamSettings:
         betas: decay of the first and the second moment.
         epsilon: added to the second moment, inside the root.
         l2: strength of the penalty l2/2 * sum(parameter^2) that is added to the loss.
+        textbook: without the two oddities of `PaperAdam`.
+        clip: largest norm of the gradient without the penalty; a longer one is shortened to it.
     """
 
     betas: tuple[float, float]
     epsilon: float
     l2: float
+    textbook: bool = False
+    clip: float | None = None
+
+    @property
+    def as_in_the_paper(self) -> bool:
+        """Whether this is the optimiser of the MAF authors, with their two oddities."""
+        return not self.textbook and self.clip is None
 
 
 class PaperAdam:
@@ -31,6 +40,8 @@ class PaperAdam:
 
     - epsilon stands inside the square root: step = rate * m' / sqrt(v' + epsilon);
     - at step t = 1, 2, ... the bias correction uses beta^(t + 1).
+
+    With ``settings.textbook`` both are as in the textbook.
 
     The parameters become views of one flat buffer, so that a step is a handful of operations
     however many tensors there are.
@@ -43,7 +54,9 @@ class PaperAdam:
 
     def __init__(self, parameters: Iterable[nn.Parameter], settings: AdamSettings) -> None:
         self.betas = settings.betas
+        self.textbook = settings.textbook
         self.epsilon = settings.epsilon
+        self.clip = settings.clip
         self.l2 = settings.l2
         self.tensors = list(parameters)
         self.parameters = flatten(self.tensors)
@@ -66,6 +79,8 @@ class PaperAdam:
         """Update the parameters from their gradients."""
         slopes = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
+        if self.clip is not None:
+            self.gradient.copy_(self.clipped(self.gradient))
         a, b = self.next_coefficients()
         tensors = (self.parameters, self.gradient, self.first, self.second)
         for parts in zip(*(t.split(self.chunk) for t in tensors), strict=True):
@@ -74,14 +89,22 @@ class PaperAdam:
     def next_coefficients(self) -> tuple[Tensor, Tensor]:
         """Count a step, and return a and b, with which its change is m / sqrt(a v + b).
 
-        This equals rate * m' / sqrt(v' + epsilon). The count, the rate, a and b are tensors, so
+        This equals rate * m' / sqrt(v' + epsilon). In the textbook it is m / (sqrt(a v) + b). The
+        count, the rate, a and b are tensors, so
         that a step that was compiled or captured once is right for every other count and rate.
         """
-        power = self.count.add_(1) + 1
+        power = self.count.add_(1) + (0 if self.textbook else 1)
         correction1, correction2 = (1 - beta**power for beta in self.betas)
         rate = self.rate / correction1
         dtype = self.parameters.dtype
-        return (1 / (correction2 * rate**2)).to(dtype), (self.epsilon / rate**2).to(dtype)
+        b = self.epsilon / (rate if self.textbook else rate**2)
+        return (1 / (correction2 * rate**2)).to(dtype), b.to(dtype)
+
+    def clipped(self, gradient: Tensor) -> Tensor:
+        """The flat gradient, shortened if its norm exceeds ``clip``."""
+        if self.clip is None:
+            return gradient
+        return gradient * (self.clip / (gradient.norm() + 1e-6)).clamp_max(1)
 
     def update(
         self,
@@ -96,7 +119,9 @@ class PaperAdam:
         gradient = gradient.add(parameters, alpha=self.l2)
         first.lerp_(gradient, 1 - self.betas[0])
         second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
-        parameters.addcdiv_(first, (second * a).add_(b).sqrt_(), value=-1)
+        below = second * a
+        below = below.sqrt_().add_(b) if self.textbook else below.add_(b).sqrt_()
+        parameters.addcdiv_(first, below, value=-1)
 
     def state(self) -> dict[str, Tensor | int]:
         """What a checkpoint stores beside the parameters."""

@@ -72,7 +72,7 @@ def whole(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
         context: Tensor | None,
     ) -> Tensor:
         gradient, value = grad_and_value(loss)(flat, x, context)
-        adam.update(flat, gradient, first, second, a, b)
+        adam.update(flat, adam.clipped(gradient), first, second, a, b)
         return value
 
     return update

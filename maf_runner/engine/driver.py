@@ -35,13 +35,21 @@ EVERY = 10  # the average takes in the parameters after every tenth update
 RowsAndContext = tuple[Tensor, Tensor | None]  # [N, D] and [N, C]
 
 
-def choose(model: Density, engine: str, updates: int, *, weighted: bool = False) -> str:
+def choose(
+    model: Density,
+    engine: str,
+    updates: int,
+    settings: AdamSettings | None = None,
+    *,
+    weighted: bool = False,
+) -> str:
     """Name the engine for a run.
 
     Args:
         model: what will be trained, on the device where it will be trained.
         engine: the setting, one of `engine.CHOICES`. On a GPU ``auto`` is the graph engine.
         updates: the least number of updates that the run will make.
+        settings: of Adam; None: those of the paper.
         weighted: whether rows have weights, which the eager engine alone knows.
 
     Raises:
@@ -58,11 +66,13 @@ def choose(model: Density, engine: str, updates: int, *, weighted: bool = False)
         if engine != AUTO:
             raise UsageError(f"engine={engine} needs the CPU: add device=cpu, or use engine=auto")
         return GRAPH
+    papers = settings is None or settings.as_in_the_paper
     if engine == NATIVE:
-        if reason := look(model)[1]:
+        other = None if papers else "it has only the paper's Adam, without trainer.clip"
+        if reason := look(model)[1] or other:
             raise UsageError(f"engine=native is not possible: {reason}; engine=auto trains anyway")
         return NATIVE
-    if engine == AUTO and serves(model):
+    if engine == AUTO and papers and serves(model):
         return NATIVE
     if engine == AUTO and not Compiled.pays(model, updates):
         return EAGER

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from maf_runner.engine.eager import Eager, Update
+from maf_runner.flows.made import has_dropout
 
 
 class Graph(Eager):
@@ -20,6 +21,7 @@ class Graph(Eager):
     def prepare(self, x: Tensor, context: Tensor | None) -> Update:
         """Record the update."""
         place = x.clone(), None if context is None else context.clone()
+        drawn = torch.cuda.get_rng_state(x.device) if has_dropout(self.working) else None
         parameters, state = self.parameters.clone(), copy.deepcopy(self.adam.state())
         try:
             side = torch.cuda.Stream()
@@ -34,6 +36,8 @@ class Graph(Eager):
         finally:  # undo these updates: they are not part of the run
             self.parameters.copy_(parameters)
             self.adam.load(state)
+            if drawn is not None:
+                torch.cuda.set_rng_state(drawn, x.device)
 
         def replay(x: Tensor, context: Tensor | None) -> Tensor:
             for target, source in zip(place, (x, context), strict=True):

@@ -29,7 +29,7 @@ GROUPS = {
         meaning="the density model",
         needed=_set("name", "conditional"),
         room="maf_runner.flows.",
-        given=_set("features", "context", "base"),
+        given=_set("features", "context"),
         runner=_set("name", "conditional", "size", "paper_rate"),
         scientific=True,
         how=_set("size", "paper_rate"),  # their choice stands in model.hidden, learning_rate
@@ -40,9 +40,10 @@ GROUPS = {
         needed=_set("name"),
         room="maf_runner.datasets.",
         given=_set("paths"),
-        runner=_set("name", "sizes", "activation", "degrees"),
+        runner=_set("name", "sizes", "activation", "degrees", "nsf"),
         scientific=True,
-        how=_set("sizes", "activation", "degrees", "download"),  # the choice stands in model
+        # Their choice stands in model and trainer.
+        how=_set("sizes", "activation", "degrees", "nsf", "download"),
     ),
     "trainer": Group(
         meaning="how the model is trained",

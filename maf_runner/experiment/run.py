@@ -137,7 +137,7 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
     model, splits, settings = experiment.model, experiment.splits, experiment.settings
     title = experiment.record.title
     tracker: History = build("tracker", settings["tracker"], folder=experiment.folder.path)
-    reporter = Reporter(title, experiment.trainer.max_epochs)
+    reporter = Reporter(title, experiment.trainer.max_epochs, experiment.trainer.validate_every)
     try:
         return fit(
             model,

@@ -9,20 +9,25 @@ torch.Size([4, 3])
 """
 
 from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transform
+from maf_runner.flows.elementwise import Elementwise
 from maf_runner.flows.gaussian import Gaussian
 from maf_runner.flows.mixture import MADEMoG
 from maf_runner.flows.models import IAF, MADE, MAF, MAFMoG, RealNVP
+from maf_runner.flows.splineflow import NSF, NSFCoupling
 
 __all__ = [
     "IAF",
     "MADE",
     "MAF",
+    "NSF",
     "Density",
+    "Elementwise",
     "Flow",
     "Gaussian",
     "Inverse",
     "MADEMoG",
     "MAFMoG",
+    "NSFCoupling",
     "RealNVP",
     "StandardNormal",
     "Transform",

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from maf_runner.flows.base import Transform
 from maf_runner.flows.inversion import generate
-from maf_runner.flows.made import MaskedNetwork, Network
-from maf_runner.flows.univariate import Affine, Univariate
+from maf_runner.flows.made import Network, masked_network
+from maf_runner.flows.univariate import Affine, BoundedAffine, Univariate
 
 
 class Autoregressive(Transform):
@@ -33,7 +33,7 @@ class Autoregressive(Transform):
         super().__init__(features, network.get("context", 0))
         self.univariate = univariate
         outputs = univariate.parameters
-        self.network = MaskedNetwork(features, outputs=outputs, reverse=reverse, **network)
+        self.network = masked_network(features, outputs=outputs, reverse=reverse, **network)
         output = self.network.linears[-1]
         with torch.no_grad():
             univariate.initialise(
@@ -67,6 +67,15 @@ class Autoregressive(Transform):
             x = torch.cat([x[:, :feature], column[:, None], x[:, feature + 1 :]], dim=1)
             log_det = log_det + log_slope
         return x, log_det
+
+
+class BoundedAutoregressive(Autoregressive):
+    """As `AffineAutoregressive`, with the slope exp(p / 2) bounded; see `BoundedAffine`."""
+
+    def __init__(
+        self, features: int, *, reverse: bool = False, **network: Unpack[Network]
+    ) -> None:
+        super().__init__(features, BoundedAffine(), reverse=reverse, **network)
 
 
 class AffineAutoregressive(Autoregressive):

@@ -1,5 +1,6 @@
 """Checks of the arguments of models: each returns the value, or says what it must be."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 MOST_LAYERS = 1000  # of a flow or a network: far more than ever helped
@@ -29,3 +30,21 @@ def one_of(name: str, value: str, options: Iterable[str]) -> str:
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
     return value
+
+
+def real(
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return ``value`` if it is a number within the limits, else raise ValueError."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and above < value < below and at_least <= value <= at_most:
+        return float(value)
+    limits = {"above": above, "at least": at_least, "below": below, "at most": at_most}
+    said = " and ".join(f"{word} {x:g}" for word, x in limits.items() if math.isfinite(x))
+    raise ValueError(f"{name} must be a number {said}, got {value!r}")

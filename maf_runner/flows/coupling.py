@@ -1,4 +1,4 @@
-"""The coupling layer of Real NVP (Dinh et al. 2017), as the MAF authors use it on vectors."""
+"""Coupling layers: Real NVP's (Dinh et al. 2017) as the MAF authors use it, and of any map."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,8 +8,21 @@ from torch import Tensor, nn
 
 from maf_runner.flows.base import Transform
 from maf_runner.flows.checks import widths
-from maf_runner.flows.made import ACTIVATIONS
-from maf_runner.flows.univariate import to_data, to_noise
+from maf_runner.flows.made import ACTIVATIONS, ResidualNetwork
+from maf_runner.flows.univariate import Univariate, to_data, to_noise
+from maf_runner.flows.univariate.affine import soft_clip
+
+
+def halves(features: int, *, copy_odd: bool) -> tuple[Tensor, Tensor]:
+    """The features that a coupling copies, and those that it changes."""
+    odd, even = torch.arange(1, features, 2), torch.arange(0, features, 2)
+    return (odd, even) if copy_odd else (even, odd)
+
+
+def join(copied: Tensor, at: Tensor, changed: Tensor, there: Tensor) -> Tensor:
+    """Rows of which the columns ``at`` are ``copied`` and the columns ``there`` ``changed``."""
+    joined = copied.new_empty(len(copied), len(at) + len(there))
+    return joined.index_copy(1, at, copied).index_copy(1, there, changed)
 
 
 class Coupling(Transform):
@@ -34,8 +47,7 @@ class Coupling(Transform):
         self, features: int, *, hidden: Sequence[int], copy_odd: bool, context: int = 0
     ) -> None:
         super().__init__(features, context)
-        odd, even = torch.arange(1, features, 2), torch.arange(0, features, 2)
-        copied, changed = (odd, even) if copy_odd else (even, odd)
+        copied, changed = halves(features, copy_odd=copy_odd)
         self.register_buffer("copied", copied, persistent=False)
         self.register_buffer("changed", changed, persistent=False)
         sizes = [len(copied) + context, *widths(hidden), len(changed)]
@@ -50,18 +62,88 @@ class Coupling(Transform):
         copied = x.index_select(1, self.copied)
         s, t = self._scale_and_shift(copied, context)
         changed, log_slope = to_noise(x.index_select(1, self.changed), t, -s)
-        return self._join(copied, changed), log_slope.sum(dim=1)
+        return join(copied, self.copied, changed, self.changed), log_slope.sum(dim=1)
 
     def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         copied = u.index_select(1, self.copied)
         s, t = self._scale_and_shift(copied, context)
         changed, log_slope = to_data(u.index_select(1, self.changed), t, s)
-        return self._join(copied, changed), log_slope.sum(dim=1)
+        return join(copied, self.copied, changed, self.changed), log_slope.sum(dim=1)
 
-    def _join(self, copied: Tensor, changed: Tensor) -> Tensor:
-        joined = copied.new_empty(len(copied), self.features)
-        joined = joined.index_copy(1, self.copied, copied)
-        return joined.index_copy(1, self.changed, changed)
+
+class BoundedCoupling(Coupling):
+    """As `Coupling`, with s softly clipped to (-3, 3); see `univariate.BoundedAffine`."""
+
+    def _scale_and_shift(self, copied: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        s, t = super()._scale_and_shift(copied, context)
+        return soft_clip(s), t
+
+
+class UnivariateCoupling(Transform):
+    """A coupling whose changed features pass a map of one variable each (Durkan et al. 2019).
+
+    The parameters of the maps are functions of the other features, by a residual network. These
+    features pass maps of their own, whose parameters are learned and the same for every row.
+
+    Args:
+        features: D.
+        univariate: the family of maps of the changed features.
+        alone: the same family, for the other features.
+        hidden: width of the residual blocks, once for each.
+        copy_odd: change the even features (from 0), or the odd ones.
+        dropout: share of hidden units left out in each block while training.
+        context: C. It is joined to the input of the network.
+    """
+
+    given: Tensor
+    changed: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        univariate: Univariate,
+        alone: Univariate,
+        *,
+        hidden: Sequence[int],
+        copy_odd: bool,
+        dropout: float = 0.0,
+        context: int = 0,
+    ) -> None:
+        super().__init__(features, context)
+        self.univariate, self.alone = univariate, alone
+        given, changed = halves(features, copy_odd=copy_odd)
+        self.register_buffer("given", given, persistent=False)
+        self.register_buffer("changed", changed, persistent=False)
+        inputs, outputs = len(given) + context, univariate.parameters * len(changed)
+        self.network = ResidualNetwork(inputs, outputs, hidden=hidden, dropout=dropout)
+        self.own = nn.Parameter(torch.rand(alone.parameters, len(given)))
+        with torch.no_grad():
+            *_, last = self.network.linears
+            shape = univariate.parameters, len(changed)
+            univariate.initialise(last.weight.view(*shape, hidden[-1]), last.bias.view(shape))
+            alone.initialise(self.own[..., None], self.own)
+
+    def _parameters_of(self, given: Tensor, context: Tensor | None) -> Tensor:
+        known = given if context is None else torch.cat([given, context], dim=1)
+        return self.network(known).unflatten(1, (self.univariate.parameters, len(self.changed)))
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        given = x.index_select(1, self.given)
+        parameters = self._parameters_of(given, context)
+        changed, slope = self.univariate.forward(x.index_select(1, self.changed), parameters, 1)
+        given, own_slope = self.alone.forward(given, self._own(x), 1)
+        log_det = slope.sum(dim=1) + own_slope.sum(dim=1)
+        return join(given, self.given, changed, self.changed), log_det
+
+    def _inverse(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        given, own_slope = self.alone.inverse(u.index_select(1, self.given), self._own(u), 1)
+        parameters = self._parameters_of(given, context)
+        changed, slope = self.univariate.inverse(u.index_select(1, self.changed), parameters, 1)
+        log_det = slope.sum(dim=1) + own_slope.sum(dim=1)
+        return join(given, self.given, changed, self.changed), log_det
+
+    def _own(self, rows: Tensor) -> Tensor:
+        return self.own.expand(len(rows), -1, -1)
 
 
 class _Network(nn.Module):

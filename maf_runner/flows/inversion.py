@@ -10,12 +10,13 @@ all that was finished before the block, and inside it each dimension brings in o
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from maf_runner.flows.made import MaskedNetwork, tanh_bound
+from maf_runner.flows.made import MaskedNetwork, ResidualMaskedNetwork, tanh_bound
 
 UNITS = 128  # about how many hidden units a block has; measured from D = 6 to 784
 # From this many hidden units for each degree on, products inside a block leave out the units that
@@ -26,6 +27,9 @@ TRIM = 8
 # turn comes), the place [d, B] for its values, and which features these are: a function that
 # writes the values of the i-th of them.
 Emitter = Callable[[Tensor, Tensor, slice], Callable[[int], object]]
+
+# Called with the complete sums of some hidden units [h, B]; their activations follow.
+Finisher = Callable[[Tensor], object]
 
 
 @torch.no_grad()
@@ -51,7 +55,12 @@ def generate(
 
 
 class _Generation:
-    """What is computed: ``states[0]`` values [D, B], ``states[l]`` hidden layer l [H, B]."""
+    """What is computed: ``states[0]`` values [D, B], ``states[l]`` hidden layer l [H, B].
+
+    ``sums[l]`` holds the same layer before its activation. In a plain network it is the same
+    memory, since every activation works in place. A residual network needs the sums again: its
+    layers 1, 3, 5, ... are the sums that lead from block to block.
+    """
 
     def __init__(self, network: MaskedNetwork, rows: int, context: Tensor | None) -> None:
         self.network = network
@@ -68,11 +77,18 @@ class _Generation:
         self.states = [output.bias.new_zeros(network.features, rows)]
         self.states += [output.bias.new_empty(len(weight), rows) for weight in self.weights]
         self.activate = IN_PLACE[network.activation]
+        self.sums = list(self.states)
+        self.residual = isinstance(network, ResidualMaskedNetwork)
+        if self.residual:  # the last layer has no activation
+            for layer in range(1, len(self.layers), 2):
+                self.sums[layer] = torch.empty_like(self.states[layer])
+                self.states[layer].zero_()  # no number that a zero weight would not cancel
         self.widest = max(len(weight) for weight in self.weights)
         for layer in self.layers:  # units of degree 0 see the context alone
             units = self._span(layer + 1, -1, 0)
             if units.stop:
-                self.activate(self._bring_in(layer, units, self._span(layer, -1, 0)))
+                (finish,) = self._finishers(layer, units, [units.stop])
+                finish(self._bring_in(layer, units, self._span(layer, -1, 0)))
 
     def block(self, start: int, stop: int, emitter: Emitter) -> None:
         """Produce the dimensions of degree above ``start``, up to ``stop``."""
@@ -93,16 +109,18 @@ class _Generation:
         # few, the source is the whole block, since the weights of later units are zero.
         trim = self.widest > TRIM * self.network.features
         ends = [[end - count[start] for end in count[start : stop + 1]] for count in self.counts]
-        moves: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(start, stop)]
+        moves: list[list[tuple[Tensor, Tensor, Tensor, Finisher]]]
+        moves = [[] for _ in range(start, stop)]
         for layer in layers:
             sizes = [b - a for a, b in pairwise(ends[layer + 1])]
             parts = self.weights[layer][block[layer + 1], block[layer]].split(sizes)
+            finish = self._finishers(layer, block[layer + 1], sizes)
             for i, target in enumerate(targets[layer].split(sizes)):
                 if trim and layer:
                     end = ends[layer][i + 1]
-                    moves[i].append((target, parts[i][:, :end], inside[layer][:end]))
+                    moves[i].append((target, parts[i][:, :end], inside[layer][:end], finish[i]))
                 elif len(target):
-                    moves[i].append((target, parts[i], inside[layer]))
+                    moves[i].append((target, parts[i], inside[layer], finish[i]))
 
         emit = emitter(parameters, inside[0], block[0])
         places = list(range(stop - start))
@@ -113,8 +131,8 @@ class _Generation:
                 part, source = part[:, : ends[top][i]], source[: ends[top][i]]
             columns[place].addmm_(part, source)
             emit(place)
-            for target, part, source in moves[i]:
-                self.activate(target.addmm_(part, source))
+            for target, part, source, finish_part in moves[i]:
+                finish_part(target.addmm_(part, source))
 
     def _span(self, layer: int, above: int, upto: int) -> slice:
         """Where the values (layer 0) or units lie whose degree is in (above, upto]."""
@@ -124,11 +142,37 @@ class _Generation:
             return slice(self.network.features - stop, self.network.features - start)
         return slice(start, stop)
 
+    def _finishers(self, layer: int, units: slice, sizes: list[int]) -> list[Finisher]:
+        """Functions that turn complete sums of the layer above into its states.
+
+        Args:
+            layer: below.
+            units: of the layer above.
+            sizes: into which ``units`` are split; each part has a function.
+        """
+        if not self.residual or layer % 2:
+            return [self.activate] * len(sizes)
+        states = self.states[layer + 1][units].split(sizes)
+        before = self.sums[layer - 1][units].split(sizes) if layer else [None] * len(sizes)
+        last = layer + 1 == len(self.layers)
+        return [
+            partial(_end_of_block, before=b, relu=None if last else s)
+            for b, s in zip(before, states, strict=True)
+        ]
+
     def _bring_in(self, layer: int, units: slice, known: slice) -> Tensor:
         """Set ``units`` of the layer above to what comes from the ``known`` part of ``layer``."""
-        target, source = self.states[layer + 1][units], self.states[layer][known]
+        target, source = self.sums[layer + 1][units], self.states[layer][known]
         bias = self.biases[layer][units].expand(-1, self.rows)
         return torch.addmm(bias, self.weights[layer][units, known], source, out=target)
+
+
+def _end_of_block(sums: Tensor, before: Tensor | None, relu: Tensor | None) -> None:
+    """Add the block's input ``before`` to ``sums``, and put their activation into ``relu``."""
+    if before is not None:
+        sums.add_(before)
+    if relu is not None:
+        torch.clamp_min(sums, 0, out=relu)
 
 
 def _clipped_tanh(x: Tensor) -> Tensor:

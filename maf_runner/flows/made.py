@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maf_runner.flows.base import Conditioned
-from maf_runner.flows.checks import one_of
+from maf_runner.flows.checks import one_of, real, widths
 from maf_runner.flows.masks import MASKS, hidden_degrees, hidden_mask, input_degrees, output_mask
 
 
@@ -95,6 +95,8 @@ class Network(TypedDict):
         code; ``full_context``: hidden units of degree 0, which see the context alone, let the
         first variable see it too.
     context: C, 0 for none. It enters the first hidden layer only, unmasked.
+    residual: true: residual blocks, one for each width in ``hidden``; see `ResidualMaskedNetwork`.
+    dropout: the share of hidden units that a residual block leaves out while training.
     """
 
     hidden: Sequence[int]
@@ -102,6 +104,31 @@ class Network(TypedDict):
     degrees: str
     mask: str
     context: NotRequired[int]
+    residual: NotRequired[bool]
+    dropout: NotRequired[float]
+
+
+def masked_network(
+    features: int,
+    *,
+    outputs: int,
+    reverse: bool = False,
+    residual: bool = False,
+    dropout: float = 0.0,
+    **network: Any,
+) -> "MaskedNetwork":
+    """The masked network with these settings; see `Network`.
+
+    Raises:
+        ValueError: an impossible setting, by name.
+    """
+    if residual:
+        return ResidualMaskedNetwork(
+            features, outputs=outputs, reverse=reverse, dropout=dropout, **network
+        )
+    if dropout:
+        raise ValueError(f"dropout needs residual=true, got dropout={dropout!r}")
+    return MaskedNetwork(features, outputs=outputs, reverse=reverse, **network)
 
 
 class MaskedNetwork(Conditioned):
@@ -185,6 +212,115 @@ class MaskedNetwork(Conditioned):
         for layer in rest:
             h = layer(activate(h))
         return h.unflatten(1, (self.outputs, self.features))
+
+
+class ResidualMaskedNetwork(MaskedNetwork):
+    """ResMADE (Durkan & Nash 2019): a masked network of residual blocks.
+
+    A linear layer leads from the row to H units, and another from these to the parameters. Each
+    block in between adds to its input: relu, linear, relu, dropout, linear. All hidden layers
+    have the same degrees, so that a sum sees no more than its terms.
+
+    Initialisation [authors' code]: weights and biases from U(-1/sqrt(in), 1/sqrt(in)), the last
+    layer of each block from U(-1e-3, 1e-3).
+
+    Args:
+        features: D.
+        hidden: H once for each block, as in [256,256] for two.
+        dropout: the share of units left out in each block while training.
+        outputs, reverse, activation, degrees, mask, context: as `MaskedNetwork`.
+    """
+
+    def __init__(
+        self, features: int, *, hidden: Sequence[int], dropout: float = 0.0, **network: Any
+    ) -> None:
+        width, blocks = block_widths(hidden)
+        one_of("degrees of a residual network", network["degrees"], ["sequential"])
+        one_of("activation of a residual network", network["activation"], ["relu"])
+        super().__init__(features, hidden=[width] * (1 + 2 * blocks), **network)
+        self.dropout = nn.Dropout(real("dropout", dropout, at_least=0, below=1))
+        first, *inside, last = self.linears
+        with torch.no_grad():
+            for layer in (first, *inside[::2], last):
+                residual_start(layer, layer.weight.shape[1] ** -0.5)
+                layer.weight.mul_(layer.mask)
+            for layer in inside[1::2]:
+                residual_start(layer, 1e-3)
+                layer.weight.mul_(layer.mask)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D]."""
+        first, *inside, last = self.linears
+        h = first(x)
+        if context is not None and self.context_weight is not None:
+            h = h + F.linear(context, self.context_weight)
+        for one, two in zip(inside[::2], inside[1::2], strict=True):
+            h = h + two(self.dropout(one(h.relu()).relu_()))
+        return last(h).unflatten(1, (self.outputs, self.features))
+
+
+class ResidualNetwork(nn.Module):
+    """As `ResidualMaskedNetwork`, without masks.
+
+    Args:
+        inputs: width of the input.
+        outputs: width of the output.
+        hidden: H once for each block.
+        dropout: the share of units left out in each block while training.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, hidden: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        width, blocks = block_widths(hidden)
+        self.dropout = nn.Dropout(real("dropout", dropout, at_least=0, below=1))
+        sizes = [inputs, *[width] * (1 + 2 * blocks), outputs]
+        here = torch.get_default_device()
+        self.layers = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, a, b, device=here) for a, b in pairwise(sizes)
+        )
+        for number, layer in enumerate(self.linears):
+            ends_block = number % 2 == 0 and 0 < number < len(self.layers) - 1
+            residual_start(layer, 1e-3 if ends_block else max(1, layer.in_features) ** -0.5)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, from the input to the output."""
+        return cast(list[nn.Linear], list(self.layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [B, inputs] to [B, outputs]."""
+        first, *inside, last = self.layers
+        h = first(x)
+        for one, two in zip(inside[::2], inside[1::2], strict=True):
+            h = h + two(self.dropout(one(h.relu()).relu_()))
+        return last(h)
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether a layer of the model leaves out units, and so draws numbers, while training."""
+    return any(isinstance(module, nn.Dropout) and module.p for module in model.modules())
+
+
+def block_widths(hidden: Sequence[int]) -> tuple[int, int]:
+    """The width H of residual blocks, and their number, from H once for each.
+
+    >>> block_widths([256, 256])
+    (256, 2)
+    """
+    sizes = widths(hidden)
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"hidden must give one width for all residual blocks, as in [256,256], got {hidden}"
+        )
+    return sizes[0], len(sizes)
+
+
+def residual_start(layer: nn.Module, bound: float) -> None:
+    """Draw the weight and bias of a layer from U(-bound, bound)."""
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound)
 
 
 def initial_weight(outputs: int, inputs: int) -> Tensor:

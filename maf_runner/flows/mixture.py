@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maf_runner.flows.base import Density
 from maf_runner.flows.checks import positive
 from maf_runner.flows.inversion import generate
-from maf_runner.flows.made import MaskedNetwork, Network
+from maf_runner.flows.made import Network, masked_network
 
 
 class MADEMoG(Density):
@@ -40,7 +40,7 @@ class MADEMoG(Density):
         super().__init__(features, network.get("context", 0))
         self.components = positive("components", components, 10**4)
         outputs = 3 * components
-        self.network = MaskedNetwork(features, outputs=outputs, reverse=reverse, **network)
+        self.network = masked_network(features, outputs=outputs, reverse=reverse, **network)
         nn.init.normal_(self.network.linears[-1].bias)
 
     def _conditionals(

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Unpack
 
-from maf_runner.flows.autoregressive import AffineAutoregressive
-from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transform
+from maf_runner.flows import bases
+from maf_runner.flows.autoregressive import AffineAutoregressive, BoundedAutoregressive
+from maf_runner.flows.base import Density, Flow, Inverse, Transform
 from maf_runner.flows.batchnorm import BatchNorm
-from maf_runner.flows.checks import MOST_LAYERS, positive
-from maf_runner.flows.coupling import Coupling
+from maf_runner.flows.checks import MOST_LAYERS, one_of, positive
+from maf_runner.flows.coupling import BoundedCoupling, Coupling
 from maf_runner.flows.made import Network
 from maf_runner.flows.mixture import MADEMoG
+
+SCALES = ("exp", "bounded")
 
 
 class MADE(Flow):
@@ -17,17 +20,25 @@ class MADE(Flow):
 
     Args:
         features: D.
-        base: density of the noise; None: N(0, I).
+        scale: of each conditional; see `MAF`.
+        base: density of the noise; see `bases.chosen`.
         network: see `Network`.
     """
 
     title = "MADE"
 
     def __init__(
-        self, features: int, *, base: Density | None = None, **network: Unpack[Network]
+        self,
+        features: int,
+        *,
+        scale: str = "exp",
+        base: Density | str = "normal",
+        **network: Unpack[Network],
     ) -> None:
-        context = network.get("context", 0)
-        super().__init__(_mades(features, 1, **network), _or_normal(base, features), context)
+        hidden, context = network["hidden"], network.get("context", 0)
+        mades = list(_mades(features, 1, scale, **network))
+        noise = bases.chosen(base, features, hidden=hidden, context=context)
+        super().__init__(mades, noise, context)
 
 
 class MAF(Flow):
@@ -40,7 +51,8 @@ class MAF(Flow):
         features: D.
         layers: number of MADEs.
         batch_norm: whether there is batch norm.
-        base: density of the noise; None: N(0, I).
+        scale: of the maps: ``exp``, as in the paper, or ``bounded``; see `BoundedAffine`.
+        base: density of the noise; see `bases.chosen`.
         network: of each MADE; see `Network`.
     """
 
@@ -57,12 +69,15 @@ class MAF(Flow):
         *,
         layers: int,
         batch_norm: bool = True,
-        base: Density | None = None,
+        scale: str = "exp",
+        base: Density | str = "normal",
         **network: Unpack[Network],
     ) -> None:
-        steps = map(self.layer, _mades(features, layers, **network))
-        transforms = _with_batch_norm(steps) if batch_norm else steps
-        super().__init__(transforms, _or_normal(base, features), network.get("context", 0))
+        hidden, context = network["hidden"], network.get("context", 0)
+        steps = map(self.layer, _mades(features, layers, scale, **network))
+        transforms = list(_with_batch_norm(steps) if batch_norm else steps)
+        noise = bases.chosen(base, features, hidden=hidden, context=context)
+        super().__init__(transforms, noise, context)
         self.title = f"{self.name} ({layers})"
 
 
@@ -74,6 +89,7 @@ class MAFMoG(MAF):
         layers: number of MADEs before the base.
         components: number of Gaussians in each mixture of the base.
         batch_norm: whether there is batch norm.
+        scale: of the maps; see `MAF`.
         network: of each MADE and of the base, which sees the context too; see `Network`.
     """
 
@@ -86,9 +102,10 @@ class MAFMoG(MAF):
         layers: int,
         components: int,
         batch_norm: bool = True,
+        scale: str = "exp",
         **network: Unpack[Network],
     ) -> None:
-        super().__init__(features, layers=layers, batch_norm=batch_norm, **network)
+        super().__init__(features, layers=layers, batch_norm=batch_norm, scale=scale, **network)
         # The base comes last, since its weights are drawn after those of the MADEs.
         reverse = layers % 2 == 1
         self.base = MADEMoG(features, components=components, reverse=reverse, **network)
@@ -122,7 +139,8 @@ class RealNVP(Flow):
         layers: number of couplings.
         hidden: widths of the hidden layers of both networks of a coupling.
         batch_norm: whether there is batch norm.
-        base: density of the noise; None: N(0, I).
+        scale: of the couplings: ``exp``, as in the paper, or ``bounded``; see `BoundedCoupling`.
+        base: density of the noise; see `bases.chosen`.
         context: C; 0 for none.
     """
 
@@ -133,26 +151,29 @@ class RealNVP(Flow):
         layers: int,
         hidden: Sequence[int],
         batch_norm: bool = True,
-        base: Density | None = None,
+        scale: str = "exp",
+        base: Density | str = "normal",
         context: int = 0,
     ) -> None:
+        kind = BoundedCoupling if one_of("scale", scale, SCALES) == "bounded" else Coupling
         couplings = [
-            Coupling(features, hidden=hidden, copy_odd=number % 2 == 0, context=context)
+            kind(features, hidden=hidden, copy_odd=number % 2 == 0, context=context)
             for number in range(positive("layers", layers, MOST_LAYERS))
         ]
         transforms = _with_batch_norm(couplings) if batch_norm else couplings
-        super().__init__(transforms, _or_normal(base, features), context)
+        noise = bases.chosen(base, features, hidden=hidden, context=context)
+        super().__init__(transforms, noise, context)
         self.title = f"Real NVP ({layers})"
 
 
-def _or_normal(base: Density | None, features: int) -> Density:
-    return StandardNormal(features) if base is None else base
-
-
-def _mades(features: int, layers: int, **network: Unpack[Network]) -> Iterator[Transform]:
+def _mades(
+    features: int, layers: int, scale: str, **network: Unpack[Network]
+) -> Iterator[Transform]:
     """MADEs as transforms, the first in natural order, each next one reversed."""
+    bounded = one_of("scale", scale, SCALES) == "bounded"
+    kind = BoundedAutoregressive if bounded else AffineAutoregressive
     for number in range(positive("layers", layers, MOST_LAYERS)):
-        yield AffineAutoregressive(features, reverse=number % 2 == 1, **network)
+        yield kind(features, reverse=number % 2 == 1, **network)
 
 
 def _with_batch_norm(transforms: Iterable[Transform]) -> Iterator[Transform]:

@@ -12,6 +12,7 @@ from maf_runner.system.errors import DataError
 # all is as it was before. At that value they are left out of the run id, so that a new setting
 # renames no run.
 LATER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {"scale": "exp", "base": "normal"},
     "trainer": {
         "width": None,
         "schedule": "constant",
@@ -19,6 +20,9 @@ LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "fresh_noise": False,
         "averaging": 0.0,
         "prior_precision": 0.0,
+        "optimiser": "paper",
+        "clip": None,
+        "validate_every": None,
     },
     "dataset": {
         "validation": None,

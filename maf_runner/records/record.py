@@ -246,7 +246,8 @@ class Record:
         if self.stop_reason == "diverged":
             ended = f"then {self._where_it_diverged()}"
         took = "" if self.seconds is None else f", {self.seconds:.0f} s"
-        return f"{text}; {self.epochs} epochs, best {self.best_epoch}, {ended}{took}"
+        counted = "validations" if self.settings["trainer"].get("validate_every") else "epochs"
+        return f"{text}; {self.epochs} {counted}, best {self.best_epoch}, {ended}{took}"
 
     @property
     def ending(self) -> str:

@@ -16,9 +16,12 @@ QUIET_SECONDS = 30  # between two lines where there is no terminal
 class Reporter:
     """Shows epoch, nats, best so far, patience left and time."""
 
-    def __init__(self, title: str, max_epochs: int | None) -> None:
+    def __init__(
+        self, title: str, max_epochs: int | None, validate_every: int | None = None
+    ) -> None:
         self.title = title
         self.max_epochs = max_epochs
+        self.word = "validation" if validate_every else "epoch"
         self.bar: tqdm | None = None
         self.said = time.monotonic()
 
@@ -48,11 +51,14 @@ class Reporter:
         if self.bar is not None:
             self.bar.update()
 
-    def validated(self, state: State, patience: int) -> None:
+    def validated(self, state: State, patience: int | float) -> None:
         """Start the bar of the next epoch, or print a line if there is no bar."""
         nats = state.history[-1]["validation_nats"]
         shown = f"{nats:.3f} nats" if math.isfinite(nats) else "not finite"
-        text = f"validation {shown}, best {state.best_validation:.3f}, patience {patience}"
+        what = "" if self.word == "validation" else "validation "
+        text = f"{what}{shown}, best {state.best_validation:.3f}"
+        if patience < math.inf:
+            text += f", patience {patience}"
         if self.bar is not None and not self.bar.disable:
             self.bar.reset()
             self.bar.set_description(self._epoch(state.epoch + 1), refresh=False)
@@ -67,4 +73,5 @@ class Reporter:
             self.bar.close()
 
     def _epoch(self, number: int) -> str:
-        return f"epoch {number}/{self.max_epochs}" if self.max_epochs else f"epoch {number}"
+        limited = self.max_epochs and self.word == "epoch"
+        return f"{self.word} {number}/{self.max_epochs}" if limited else f"{self.word} {number}"

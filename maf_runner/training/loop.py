@@ -12,9 +12,11 @@ from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.engine.driver import AUTO, Driver, choose, evaluates_natively
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
+from maf_runner.flows.made import has_dropout
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
+from maf_runner.training.dropout import Dropout
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.settings import TrainerSettings
@@ -41,7 +43,7 @@ class Progress(Protocol):
     def update(self) -> None:
         """An update is done."""
 
-    def validated(self, state: State, patience: int) -> None:
+    def validated(self, state: State, patience: int | float) -> None:
         """A validation is done, the last of ``state.history``; so much patience is left."""
 
 
@@ -80,6 +82,7 @@ def fit(
     settings = settings.for_rows(rows).for_width(ModelSize.of(model).widest_input)
     batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=train.x.device)
     noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
+    dropout = Dropout(seed, train.x.device) if has_dropout(model) else None
     schedule = Schedule(settings, math.ceil(rows / settings.batch_size))
     weighted = train.weights is not None
     state, driver = _begin(checkpoint, model, settings, schedule, engine, weighted)
@@ -99,16 +102,18 @@ def fit(
         )
 
     where = None  # training diverged
-    progress.start(state, schedule.per_epoch)
+    progress.start(state, schedule.between)
     with interrupts.deferred(), driver.session(settings.batch_size):
         while (reason := schedule.stop_reason(state)) is None:
-            first = state.epoch * schedule.per_epoch
+            first = state.epoch * schedule.between
             last = schedule.epoch_end(state.epoch)
             while state.update < last:
                 batch = batches.at(state.update)
                 x = noise.batch(batch, state.update) if noise else train.x.index_select(0, batch)
                 context = None if train.context is None else train.context.index_select(0, batch)
                 weights = None if train.weights is None else train.weights[batch]
+                if dropout is not None:
+                    dropout.seed(state.update)
                 loss = driver.step(x, context, schedule.rate(state.update), weights)
                 state.losses[state.update - first] = loss
                 state.update += 1
@@ -162,20 +167,21 @@ def _begin(
     Under ``engine=auto`` a run continues on the engine it was on, unless that was for another kind
     of device.
     """
-    name = choose(model, engine, schedule.fewest_updates, weighted=weighted)
+    adam = settings.adam
+    name = choose(model, engine, schedule.fewest_updates, adam, weighted=weighted)
     saved = checkpoint.load(("state", "model", "step", "device", "path"))
     if saved is not None:
         model.load_state_dict(saved["model"])
         if engine == AUTO and saved["device"] == model.reference.device.type:
             name = saved["path"]
     natively = evaluates_natively(model, engine)
-    driver = Driver(model, settings.adam, name, averaging=settings.averaging, natively=natively)
+    driver = Driver(model, adam, name, averaging=settings.averaging, natively=natively)
     state = State()
     if saved is not None:
         driver.load(saved["step"])
         state = State.from_saved(saved["state"])
         state.losses = state.losses.to(model.reference.device)
         state.resumed += 1
-    if len(state.losses) != schedule.per_epoch:
-        state.losses = model.reference.new_zeros(schedule.per_epoch)
+    if len(state.losses) != schedule.between:
+        state.losses = model.reference.new_zeros(schedule.between)
     return state, driver

@@ -13,11 +13,17 @@ class Schedule:
 
     Attributes:
         settings: of the trainer, with a learning rate.
-        per_epoch: updates in an epoch. Each epoch ends with a validation.
+        per_epoch: updates in an epoch, in which every row is seen once. A validation ends it,
+            unless ``validate_every`` of the settings says otherwise.
     """
 
     settings: TrainerSettings
     per_epoch: int
+
+    @property
+    def between(self) -> int:
+        """The number of updates from one validation to the next."""
+        return self.settings.validate_every or self.per_epoch
 
     @property
     def most_updates(self) -> float:
@@ -28,7 +34,8 @@ class Schedule:
     @property
     def fewest_updates(self) -> int:
         """The number of updates that the run makes at least."""
-        return int(min((self.settings.patience + 1) * self.per_epoch, self.most_updates))
+        patience = math.inf if self.settings.patience is None else self.settings.patience
+        return int(min((patience + 1) * self.between, self.most_updates))
 
     @property
     def warmup_updates(self) -> float:
@@ -53,25 +60,28 @@ class Schedule:
         return highest * (1 + math.cos(math.pi * share)) / 2
 
     def epoch_end(self, epoch: int) -> int | float:
-        """The number of updates that are done when the epoch 0, 1, 2, ... is over."""
-        return min((epoch + 1) * self.per_epoch, self.settings.max_updates or math.inf)
+        """The number of updates that are done at the validation 0, 1, 2, ..."""
+        return min((epoch + 1) * self.between, self.most_updates)
 
-    def patience_left(self, state: State) -> int:
+    def patience_left(self, state: State) -> int | float:
         """How many more validations may bring no improvement.
 
         Those during the warm-up are not counted, because a rising rate can set a model back for a
         while.
         """
-        start = max(state.best_epoch, math.ceil(self.warmup_updates / self.per_epoch))
+        if self.settings.patience is None:
+            return math.inf
+        start = max(state.best_epoch, math.ceil(self.warmup_updates / self.between))
         return self.settings.patience - max(0, state.epoch - start)
 
     def stop_reason(self, state: State) -> str | None:
         """Why training ends after the last validation: ``patience``, a limit, or None."""
         if self.patience_left(state) <= 0:
             return "patience"
-        if self.settings.max_epochs is not None and state.epoch >= self.settings.max_epochs:
-            return "max_epochs"
         validated = state.history[-1]["updates"] if state.history else 0
+        epochs = self.settings.max_epochs
+        if epochs is not None and validated >= epochs * self.per_epoch:
+            return "max_epochs"
         if self.settings.max_updates is not None and validated >= self.settings.max_updates:
             return "max_updates"
         return None

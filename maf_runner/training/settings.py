@@ -9,6 +9,7 @@ from maf_runner.engine.adam import AdamSettings
 from maf_runner.flows.checks import one_of, positive
 
 SCHEDULES = ("constant", "cosine")
+OPTIMISERS = ("paper", "textbook")
 LARGEST = sys.float_info.max  # a larger whole number has no float
 
 
@@ -25,7 +26,7 @@ class TrainerSettings:
     epsilon: float
     batch_size: int
     l2: float
-    patience: int
+    patience: int | None
     max_epochs: int | None
     max_updates: int | None
     prior_precision: float = 0.0
@@ -34,6 +35,9 @@ class TrainerSettings:
     warmup: float = 0.0
     width: int | None = None
     fresh_noise: bool = False
+    optimiser: str = "paper"
+    clip: float | None = None
+    validate_every: int | None = None
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
@@ -45,22 +49,32 @@ class TrainerSettings:
         _number("epsilon", self.epsilon, above=0)
         _number("l2", self.l2, at_least=0)
         positive("batch_size", self.batch_size, 10**6)
-        positive("patience", self.patience)
         _number("prior_precision", self.prior_precision, at_least=0)
         _number("averaging", self.averaging, at_least=0, below=1)
         _number("warmup", self.warmup, at_least=0, below=1)
         one_of("schedule", self.schedule, SCHEDULES)
-        for name in ("max_epochs", "max_updates", "width"):
+        one_of("optimiser", self.optimiser, OPTIMISERS)
+        if self.clip is not None:
+            _number("clip", self.clip, above=0)
+        for name in ("patience", "max_epochs", "max_updates", "width", "validate_every"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
         endless = self.max_epochs is None and self.max_updates is None
         if endless and (self.warmup or self.schedule == "cosine"):
             raise ValueError("a schedule or warmup needs an end: max_epochs or max_updates")
+        if endless and self.patience is None:
+            raise ValueError("training would not end: give patience, max_epochs or max_updates")
 
     @property
     def adam(self) -> AdamSettings:
         """The part that Adam needs."""
-        return AdamSettings(betas=self.betas, epsilon=self.epsilon, l2=self.l2)
+        return AdamSettings(
+            betas=self.betas,
+            epsilon=self.epsilon,
+            l2=self.l2,
+            textbook=self.optimiser == "textbook",
+            clip=self.clip,
+        )
 
     def for_rows(self, rows: int) -> "TrainerSettings":
         """The same settings, with the prior over the parameters as a part of ``l2``.

@@ -31,6 +31,9 @@ DENSITIES = {
         - math.log(2)
         + normal(x[:, 1], 0, 1)
     ),
+    "mixture1d": lambda x: (
+        np.logaddexp(normal(x[:, 0], -1, 0.25), normal(x[:, 0], 0.5, 0.5)) - math.log(2)
+    ),
     "banana": lambda x: normal(x[:, 1], 0, 2) + normal(x[:, 0], x[:, 1] ** 2 / 4, 1),
 }
 
@@ -45,6 +48,14 @@ def test_entropy_is_that_of_the_points(kind):
     splits = draw(kind)
     nats = -DENSITIES[kind](splits.train.x.astype(float))
     assert nats.mean() == pytest.approx(splits.entropy, abs=4 * nats.std() / math.sqrt(len(nats)))
+
+
+def test_smile_has_two_eyes_and_a_mouth():
+    rows = draw("smile").train
+    middles = [rows.x[rows.labels == label].mean(axis=0) for label in range(3)]
+    assert np.allclose(middles, [[-1.5, 2.5], [1.5, 2.5], [0, -2 / math.pi]], atol=0.06)
+    mouth = rows.x[rows.labels == 2]
+    assert np.hypot(mouth[:, 0] / 2, mouth[:, 1]).mean() == pytest.approx(1, abs=0.05)
 
 
 def test_checkerboard_is_uniform_over_its_dark_squares():
@@ -69,7 +80,7 @@ def test_entropy_of_two_far_rings():
 def test_seed_decides(kind):
     assert draw(kind, 10).fingerprint == draw(kind, 10).fingerprint
     assert len(draw(kind, 10).validation) == 50
-    assert (draw(kind, 10).classes == 2) == (draw(kind, 10).train.labels is not None)
+    assert (draw(kind, 10).classes > 0) == (draw(kind, 10).train.labels is not None)
 
 
 def test_impossible_arguments():

@@ -185,6 +185,18 @@ def test_fifty_compiled_updates_are_those_of_the_plain_model():
 
 
 @needs_compiler
+def test_compiled_updates_of_a_spline_flow_with_clipped_gradients(monkeypatch):
+    """With the optimiser that is meant for it, and gradients longer than allowed."""
+    settings = {**TRAINER, "optimiser": "textbook", "clip": 0.5, "l2": 0.0}
+    monkeypatch.setattr("tests.engine.test_engines.ADAM", TrainerSettings(**settings).adam)
+    torch.manual_seed(0)
+    plain = trained("nsf", EAGER)
+    torch.manual_seed(0)
+    for key, value in trained("nsf", COMPILED).items():
+        torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
+
+
+@needs_compiler
 def test_of_a_wide_model_adam_alone_is_compiled(monkeypatch):
     torch.manual_seed(0)
     plain = trained("maf", EAGER)

@@ -28,7 +28,7 @@ from tests.helpers.models import NETWORK, build, names, rows
 from tests.helpers.settings import TRAINER
 
 pytestmark = pytest.mark.skipif(instructions() is None, reason="the native engine is not built")
-SERVED = names(trained=True, inverted=False)
+SERVED = names(trained=True, inverted=False, native=True)
 SETS = [name for name in ("avx512", "avx2", "portable") if instructions(name)]
 RATE = 1e-3
 ADAM = AdamSettings(betas=(0.9, 0.999), epsilon=1e-8, l2=1e-3)
@@ -311,6 +311,20 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
     assert choose(build("maf"), "native", 1) == NATIVE
     with pytest.raises(UsageError, match="engine=native is not possible: it has no kernels for"):
         choose(build("iaf"), "native", 1)
+
+
+@pytest.mark.parametrize("name", names(native=False))
+def test_what_it_does_not_know_is_left_to_torch(name):
+    assert describe(build(name)) is None and choose(build(name), "auto", 1) == EAGER
+
+
+@pytest.mark.parametrize("changes", [{"clip": 5.0}, {"optimiser": "textbook"}])
+def test_another_optimiser_is_left_to_torch(changes):
+    settings = TrainerSettings(**{**TRAINER, **changes}).adam
+    assert choose(build("maf"), "auto", 1, settings) == EAGER
+    with pytest.raises(UsageError, match=r"it has only the paper's Adam, without trainer\.clip"):
+        choose(build("maf"), "native", 1, settings)
+    assert Driver(build("maf"), settings, NATIVE).name == EAGER
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])

@@ -11,6 +11,7 @@ from maf_runner.engine.products import fast_products
 from maf_runner.engine.width import ModelSize, PlannedSize, worth_cutting
 from maf_runner.flows.made import MaskedLinear
 from tests.helpers import ROOT
+from tests.helpers.models import MAP
 
 FEATURES = {
     "power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63, "mnist": 784,
@@ -29,8 +30,12 @@ def built(name, features, hidden):
     """A model of conf/ that takes no memory."""
     given = yaml_of("model", name)
     if "defaults" in given:  # another model's file with changes
-        given = yaml_of("model", "maf") | given
+        given = yaml_of("model", given["defaults"][0]) | given
     arguments = {k: given[k] for k in ("layers", "components", "batch_norm") if k in given}
+    if "bins" in given:
+        arguments |= {**MAP, "linear": "lu"}
+    if "dropout" in given:
+        arguments["dropout"] = 0.0
     if "hidden" in given:
         arguments["hidden"] = hidden
     if "mask" in given:

@@ -24,6 +24,9 @@ TITLES = {
     "maf_mog": "MAF MoG (5)",
     "iaf": "IAF (5)",
     "realnvp": "Real NVP (5)",
+    "elementwise": "Elementwise (1), affine",
+    "nsf": "NSF (10)",
+    "nsf_coupling": "NSF coupling (10)",
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maf_runner.flows import MAF, Flow, inversion
-from maf_runner.flows.autoregressive import AffineAutoregressive
+from maf_runner.flows.autoregressive import Autoregressive
 from maf_runner.flows.base import Inverse
 from tests.helpers.models import CLASSES, build, names, rows
 
@@ -39,9 +39,9 @@ def blocks_of(monkeypatch):
     return set_to
 
 
-def affine_layers(model):
+def autoregressive_layers(model):
     inner = [t.transform if isinstance(t, Inverse) else t for t in model.transforms]
-    return [t for t in inner if isinstance(t, AffineAutoregressive)]
+    return [t for t in inner if isinstance(t, Autoregressive)]
 
 
 @in_every_way
@@ -51,7 +51,7 @@ def test_equals_step_by_step(blocks_of, name, context, units, trim):
     for features in (1, 2, 7):
         model = build(name, features=features, context=context)
         u, given = rows(20, features, context)
-        layers = affine_layers(model)
+        layers = autoregressive_layers(model)
         assert layers
         for layer in layers:
             counted.clear()

@@ -121,7 +121,7 @@ def on_a_grid(name, context):
     side = torch.linspace(-6, 6, 601, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
     weight = grid.cosh().prod(dim=1) * (side[1] - side[0]) ** 2
-    return log_prob_of_rows(model, grid.sinh(), given), weight, model
+    return log_prob_of_rows(model, grid.sinh(), given, native=False), weight, model
 
 
 @every_model

@@ -7,9 +7,24 @@ from functools import partial
 import torch
 
 from maf_runner.engine.rows import refresh_statistics
-from maf_runner.flows import IAF, MADE, MAF, Density, Flow, Gaussian, MADEMoG, MAFMoG, RealNVP
+from maf_runner.flows import (
+    IAF,
+    MADE,
+    MAF,
+    NSF,
+    Density,
+    Elementwise,
+    Flow,
+    Gaussian,
+    MADEMoG,
+    MAFMoG,
+    NSFCoupling,
+    RealNVP,
+)
 
 NETWORK = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
+MAP = {"map": "rational_quadratic", "bins": 4, "interval": 3.0,
+       "min_width": 1e-3, "min_height": 1e-3, "min_slope": 1e-3}  # fmt: skip
 CLASSES = 3
 
 
@@ -28,6 +43,8 @@ class Model:
     batch_norm: bool = False
     narrow: bool = False  # too narrow to fit anything
     random: bool = False  # its degrees are drawn, so that a unit may see little
+    native: bool = True  # the native engine knows it, if it is trained and not inverted
+    residual: bool = False  # made of residual networks, permutations and linear layers
     reverse: bool = False  # its first network has the reversed order
 
 
@@ -52,12 +69,26 @@ def _maf(make=MAF, *, batch_norm=True, **changes):
         inverted=make is IAF,
         batch_norm=batch_norm,
         random=changes.get("degrees") == "random",
+        native=not {"scale", "base", "residual"} & set(changes),
     )
 
 
 def _real_nvp(*, batch_norm=True, **changes):
     make = partial(RealNVP, **{"batch_norm": batch_norm, **changes})
-    return Model(make, flow=True, coupling=True, batch_norm=batch_norm)
+    native = not {"scale", "base"} & set(changes)
+    return Model(make, flow=True, coupling=True, batch_norm=batch_norm, native=native)
+
+
+def _nsf(make=NSF, **changes):
+    settings = {"layers": 2, "hidden": [12, 12], "dropout": 0.0, "linear": "lu", **MAP, **changes}
+    coupling = make is NSFCoupling
+    make = partial(make, **settings)
+    return Model(make, flow=True, masked=not coupling, residual=True, native=False)
+
+
+def _elementwise(**changes):
+    make = partial(Elementwise, **{"layers": 1, **MAP, **changes})
+    return Model(make, flow=True, native=False, narrow=True)
 
 
 def every_layer(features, context=0):
@@ -87,6 +118,17 @@ MODELS = {
         every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
     ),
     "maf-plain": _maf(hidden=[16], batch_norm=False),
+    "maf-residual": _maf(residual=True, hidden=[12, 12], activation="relu", scale="bounded"),
+    "maf-bounded": _maf(scale="bounded"),
+    "maf-student": _maf(hidden=[16], base="student"),
+    "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded", base="logistic"),
+    "elementwise": _elementwise(map="affine", linear="lu"),
+    "elementwise-cdf": _elementwise(map="logistic_mixture", linear="none", base="beta"),
+    "nsf": _nsf(),
+    "nsf-coupling": _nsf(NSFCoupling),
+    "nsf-gaussian-mixture": _nsf(map="gaussian_mixture", bins=3, hidden=[10], layers=1),
+    "nsf-quadratic": _nsf(map="quadratic", bins=3),
+    "nsf-coupling-sigmoidal": _nsf(NSFCoupling, map="deep_sigmoidal", linear="permutation"),
 }
 
 

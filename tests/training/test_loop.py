@@ -17,7 +17,7 @@ from maf_runner.engine.driver import GRAPH, Driver
 from maf_runner.engine.graph import Graph
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
-from maf_runner.flows import MADE, MAF, Density
+from maf_runner.flows import MADE, MAF, NSF, Density
 from maf_runner.system import allocator
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
@@ -28,6 +28,7 @@ from maf_runner.training.loop import TensorRows
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.state import State, divergence
+from tests.helpers.models import MAP
 from tests.helpers.settings import TRAINER
 
 
@@ -108,6 +109,74 @@ def test_adam_is_not_the_textbook_one():
     parameter.grad = torch.ones(1, dtype=torch.float64)
     adam.step()
     assert parameter.item() == pytest.approx(-(0.1 / 0.19) / math.sqrt(0.001 / 0.001999), rel=1e-6)
+
+
+@pytest.mark.parametrize("clip", [None, 0.3])
+def test_the_textbook_adam_is_that_of_torch(clip):
+    """With and without a limit on the norm of the gradient."""
+    ours, theirs = (
+        [torch.nn.Parameter(torch.tensor(t, dtype=torch.float64)) for t in ([0.5, -2.0], [[1.0]])]
+        for _ in range(2)
+    )
+    usual = {**TRAINER, "l2": 0.0, "optimiser": "textbook", "clip": clip}
+    adam = PaperAdam(ours, TrainerSettings(**usual).adam)
+    reference = torch.optim.Adam(theirs, lr=0.1, eps=1e-8)
+    adam.rate.fill_(0.1)
+    for scale in (1e-3, 1.0, 30.0, 1e-2):
+        for parameters in (ours, theirs):
+            for parameter in parameters:
+                parameter.grad = None
+            (scale * (parameters[0].square().sum() + parameters[1].sum().exp())).backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(theirs, clip)
+        adam.step()
+        reference.step()
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_validations_by_number_of_updates(tmp_path):
+    """Not by epoch; the limits and the schedule still count epochs and updates."""
+    usual = {"validate_every": 4, "patience": None}
+    _, outcome = train(tmp_path, name="epochs", max_epochs=2, **usual)  # of 5 updates each
+    assert outcome.reason == "max_epochs" and outcome.state.update == 10
+    assert [row["updates"] for row in outcome.state.history] == [4, 8, 10]
+    _, outcome = train(tmp_path, name="updates", max_updates=7, **usual)
+    assert outcome.reason == "max_updates"
+    assert [row["updates"] for row in outcome.state.history] == [4, 7]
+    _, outcome = train(tmp_path, name="patience", validate_every=2, patience=3)
+    assert outcome.reason == "patience"
+    assert outcome.state.update == 2 * outcome.state.epoch == 2 * (outcome.state.best_epoch + 3)
+    with pytest.raises(ValueError, match="training would not end: give patience, max_epochs or"):
+        TrainerSettings(**{**TRAINER, "patience": None})
+    for bad in ({"clip": 0.0}, {"validate_every": 0}, {"optimiser": "sgd"}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            TrainerSettings(**{**TRAINER, **bad})
+
+
+def test_a_resumed_run_leaves_out_the_same_units(tmp_path):
+    """Dropout is a function of the seed and the number of the update."""
+
+    def run(name, stop_at=None):
+        torch.manual_seed(0)
+        model = NSF(3, layers=1, hidden=[16], dropout=0.5, linear="lu", **MAP)
+        torch.manual_seed(1 if stop_at is None else 2)
+        interrupts = Interrupts()
+        settings = TrainerSettings(
+            **{**TRAINER, "max_epochs": 2, "optimiser": "textbook", "clip": 5.0}
+        )
+        fit(
+            model, data(), data(30), settings, image=None, seed=7,
+            checkpoint=Checkpoint(tmp_path / name, {}), interrupts=interrupts,
+            progress=Silent(interrupts, stop_at), on_validation=lambda state: None,
+        )  # fmt: skip
+        return model.state_dict()
+
+    whole = run("whole")
+    with pytest.raises(Interrupted):
+        run("parts", stop_at=3)
+    for key, value in run("parts").items():
+        assert torch.equal(value, whole[key]), key
 
 
 def test_every_row_once_before_any_twice():

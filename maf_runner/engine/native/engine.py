@@ -18,6 +18,8 @@ class Native(Eager):
     def __init__(self, model: Density, settings: AdamSettings) -> None:
         if not serves(model):
             raise DeclinedError("the native library is missing, or does not know this model")
+        if not settings.as_in_the_paper:
+            raise DeclinedError("it has no other Adam than the paper's, and clips no gradients")
         super().__init__(model, settings)
 
     def prepare(self, x: Tensor, context: Tensor | None) -> Update:

@@ -1,55 +1,11 @@
-"""Increasing maps of one variable, whose parameters a network gives for each variable.
-
-A map has P parameters. They lie along axis ``dim`` of one tensor, whose other axes are those of
-the values: [B, P, D] with ``dim=1`` for values [B, D], [P, D, B] with ``dim=0`` for values [D, B].
-As everywhere, ``forward`` leads from data ``x`` to noise ``u``, and log slopes are natural
-logarithms.
-"""
+"""Affine maps: unbounded as in the paper, with a bounded scale, and without one."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-
-class Univariate:
-    """A family of increasing maps. A subclass holds ``parameters``, `forward` and `inverse`."""
-
-    parameters: int  # P
-
-    def initialise(self, weight: Tensor, bias: Tensor) -> None:
-        """Change the output layer's ``weight`` [P, D, H] and ``bias`` [P, D] in place.
-
-        By default they stay as the network has drawn them.
-        """
-
-    def forward(self, x: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        """Noise ``u`` and log du/dx, each of the shape of ``x``."""
-        raise NotImplementedError
-
-    def inverse(self, u: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        """Data ``x`` and log dx/du, each of the shape of ``u``."""
-        raise NotImplementedError
-
-    def log_slope(self, x: Tensor, parameters: Tensor, dim: int) -> Tensor:
-        """Log du/dx of the shape of ``x``; quicker than `forward` for some maps."""
-        return self.forward(x, parameters, dim)[1]
-
-    def inverter(self, u: Tensor, parameters: Tensor, x: Tensor) -> Callable[[int], object]:
-        """A function that writes the values of the i-th variable into ``x[i]``, without gradient.
-
-        Sampling calls it once for each variable, so a map may prepare here what all of them need.
-
-        Args:
-            u: noise [d, B].
-            parameters: [P, d, B]; those of variable i are complete when it is called with i.
-            x: the place for the values [d, B].
-        """
-
-        def write(i: int) -> None:
-            x[i] = self.inverse(u[i], parameters[:, i], 0)[0]
-
-        return write
+from maf_runner.flows.univariate.base import Univariate
 
 
 class Affine(Univariate):
@@ -87,6 +43,51 @@ class Affine(Univariate):
             torch.addcmul(mean_of[i], noise_of[i], scale, out=value_of[i])
 
         return write
+
+
+class BoundedAffine(Affine):
+    """As `Affine`, with a log slope p / 2 that is softly clipped to (-3, 3).
+
+    No layer stretches by more than e^3 = 20. A row far from all training rows thus keeps a
+    moderate log density, where the unbounded map can make it as low as -1e9.
+    """
+
+    def forward(self, x: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        """Noise ``u`` and log du/dx, each of the shape of ``x``."""
+        mean, log_precision = parameters.unbind(dim)
+        return to_noise(x, mean, soft_clip(0.5 * log_precision))
+
+    def inverse(self, u: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        """Data ``x`` and log dx/du, each of the shape of ``u``."""
+        mean, log_precision = parameters.unbind(dim)
+        return to_data(u, mean, -soft_clip(0.5 * log_precision))
+
+    def log_slope(self, x: Tensor, parameters: Tensor, dim: int) -> Tensor:
+        """Half of p, clipped, whatever ``x`` is."""
+        return soft_clip(0.5 * parameters.select(dim, 1))
+
+    def inverter(self, u: Tensor, parameters: Tensor, x: Tensor) -> Callable[[int], object]:
+        """As for any map."""
+        return Univariate.inverter(self, u, parameters, x)
+
+
+class Additive(Univariate):
+    """u = x - m: the map of NICE (Dinh et al. 2015), which keeps volumes."""
+
+    parameters = 1
+
+    def forward(self, x: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        """Noise ``u`` and log du/dx = 0, each of the shape of ``x``."""
+        return x - parameters.select(dim, 0), torch.zeros_like(x)
+
+    def inverse(self, u: Tensor, parameters: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        """Data ``x`` and log dx/du = 0, each of the shape of ``u``."""
+        return u + parameters.select(dim, 0), torch.zeros_like(u)
+
+
+def soft_clip(log_slope: Tensor, bound: float = 3.0) -> Tensor:
+    """Map all numbers smoothly into (-bound, bound), small ones almost to themselves."""
+    return log_slope / (1 + log_slope.abs() / bound)
 
 
 def to_noise(x: Tensor, shift: Tensor, log_slope: Tensor) -> tuple[Tensor, Tensor]:
