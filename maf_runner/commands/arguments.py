@@ -111,4 +111,16 @@ def of_a_run(program: str, description: str, epilog: str = "") -> argparse.Argum
         metavar="Y",
         help="a class of a conditional model; of your own table: its value in the label column",
     )
+    add_plugins(parser)
     return parser
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """Add ``--plugin MODULE``."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module from outside that a run's model or data are of; it is imported",
+    )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.arguments import add_results, guarded
+from maf_runner.commands.arguments import add_plugins, add_results, guarded
+from maf_runner.experiment import plugins
 from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         help=".png, .pdf or .svg; may be given more than once (default WHAT.png)",
     )
     add_results(arguments)
+    add_plugins(arguments)
     arguments.add_argument(
         "--n", type=int, default=100, help="number of samples of each run (default 100)"
     )
@@ -77,6 +79,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 def _work(options: argparse.Namespace) -> None:
     from maf_runner.reporting.plots import drawing
 
+    plugins.load(plugins.named(options.plugin))
     files = options.out or [Path(f"{options.what}.png")]
     for path in files:
         if path.suffix not in drawing.FORMATS:

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.arguments import add_results, guarded
+from maf_runner.commands.arguments import add_plugins, add_results, guarded
+from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.system.text import plain
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments = argparse.ArgumentParser(prog="maf-report", description=__doc__)
     add_results(arguments)
+    add_plugins(arguments)
     arguments.add_argument(
         "--out", type=Path, metavar="FILE", help="the page (default DIR/report.html)"
     )
@@ -38,6 +40,7 @@ def _work(options: argparse.Namespace) -> None:
     from maf_runner.reporting.comparison.cells import comparison
     from maf_runner.reporting.page import report
 
+    plugins.load(plugins.named(options.plugin))
     records, complaints = entries.find(options.results)
     if not records:
         for complaint in complaints:

@@ -36,7 +36,7 @@ from maf_runner.commands.arguments import (
 from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
 from maf_runner.system import parent, streams
-from maf_runner.system.conf_path import CONF
+from maf_runner.system.conf_path import CONF, OWN
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.system.text import plain_lines
@@ -122,6 +122,7 @@ def _main() -> int:
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder of any name can be printed
     code = DONE
+    OWN[:] = _config_dirs(sys.argv[1:])
     try:
         overrides.check_options(sys.argv[1:])
         _register_sweeper()
@@ -151,6 +152,16 @@ def _main() -> int:
         code = FAILED
     closed = _close(_sweep) if _sweep else _code
     return code or closed
+
+
+def _config_dirs(words: list[str]) -> list[Path]:
+    """The folders that ``--config-dir`` names."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--config-dir", "-cd"):
+            found.append(Path(value if equals else following).expanduser().absolute())
+    return found
 
 
 def _register_sweeper() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.experiment import plugins
 from maf_runner.system import memory, output
 from maf_runner.system.errors import UsageError
 
@@ -70,6 +71,7 @@ def _work(options: argparse.Namespace) -> None:
             raise UsageError(f"--out must end in .csv, .parquet, .npy or .png, got {path}")
     from maf_runner.experiment.trained import TrainedRun
 
+    plugins.load(plugins.named(options.plugin))
     run = TrainedRun.load(options.run)
     label = run.label_code(options.label)
     if options.pixels and run.image is None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer
 from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
 
@@ -88,6 +89,7 @@ def _work(options: argparse.Namespace) -> None:
             raise UsageError(f"--out must end in {known}, or be -, got {options.out}")
     from maf_runner.experiment.trained import TrainedRun
 
+    plugins.load(plugins.named(options.plugin))
     run = TrainedRun.load(options.run)
     scorer = _Scorer(run, options)
     with _spooled(options.file) as file, Writer(options.out, of_one=NATS) as writer:

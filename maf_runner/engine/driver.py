@@ -23,6 +23,7 @@ from maf_runner.engine.native.updates import look, serves
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
 from maf_runner.flows.base import Density
+from maf_runner.flows.foreign import Foreign
 from maf_runner.system import shortage
 from maf_runner.system.errors import UsageError
 
@@ -74,7 +75,7 @@ def choose(
         return NATIVE
     if engine == AUTO and papers and serves(model):
         return NATIVE
-    if engine == AUTO and not Compiled.pays(model, updates):
+    if engine == AUTO and (isinstance(model, Foreign) or not Compiled.pays(model, updates)):
         return EAGER
     if has_compiler():
         return COMPILED

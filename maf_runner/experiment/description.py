@@ -43,7 +43,7 @@ def before_training(settings: dict[str, Any], splits: Splits, model: Density) ->
             table=None if splits.table is None else dataclasses.asdict(splits.table),
             entropy=splits.entropy,
         ),
-        environment=_environment(model.reference.device),
+        environment=_environment(model.reference.device) | getattr(model, "libraries", {}),
     )
 
 

@@ -72,4 +72,4 @@ GROUPS = {
 FILES = _set("path", "validation", "test")  # settings of a dataset that name files of its rows
 BUILT = {name: group for name, group in GROUPS.items() if group.room}
 NODES = {name: group for name, group in GROUPS.items() if group.needed}
-TOP_LEVEL = {*NODES, "seed", "device", "engine", "threads", "force", "retry", "wait"}
+TOP_LEVEL = {*NODES, "seed", "device", "engine", "threads", "plugins", "force", "retry", "wait"}

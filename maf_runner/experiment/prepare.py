@@ -18,6 +18,7 @@ from maf_runner.experiment.conditioning import context_of
 from maf_runner.experiment.evaluation import announce_classes
 from maf_runner.experiment.settings import build, check, from_config
 from maf_runner.flows.base import Density
+from maf_runner.flows.foreign import Foreign
 from maf_runner.records.checks import DEEPEST
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.record import Record
@@ -99,7 +100,12 @@ def load_splits(settings: dict[str, Any]) -> Splits:
     """
     where, name = settings["paths"], settings["dataset"]["name"]
     paths = Paths(Path(where["raw_dir"]), Path(where["prepared_dir"]), where["mirror"])
-    splits: Splits = build("dataset", settings["dataset"], paths=paths)
+    splits = build("dataset", settings["dataset"], paths=paths)
+    if not isinstance(splits, Splits):
+        raise UsageError(
+            f"dataset={name}: {settings['dataset']['_target_']} must return Splits of "
+            f"maf_runner.datasets.base, got {type(splits).__name__}"
+        )
     for rows in (splits.train, splits.validation, splits.test):
         if not np.isfinite(rows.x).all():
             raise DataError(f"{name}: the prepared rows hold values that are not finite")
@@ -147,10 +153,34 @@ def build_model(
     context = splits.classes if settings["model"]["conditional"] else 0
     _require_memory(settings["model"], splits.features, context)
     torch.manual_seed(settings["seed"])
-    model: Density = build("model", settings["model"], features=splits.features, context=context)
+    model = as_density(
+        build("model", settings["model"], features=splits.features, context=context),
+        splits.features,
+        context,
+        settings["model"],
+    )
     if trainer.learning_rate is None and not model.closed_form:
         raise UsageError("trainer.learning_rate must be a number above 0 for this model, got null")
     return model.to(device)
+
+
+def as_density(built: Any, features: int, context: int, settings: dict[str, Any]) -> Density:
+    """What was built for a model, in the form that training knows.
+
+    Raises:
+        UsageError: it is no model.
+    """
+    if isinstance(built, Density):
+        return built
+    target = settings.get("_target_")
+    if not isinstance(built, torch.nn.Module):
+        raise UsageError(f"{target} must make a torch.nn.Module, got {type(built).__name__}")
+    if not any(True for _ in built.parameters()):
+        raise UsageError(f"{target} has no parameters to train")
+    try:
+        return Foreign(built, features, context, str(settings["name"]))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _require_memory(settings: dict[str, Any], features: int, context: int) -> None:

@@ -6,14 +6,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from maf_runner.system.conf_path import CONF
+from maf_runner.system.conf_path import CONF, OWN
 
 
 def options(group: str, conf: Path = CONF) -> list[str]:
     """The names of the options of a group, as ``dataset=NAME`` takes them, sorted."""
-    folder = conf / group
-    files = folder.rglob("*.yaml")
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+    found = set()
+    for folder in (root / group for root in (conf, *OWN)):
+        files = folder.rglob("*.yaml")
+        found |= {path.relative_to(folder).with_suffix("").as_posix() for path in files}
+    return sorted(found)
 
 
 @cache
@@ -23,7 +25,9 @@ def preset(group: str, option: str, conf: Path = CONF) -> DictConfig:
     Only a file with a defaults list is composed by Hydra: any other is what it says, and reading
     it takes a hundredth of the time. Do not change what is returned.
     """
-    node = OmegaConf.load(conf / group / f"{option}.yaml")
+    file = Path(group, f"{option}.yaml")
+    root = next((root for root in (conf, *OWN) if (root / file).is_file()), conf)
+    node = OmegaConf.load(root / file)
     if "defaults" in node:
         node = _composed(f"{group}/{option}", str(conf))[group]
     assert isinstance(node, DictConfig)

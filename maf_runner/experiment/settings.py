@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from maf_runner.engine import CHOICES as ENGINES
-from maf_runner.experiment import presets
+from maf_runner.experiment import plugins, presets
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
 
@@ -58,6 +58,10 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         raise UsageError(
             f"device must be auto, auto:N, cpu, cuda or cuda:N, got {settings['device']!r}"
         )
+    if not isinstance(settings["plugins"], list):
+        raise UsageError(f"plugins must be a list of modules, got {settings['plugins']!r}")
+    settings["plugins"] = plugins.named(settings["plugins"])
+    plugins.load(settings["plugins"])
     for key in ("force", "retry", "wait"):
         if not isinstance(settings[key], bool):
             raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
@@ -156,20 +160,27 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
 def target(group: str, node: Mapping[str, Any]) -> Any:
     """The class or function that ``node`` names under ``_target_``.
 
-    Only what the group's own room defines is taken.
+    Only what the group's own room defines is taken, and what loaded plugins hold.
 
     Raises:
         UsageError: no such name, or one that is not allowed.
     """
     name = node.get("_target_")
     room = GROUPS[group].room
-    if not isinstance(name, str) or not name.startswith(room):
-        raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
+    plugin = plugins.of_target(name) if isinstance(name, str) else None
+    if not isinstance(name, str) or (plugin is None and not name.startswith(room)):
+        raise UsageError(
+            f"{group}._target_ must name something in {room[:-1]}, or in a module that is given "
+            "as a plugin (plugins=[...] of maf-run, --plugin of other commands), got "
+            f"{name!r:.200}"
+        )
     module, _, attribute = name.rpartition(".")
     try:
         named = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"{group}._target_: there is no {name!r:.200}") from error
+    if plugin is not None and callable(named):
+        return named
     # A name that a module has only imported from elsewhere does not count.
     if not getattr(named, "__module__", "").startswith(room) or not callable(named):
         raise UsageError(f"{group}._target_ must name something in {room[:-1]}, got {name!r:.200}")
@@ -212,6 +223,10 @@ def _parameters(build: Any) -> dict[str, tuple[Any, bool]]:
     """
     parameters: dict[str, tuple[Any, bool]] = {}
     for name, parameter in inspect.signature(build).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and (
+            get_origin(parameter.annotation) is not Unpack
+        ):
+            continue  # of a plugin: settings are given by name
         if get_origin(parameter.annotation) is Unpack:
             (entries,) = get_args(parameter.annotation)
             for entry, kind in get_type_hints(entries).items():
@@ -243,6 +258,9 @@ def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:
     """
     made_by = target(group, node)
     values = arguments(group, node, made_by)
+    if plugins.of_target(str(node.get("_target_"))):
+        known = inspect.signature(made_by).parameters
+        given = {name: value for name, value in given.items() if name in known}
     try:
         return made_by(**given, **values)
     except (TypeError, ValueError) as error:

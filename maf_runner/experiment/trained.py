@@ -17,9 +17,10 @@ from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.engine.adam import flatten
 from maf_runner.engine.rows import sample
+from maf_runner.experiment import plugins
 from maf_runner.experiment.conditioning import context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
-from maf_runner.experiment.prepare import data_of
+from maf_runner.experiment.prepare import as_density, data_of
 from maf_runner.experiment.settings import build
 from maf_runner.flows.base import SAMPLED_AT_ONCE, Density
 from maf_runner.records.folder import RunFolder
@@ -216,14 +217,18 @@ def _model(folder: RunFolder, record: Record) -> Density:
         stored = sum(tensor.untyped_storage().nbytes() for tensor in best.values())
         if (largest := max(_numbers([settings, size]))) > stored:
             raise ValueError(f"{folder.best} holds no model of size {largest:,}")
-        _check_sizes(settings, size, best)
-        model: Density = build("model", settings, **size)
+        if plugins.of_target(str(settings.get("_target_"))) is None:
+            _check_sizes(settings, size, best)
+        built = build("model", settings, **size)
+        model = as_density(built, size["features"], size["context"], settings)
         if not isinstance(model, Density) or model.title != record.model:
             raise ValueError(f"{folder.record} has the settings of another model than it names")
         model.load_state_dict(best)
         flatten(model.parameters())  # so that the native engine need not copy them
         if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
             raise ValueError(f"{folder.best} holds parameters that are not finite")
+    except UsageError as error:
+        raise DataError(f"{folder.path} cannot be loaded: {error!s:.800}") from error
     except Exception as error:  # whatever a strange record and checkpoint may lead to
         raise DataError(f"{folder.path} cannot be loaded: {error!s:.500}") from error
     return model.eval()
@@ -237,8 +242,11 @@ def _check_sizes(settings: dict[str, Any], size: dict[str, Any], best: dict[str,
     """
     # Random degrees would be read, and on the meta device there are none to read.
     alike = {"degrees": "sequential"} if "degrees" in settings else {}
-    with torch.device("meta"):
-        empty: Density = build("model", {**settings, **alike}, **size)
+    try:
+        with torch.device("meta"):
+            empty: Density = build("model", {**settings, **alike}, **size)
+    except (NotImplementedError, RuntimeError):
+        return  # a library reads numbers while it builds, and on the meta device there are none
     described = sum(parameter.numel() for parameter in empty.parameters())
     names = {name for name, _ in empty.named_parameters()}
     held = sum(tensor.numel() for name, tensor in best.items() if name in names)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from maf_runner.experiment import plugins
 from maf_runner.experiment.groups import FILES, GROUPS
 from maf_runner.system.errors import DataError
 
@@ -54,6 +55,8 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
         }
     for key in FILES & science["dataset"].keys():
         science["dataset"][key] = content_hash(Path(science["dataset"][key]), f"dataset.{key}")
+    if used := plugins.used(science):
+        science["plugins"] = used
     return science | {"seed": settings["seed"]}
 
 

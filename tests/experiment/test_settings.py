@@ -52,9 +52,13 @@ def test_every_file_composes_and_builds(group, option):
         pytest.skip(f"launch={option}: its extra is not installed")
     settings = from_config(config)
     assert isinstance(build("trainer", settings["trainer"]), TrainerSettings)
+    if option.startswith("zuko/"):
+        pytest.importorskip("zuko")
     model = build("model", settings["model"], features=5, context=0)
     named = {"model": option, "experiment": "made"}.get(group, "maf")
-    assert model.title == TITLES[named]
+    assert model.title == (
+        f"zuko {named[5:].upper()}" if named.startswith("zuko/") else TITLES[named]
+    )
     arguments("dataset", settings["dataset"], target("dataset", settings["dataset"]))
     if group in ("dataset", "model", "trainer"):
         assert settings[group]["name"] == option or option == "conditional_maf"
@@ -102,7 +106,7 @@ def test_paths_become_absolute():
 
 def test_only_our_own_targets_are_built():
     with pytest.raises(
-        UsageError, match=r"must name something in maf_runner\.flows, got 'os\.system'"
+        UsageError, match=r"must name something in maf_runner\.flows, .*got 'os\.system'"
     ):
         build("model", {"_target_": "os.system", "command": "true"})
 

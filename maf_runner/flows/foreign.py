@@ -1,0 +1,83 @@
+"""A model from outside the package: any module with ``log_prob(x, context=None) -> [B]``."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maf_runner.flows.base import Density
+from maf_runner.system.errors import UsageError
+
+
+class Foreign(Density):
+    """Gives a module the form of a `Density`, and checks what comes out of it.
+
+    ``sample(n, context=None) -> [n, D]`` and ``standard_noise(x, context=None) -> [B, D]`` of the
+    module are used if they are there.
+
+    Args:
+        module: the model.
+        features: D.
+        context: C, 0 for none.
+        title: its name in tables; the module's own ``title`` comes first.
+    """
+
+    def __init__(self, module: nn.Module, features: int, context: int, title: str) -> None:
+        super().__init__(features, context)
+        if not callable(getattr(module, "log_prob", None)):
+            raise ValueError(f"{_name(module)} has no log_prob(x, context=None)")
+        self.module: Any = module
+        self.title = str(getattr(module, "title", title))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats [B].
+
+        Raises:
+            UsageError: the module returns something else.
+        """
+        found = self.module.log_prob(x, **_given(context))
+        _check(found, (len(x),), f"{_name(self.module)}.log_prob")
+        return found
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether the module has a ``sample``."""
+        return callable(getattr(self.module, "sample", None))
+
+    @property
+    def has_standard_noise(self) -> bool:
+        """Whether the module has a ``standard_noise``."""
+        return callable(getattr(self.module, "standard_noise", None))
+
+    def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The noise [B, D] that the module makes of rows."""
+        if not self.has_standard_noise:
+            return super().standard_noise(x, context)
+        found = self.module.standard_noise(x, **_given(context))
+        _check(found, x.shape, f"{_name(self.module)}.standard_noise")
+        return found
+
+    def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        if not self.can_sample:
+            return super()._sample(n, context, generator)
+        with torch.random.fork_rng(devices=[]):  # the module draws from torch's own generator
+            if generator is not None:
+                seed = torch.randint(2**63 - 1, (), generator=generator)
+                torch.manual_seed(int(seed))
+            found = self.module.sample(n, **_given(context))
+        _check(found, (n, self.features), f"{_name(self.module)}.sample")
+        return found
+
+
+def _given(context: Tensor | None) -> dict[str, Any]:
+    return {} if context is None else {"context": context}
+
+
+def _name(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _check(found: Any, shape: tuple[int, ...], what: str) -> None:
+    if not isinstance(found, Tensor) or tuple(found.shape) != tuple(shape):
+        got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(f"{what} must return a tensor of shape {list(shape)}, got {got}")

@@ -1,0 +1,147 @@
+"""Models and datasets from outside, as the documentation says, and the flows of zuko."""
+
+import json
+import re
+
+import pytest
+
+from maf_runner.experiment import plugins
+from maf_runner.experiment.trained import TrainedRun
+from tests.helpers import ROOT
+
+BLOCK = re.compile(r"`([\w/]+\.(?:py|yaml))`[^\n]*:\n\n```\w+\n(.*?)```", re.DOTALL)
+COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    """What a test has loaded is not there for the next."""
+    monkeypatch.setattr(plugins, "_loaded", {})
+
+
+def page(name, folder):
+    """Write the files of a page; returns its commands."""
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    for place, content in BLOCK.findall(text):
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (commands,) = COMMANDS.findall(text)
+    return [line.split() for line in commands.splitlines()]
+
+
+def test_the_page_on_models(tmp_path, installed):
+    commands = page("your_own_model", tmp_path)
+    folder, _, table = (installed(*words, check=0).stdout.strip() for words in commands)
+    assert "planar" in table and "MADE" in table
+    record = json.loads((tmp_path / folder / "record.json").read_text())
+    ((name, code),) = record["settings"]["plugins"].items()
+    assert name == "my_flows" and code.startswith("sha256:")
+    again = installed(*commands[0], check=0)
+    assert "already there" in again.stderr
+    refused = installed("maf-sample", folder, check=3).stderr
+    assert "--plugin of other commands" in refused
+    refused = installed("maf-sample", folder, "--plugin", "my_flows", check=2).stderr
+    assert "planar cannot draw samples" in refused
+    module = tmp_path / "my_flows.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    other = installed(*commands[0], check=0)
+    assert "already there" not in other.stderr and other.stdout.strip() != folder
+
+
+def test_the_page_on_datasets(tmp_path, installed):
+    commands = page("your_own_dataset", tmp_path)
+    folder, table = (installed(*words, check=0).stdout.strip() for words in commands)
+    assert "spiral" in table and (tmp_path / folder / "density.png").is_file()
+
+
+def test_a_model_from_outside_on_real_data(raw_dir, tmp_path, installed):
+    page("your_own_model", tmp_path)
+    words = ["maf-run", "--config-dir", "my_conf", "model=planar", "dataset=miniboone"]
+    words += ["trainer.max_epochs=1", "threads=1"]
+    env = {"MAF_RUNNER_RAW_DIR": str(raw_dir), "MAF_RUNNER_PLUGINS": "my_flows"}
+    assert "planar on miniboone: test -" in installed(*words, env=env, check=0).stderr
+
+
+ODD = {
+    "shape": "return x",
+    "scalar": "return x.sum()",
+    "nan": "return (x * self.w).sum(1) * float('nan')",
+}
+
+
+@pytest.mark.parametrize(("body", "code"), [("shape", 2), ("scalar", 2), ("nan", 4)])
+def test_odd_models_are_named(tmp_path, installed, body, code):
+    (tmp_path / "odd.py").write_text(
+        "import torch\nclass Odd(torch.nn.Module):\n"
+        "    def __init__(self, features, context=0):\n        super().__init__()\n"
+        "        self.w = torch.nn.Parameter(torch.zeros(features))\n"
+        f"    def log_prob(self, x, context=None):\n        {ODD[body]}\n"
+    )
+    conf = tmp_path / "c" / "model"
+    conf.mkdir(parents=True)
+    (conf / "odd.yaml").write_text("name: odd\n_target_: odd.Odd\nconditional: false\n")
+    words = ["maf-run", "--config-dir", "c", "plugins=[odd]", "model=odd", "trainer.max_epochs=1"]
+    said = installed(*words, check=code).stderr
+    assert "Traceback" not in said
+    assert (
+        "odd.Odd.log_prob must return" in said if code == 2 else "odd on digits: diverged" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no module 'broken'"),
+        ("import nothing_of_this_name", "no module 'nothing_of_this_name' which broken imports"),
+        ("1 / 0", "cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_plugins_that_cannot_be_imported(tmp_path, installed, text, message):
+    if text:
+        (tmp_path / "broken.py").write_text(text)
+    refused = installed("maf-run", "plugins=[broken]", check=2).stderr
+    assert message in refused and "Traceback" not in refused
+    for wrong in ("plugins=[maf_runner.flows]", "plugins=['a/b']", "plugins=x"):
+        assert "plugin" in installed("maf-run", wrong, check=2).stderr
+
+
+def test_nothing_is_imported_because_a_file_names_it(tmp_path, installed):
+    (tmp_path / "evil.py").write_text("open('done', 'w')\nclass M: pass\n")
+    conf = tmp_path / "c" / "model"
+    conf.mkdir(parents=True)
+    (conf / "evil.yaml").write_text("name: evil\n_target_: evil.M\nconditional: false\n")
+    refused = installed("maf-run", "--config-dir", "c", "model=evil", check=2).stderr
+    assert "given as a plugin" in refused and not (tmp_path / "done").exists()
+
+
+ZUKO = ["maf", "nsf", "nice", "naf", "sospf", "bpf", "gf", "cnf", "unaf", "ncsf"]
+SMALL = {"hidden_features": "[8]", "transforms": "1", "signal": "2", "degree": "2"}
+
+
+@pytest.mark.parametrize("name", ZUKO)
+def test_flows_of_zuko(tmp_path, command, name):
+    zuko = pytest.importorskip("zuko")
+    text = (ROOT / "conf" / "model" / "zuko" / f"{name}.yaml").read_text()
+    small = [f"model.settings.{k}={v}" for k, v in SMALL.items() if f"{k}:" in text]
+    words = [f"model=zuko/{name}", "trainer.max_epochs=2", "trainer.max_updates=4", *small]
+    if name in ("cnf", "unaf"):
+        words += ["dataset=toy/circles"]  # 64 features take minutes
+    given = ["model.conditional=true"] if name == "maf" else []
+    folder = command("maf-run", *words, *given, "threads=1", check=0).stdout.strip()
+    record = json.loads((tmp_path / folder / "record.json").read_text())
+    assert record["environment"]["zuko"] == zuko.__version__
+    assert record["model"] == f"zuko {name.upper()}"
+    run = TrainedRun.load(tmp_path / folder)
+    rows, _ = run.draw_samples(20, seed=1)
+    again, _ = run.draw_samples(20, seed=1)
+    assert rows.shape == (20, record["features"]) and (rows == again).all()
+    assert run.log_prob(rows).shape == (20,)
+
+
+def test_without_zuko_the_command_is_named(command):
+    code = (
+        "import sys\nsys.modules['zuko'] = None\nfrom maf_runner.commands.run import main\n"
+        "sys.argv = ['maf-run', 'model=zuko/maf']\nsys.exit(main())\n"
+    )
+    assert "pip install '.[zuko]'" in command("python", "-c", code, check=2).stderr
