@@ -41,6 +41,7 @@ class Result:
     value: float
     error: float | None
     error_is: str
+    exact: bool  # a likelihood; False: an estimate or a bound of it
     source: str
 
 
@@ -76,6 +77,7 @@ def successors() -> tuple[Result, ...]:
             float(row["value"]),
             float(row["error"]) if row["error"] else None,
             row["error_is"],
+            row["likelihood"] == "exact",
             row["source"],
         )
         for row in _rows("leaderboard.csv")

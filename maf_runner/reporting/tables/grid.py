@@ -159,7 +159,11 @@ def _body(grid: Grid, places: Sequence[int]) -> str:
     def show(item: Item) -> str:
         return plain(str(item)) + (BEST if item.best else "")
 
+    figures = any(items[i].value is not None for _, items in grid.rows for i in places)
+
     def is_there(items: Sequence[Item]) -> bool:
+        if figures:
+            return any(items[i].value is not None for i in places)
         return any(str(items[i]) != NOTHING for i in places)
 
     whole = len(places) == len(grid.headings)
