@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from maf_runner import __version__
 from maf_runner.datasets.base import Paths, Splits
+from maf_runner.experiment.groups import FILES
 from maf_runner.experiment.settings import build, from_config
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.identity import run_id
@@ -16,6 +17,7 @@ from maf_runner.system import logs
 from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
+LARGEST = 1 << 30  # bytes that are hashed in about a second
 
 
 def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
@@ -28,7 +30,7 @@ def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
         UsageError: impossible settings.
     """
     settings = from_config(config)
-    if settings["force"]:
+    if settings["force"] or not _is_quickly_read(settings["dataset"]):
         return None
     try:
         folder = run_folder(settings, run_id(settings))
@@ -42,6 +44,12 @@ def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
     with logs.console():
         log.info("already there: %s", record.describe())
     return record, folder
+
+
+def _is_quickly_read(dataset: dict[str, Any]) -> bool:
+    """Whether the files of one's own that settings name, whose content is hashed, are small."""
+    named = [Path(str(dataset[key])) for key in FILES if dataset.get(key)]
+    return sum(path.stat().st_size for path in named if path.is_file()) < LARGEST
 
 
 def _of_these_data(record: Record, settings: dict[str, Any]) -> bool:
