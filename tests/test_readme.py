@@ -115,7 +115,7 @@ def test_command(line, folder, server, request):
     elif name == "maf-data":
         assert "mnist" in result.stdout
     elif name == "maf-table":
-        table = words[0] if words else "comparison"
+        table = words[0] if words and not words[0].startswith("-") else "comparison"
         ending = "tex" if "latex" in words else "txt"
         written = folder / "results" / "tables" / f"{table}.{ending}"
         assert written.read_text() == result.stdout and "MAF (5)" in result.stdout
