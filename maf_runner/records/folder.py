@@ -120,8 +120,8 @@ class RunFolder:
                 if not same:
                     raise ShortageError(
                         f"{self.path}/.lock was removed, so that another process may be at this "
-                        "run: nothing more is written. The same command goes on from what was "
-                        "saved"
+                        "run: nothing more is written. What was saved before is whole, and the "
+                        "same command goes on from there"
                     )
 
             yield check
