@@ -22,7 +22,8 @@ MODELS = [path.stem for path in sorted((ROOT / "conf" / "model").glob("*.yaml"))
 
 
 def yaml_of(group: str, name: str) -> dict:
-    (path,) = (ROOT / "conf" / group).rglob(f"{name}.yaml")
+    found = (ROOT / "conf" / group).rglob(f"{name}.yaml")
+    path = min(found, key=lambda file: len(file.parts))  # not the one of a library
     return yaml.safe_load(Path(path).read_text())
 
 
