@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows, sample
 from maf_runner.flows import MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.base import Density
-from maf_runner.system import allocator, atomic
+from maf_runner.system import atomic
 from maf_runner.training import TrainerSettings
 
 # features, width, rows drawn, rows evaluated
@@ -126,13 +126,6 @@ def timed(function: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-@contextmanager
-def as_in_a_run(model: torch.nn.Module, rows: int) -> Iterator[None]:
-    """Products routed and memory kept as in a training."""
-    with allocator.keep_freed_memory(), fast_products(model, rows):
-        yield
-
-
 def summary(taken: dict[str, list[float]], ours: str, others: list[str]) -> dict[str, Any]:
     """Medians and quartiles; how many times faster than the fastest peer."""
     medians = {name: statistics.median(values) for name, values in taken.items()}
@@ -160,7 +153,7 @@ def training(
     for path in paths:
         driver = Driver(maf(features, width).to(device), PAPER.adam, path)
         work[path] = partial(driver.step, x, None, RATE)
-        around[path] = partial(as_in_a_run, driver.model, batch)
+        around[path] = partial(fast_products, driver.model, batch)
     for name, peer in peers.of(features, width, file).items():
         peer.module.to(device)
         adam = torch.optim.Adam(peer.module.parameters(), lr=1e-4, weight_decay=1e-6, fused=True)
@@ -184,7 +177,7 @@ def training(
 def limit(features: int, width: int, batch: int, device: str) -> float:
     """Milliseconds of the products that a step cannot do without, at this machine's best pace."""
     a, b = torch.randn(2, 1024, 1024, device=device)
-    around = {"product": partial(as_in_a_run, torch.nn.Linear(1024, 1024), 1024)}
+    around = {"product": partial(fast_products, torch.nn.Linear(1024, 1024), 1024)}
     taken = interleaved({"product": lambda: a @ b}, seconds=3, around=around)
     pace = min(taken["product"]) / (2 * 1024**3)
     weights = peers.LAYERS * (features * width + width * width + 2 * features * width) / 2
@@ -200,9 +193,7 @@ def evaluation(features: int, width: int, rows: int, file: Path | None) -> dict[
         peer.module.eval()
         work[name] = lambda peer=peer: [peer.log_prob(p) for p in x.split(2048)]  # type: ignore[misc]
     with torch.no_grad():
-        return summary(
-            interleaved(work, around={"ours": allocator.keep_freed_memory}), "ours", list(work)[1:]
-        )
+        return summary(interleaved(work), "ours", list(work)[1:])
 
 
 def sampling(features: int, width: int, rows: int) -> dict[str, Any]:
@@ -232,7 +223,7 @@ def engines(features: int, width: int) -> dict[str, dict[str, Any]]:
         for engine in (EAGER, NATIVE):
             driver = Driver(copy.deepcopy(model), PAPER.adam, engine)
             work[engine] = partial(driver.step, x, given, RATE)
-            around[engine] = partial(as_in_a_run, driver.model, 100)
+            around[engine] = partial(fast_products, driver.model, 100)
         found[name] = compared(interleaved(work, around=around), EAGER, NATIVE)
     return found
 

@@ -47,7 +47,6 @@ def disagreement(build: Any, classes: int) -> tuple[float, float]:
         driver = Driver(model, PAPER.adam, path)
         for rows in x.to(device):
             driver.step(rows, None if context is None else context.to(device), RATE)
-        driver.sync()
         assert driver.name == path, f"the {path} engine was not used"
         ended.append(model.cpu().eval())
     parameters = zip(*(model.parameters() for model in ended), strict=True)

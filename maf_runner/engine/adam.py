@@ -1,6 +1,6 @@
 """The Adam of the MAF authors' code, or the textbook's, over all parameters at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +67,6 @@ class PaperAdam:
         self.count = torch.zeros((), dtype=torch.float64, device=device)
         self.rate = torch.full_like(self.count, torch.nan)
         self.chunk = CHUNK if device.type == "cpu" else self.parameters.numel()
-        self.program: Callable[..., None] = self.update  # may be replaced by a faster one
 
     def zero_grad(self) -> None:
         """Forget every gradient."""
@@ -83,8 +82,8 @@ class PaperAdam:
             self.gradient.copy_(self.clipped(self.gradient))
         a, b = self.next_coefficients()
         tensors = (self.parameters, self.gradient, self.first, self.second)
-        for parts in zip(*(t.split(self.chunk) for t in tensors), strict=True):
-            self.program(*parts, a, b)
+        for w, g, m, v in zip(*(t.split(self.chunk) for t in tensors), strict=True):
+            self.update(w, g, m, v, a, b)
 
     def next_coefficients(self) -> tuple[Tensor, Tensor]:
         """Count a step, and return a and b, with which its change is m / sqrt(a v + b).

@@ -1,9 +1,9 @@
-"""The compiled engine (CPU): the whole update, or Adam alone, as one program.
+"""The compiled engine (CPU): the whole update as one program, for models without native kernels.
 
 torch's compiler needs a minute or two for the update of a narrow network: gradient, penalty and
 Adam. This pays in long runs, because the many small operations of such an update take longer to
 call than to carry out. A wide network spends its time in matrix products, which a compiler does
-not make faster: of its update only Adam is compiled, which takes seconds.
+not make faster.
 """
 
 import logging
@@ -24,29 +24,23 @@ from maf_runner.flows.base import Density, inverts
 
 log = logging.getLogger("maf_runner")
 LONG = 20_000  # updates from which compiling the whole update of a narrow network pays
-LONG_IF_WIDE = 2_000  # updates from which compiling Adam alone pays
 
 
 class Compiled(Eager):
-    """One program for each update of a narrow network; Adam as one program for a wide one."""
+    """One program for each update."""
 
     name = "compiled"
 
     @staticmethod
     def pays(model: Density, updates: int) -> bool:
         """Whether a run of at least ``updates`` updates gains more time than compiling takes."""
-        long = LONG if ModelSize.of(model).narrow else LONG_IF_WIDE
-        return updates >= long and not inverts(model)
+        return updates >= LONG and ModelSize.of(model).narrow and not inverts(model)
 
     def prepare(self, x: Tensor, context: Tensor | None) -> Update:
         """Define the program; torch compiles it at its first call."""
         log.info("compiling the training step; this can take a minute or two")
         adam = self.adam
-        if not ModelSize.of(self.model).narrow:
-            adam.chunk = adam.parameters.numel()
-            adam.program = compiled(lambda *tensors: adam.update(*tensors))
-            return self.update
-        program = compiled(whole(self.working, adam))
+        program = compiled(whole(self.model, adam))
         state = (adam.parameters, adam.first, adam.second)
         return lambda x, context: program(*state, *adam.next_coefficients(), x, context)
 

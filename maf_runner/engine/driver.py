@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from maf_runner.engine.adam import AdamSettings
 from maf_runner.engine.compiled import Compiled, has_compiler
@@ -97,7 +95,7 @@ class Driver:
     """Makes the updates of one run with one engine.
 
     Args:
-        model: what is trained. It may lag behind the updates: see `sync`.
+        model: what is trained. Its parameters become views of one buffer.
         settings: of Adam.
         name: of the engine. If it is unknown here, or the engine declines the model, the eager
             engine is used. If its first update fails, a warning says so, and the eager engine
@@ -151,7 +149,7 @@ class Driver:
 
     def session(self, rows: int) -> AbstractContextManager[bool]:
         """Inside, updates by ``rows`` rows use this machine's fastest exact products."""
-        return fast_products(self.engine.density(), rows)
+        return fast_products(self.model, rows)
 
     def evaluate(
         self, train: RowsAndContext, validation: RowsAndContext, weights: Tensor | None = None
@@ -162,22 +160,17 @@ class Driver:
         statistics of the training rows for these parameters first.
         """
         with self._averaged():
-            density = self.engine.density().eval()
-            refresh_statistics(density, *train, native=self._natively)
-            log_prob = log_prob_of_rows(density, *validation, native=self._natively)
+            self.model.eval()
+            refresh_statistics(self.model, *train, native=self._natively)
+            log_prob = log_prob_of_rows(self.model, *validation, native=self._natively)
             nats = float((log_prob if weights is None else weights.cpu() * log_prob).mean())
-            density.train()
+            self.model.train()
         return nats
 
     def averaged_model(self) -> dict[str, Tensor]:
         """A copy of the model's ``state_dict``, with the averaged parameters."""
         with self._averaged():
-            self.sync()
             return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-
-    def sync(self) -> None:
-        """Bring the model up to date."""
-        self.engine.to_model()
 
     def state(self) -> dict[str, Any]:
         """State of the optimiser and the average, for the checkpoint.
@@ -185,17 +178,14 @@ class Driver:
         Its tensors are laid out as the model's parameters, one after another, so that a run can
         continue on another engine, another device or with another version of the program.
         """
-        return _map_tensors(
-            {**self.engine.state(), "average": self.average}, self._to_model_layout
-        )
+        return {**self.engine.state(), "average": self.average}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned. The model must hold the parameters of then."""
-        own = _map_tensors(state, self._to_own_layout)
-        self.engine.load(own)
-        self.updates = own["steps"]
+        self.engine.load(state)
+        self.updates = state["steps"]
         if self.average is not None:
-            self.average = own["average"].to(self.engine.parameters, copy=True)
+            self.average = state["average"].to(self.engine.parameters, copy=True)
 
     def _first_step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
         """The first update, by the eager engine if the chosen one fails."""
@@ -236,32 +226,6 @@ class Driver:
         finally:
             parameters.copy_(current)
 
-    @torch.no_grad()
-    def _to_model_layout(self, flat: Tensor) -> Tensor:
-        """Numbers in the engine's layout, in the order of the model's parameters."""
-        if not self.engine.own_layout:
-            return flat
-        with self._holding(flat):
-            self.sync()
-            vector = parameters_to_vector(self.model.parameters())
-        self.sync()
-        return vector
-
-    @torch.no_grad()
-    def _to_own_layout(self, vector: Tensor) -> Tensor:
-        """The inverse of `_to_model_layout`."""
-        if not self.engine.own_layout:
-            return vector
-        parameters = list(self.model.parameters())
-        parts = vector.split([p.numel() for p in parameters])
-        with self._holding(self.engine.parameters):
-            for parameter, part in zip(parameters, parts, strict=True):
-                parameter.copy_(part.view_as(parameter))
-            self.engine.from_model()
-            flat = self.engine.parameters.clone()
-        self.sync()
-        return flat
-
 
 def _make(name: str, model: Density, settings: AdamSettings) -> Engine:
     try:
@@ -269,7 +233,3 @@ def _make(name: str, model: Density, settings: AdamSettings) -> Engine:
     except DeclinedError as error:
         log.warning("the %s engine cannot train this model: %s", name, error)
         return Eager(model, settings)
-
-
-def _map_tensors(state: dict[str, Any], function: Any) -> dict[str, Any]:
-    return {k: function(v) if isinstance(v, Tensor) else v for k, v in state.items()}

@@ -9,27 +9,23 @@ from typing import Any
 from torch import Tensor
 
 from maf_runner.engine.adam import AdamSettings, PaperAdam
-from maf_runner.engine.blocks import copy_back, copy_over, in_blocks
 from maf_runner.flows.base import Density
 
 Update = Callable[[Tensor, Tensor | None], Tensor]  # takes a batch, returns its loss
 
 
 class Eager:
-    """Calls torch's operators one by one; wide masked layers are computed in blocks.
+    """Calls torch's operators one by one.
 
     Other engines that work with torch derive from it and override `prepare`.
     """
 
     name = "eager"
-    cuts_into_blocks = True
 
     def __init__(self, model: Density, settings: AdamSettings) -> None:
         self.model = model
-        self.working = (in_blocks(model) if self.cuts_into_blocks else model).train()
-        self.adam = PaperAdam(self.working.parameters(), settings)
+        self.adam = PaperAdam(model.train().parameters(), settings)
         self.parameters = self.adam.parameters
-        self.own_layout = self.working is not model
         self._update: Update | None = None
 
     def step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
@@ -46,7 +42,7 @@ class Eager:
     def update(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Compute one update; the learning rate is set already."""
         self.adam.zero_grad()
-        loss = -self.working(x, context).mean()  # nats
+        loss = -self.model(x, context).mean()  # nats
         return self._descend(loss)
 
     def weighted_step(
@@ -55,24 +51,12 @@ class Eager:
         """As `step`, for the mean of weight times negative log density; ``weights`` is [B]."""
         self.adam.rate.fill_(rate)
         self.adam.zero_grad()
-        return self._descend(-(weights * self.working(x, context)).mean())
+        return self._descend(-(weights * self.model(x, context)).mean())
 
     def _descend(self, loss: Tensor) -> Tensor:
         loss.backward()
         self.adam.step()
         return loss.detach()
-
-    def density(self) -> Density:
-        """The model, in blocks where its layers are wide."""
-        return self.working
-
-    def to_model(self) -> None:
-        """Copy the blocks to the model; its other tensors are shared."""
-        copy_back(self.working, self.model)
-
-    def from_model(self) -> None:
-        """Copy the model's weights to the blocks."""
-        copy_over(self.model, self.working)
 
     def state(self) -> dict[str, Any]:
         """State of Adam."""

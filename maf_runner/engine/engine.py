@@ -9,8 +9,6 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from maf_runner.flows.base import Density
-
 
 class DeclinedError(Exception):
     """An engine cannot train this model. The message says why; the eager engine is used instead.
@@ -22,21 +20,18 @@ class DeclinedError(Exception):
 class Engine(Protocol):
     """One way to compute updates. Constructed with the model and `adam.AdamSettings`.
 
-    An engine keeps the parameters in a flat buffer, and each moment of Adam in another of the same
-    length. The order of the numbers in them is the engine's own choice; with `to_model` and
-    `from_model`, the driver translates it into the order of the model's parameters.
+    The model's parameters are views of one flat buffer, in their order, and each moment of Adam is
+    another of the same length. So the model is always up to date, and a run can move between
+    engines.
 
     Attributes:
         name: stands in the checkpoint, so that a run continues on the same engine.
         parameters: the flat buffer. The driver reads it for the average of the parameters, and
             writes other values into it for a while.
-        own_layout: whether the buffer differs from the model's parameters, one after another. If
-            not, the model's parameters are views of the buffer, and are always up to date.
     """
 
     name: str
     parameters: Tensor
-    own_layout: bool
 
     def step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
         """Update the parameters by one batch.
@@ -51,17 +46,8 @@ class Engine(Protocol):
             dimensions on the model's device. The host does not wait for it.
         """
 
-    def density(self) -> Density:
-        """A density that computes with the numbers now in ``parameters``, for evaluation."""
-
-    def to_model(self) -> None:
-        """Copy ``parameters`` to the model."""
-
-    def from_model(self) -> None:
-        """Copy the model's parameters to ``parameters``."""
-
     def state(self) -> dict[str, Any]:
-        """State of the optimiser: ``steps``, ``first`` and ``second``, in the engine's layout."""
+        """State of the optimiser: ``steps``, ``first`` and ``second``."""
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""

@@ -21,7 +21,7 @@ class Graph(Eager):
     def prepare(self, x: Tensor, context: Tensor | None) -> Update:
         """Record the update."""
         place = x.clone(), None if context is None else context.clone()
-        drawn = torch.cuda.get_rng_state(x.device) if has_dropout(self.working) else None
+        drawn = torch.cuda.get_rng_state(x.device) if has_dropout(self.model) else None
         parameters, state = self.parameters.clone(), copy.deepcopy(self.adam.state())
         try:
             side = torch.cuda.Stream()

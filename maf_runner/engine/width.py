@@ -8,15 +8,12 @@ the model is built, only the settings are known (`PlannedSize`); afterwards its 
 from dataclasses import dataclass
 from typing import Self
 
-from torch import Tensor, nn
+from torch import nn
 
 # Up to this width an update of a network takes about as long to call as to carry out. So a
-# narrower network gains nothing from several threads, and one up to this is worth compiling as a
-# whole; wider ones are bound by matrix products, which a compiler leaves alone.
+# narrower network gains nothing from several threads, and one up to this is worth compiling; wider
+# ones are bound by matrix products, which a compiler leaves alone.
 NARROW = 512
-# From this many inputs or outputs on, a masked product is faster when its blocks of zeros are cut
-# away; the pieces of a smaller one cost more than the zeros.
-CUT_FROM = 1024
 # A layer between two of this width takes 256 MiB in float32: from here on a model is counted
 # before it is built. Counting takes a second, so that smaller ones are built at once.
 COUNT_FROM = 8192
@@ -99,8 +96,3 @@ class ModelSize:
     def switches_products(self, rows: int) -> bool:
         """Whether products of ``rows`` rows are large enough to choose a library for them."""
         return rows * self.largest >= SWITCH_FROM
-
-
-def worth_cutting(mask: Tensor) -> bool:
-    """Whether a layer with this mask [out, in] is faster in blocks."""
-    return max(mask.shape) >= CUT_FROM

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maf_runner.datasets.base import Rows, Splits
-from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.driver import AUTO, evaluates_natively
 from maf_runner.engine.rows import Evaluator, log_prob_of_rows
 from maf_runner.experiment.conditioning import one_hot
@@ -189,7 +188,6 @@ def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evalu
     """
     image, x = splits.image, splits.test.x
     native = evaluates_natively(model, engine)
-    model = model if native else in_blocks(model)
     bits = None
     if image is not None:
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731

@@ -18,7 +18,7 @@ from maf_runner.experiment.prepare import Experiment, prepare
 from maf_runner.experiment.settings import build
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Record
-from maf_runner.system import allocator, atomic, logs, shortage
+from maf_runner.system import atomic, logs, shortage
 from maf_runner.system.errors import DataError, ShortageError, UnwritableError, UsageError
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.tracking.history import History
@@ -74,7 +74,6 @@ def _claim_and_train(config: DictConfig, interrupts: Interrupts) -> Result:
         with (
             folder.held(wait=settings["wait"]) as check_lock,
             logs.to_file(folder.log),
-            allocator.keep_freed_memory(),
         ):
             if record := standing.usable(experiment):
                 return Result(record, folder, known=True)

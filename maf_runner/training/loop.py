@@ -90,7 +90,6 @@ def fit(
 
     def save() -> None:
         state.seconds = time.monotonic() - started
-        driver.sync()
         checkpoint.save(
             {
                 "state": vars(state),

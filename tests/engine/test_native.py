@@ -9,9 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from maf_runner.engine import driver, width
+from maf_runner.engine import driver
 from maf_runner.engine.adam import AdamSettings, PaperAdam
-from maf_runner.engine.blocks import in_blocks
 from maf_runner.engine.driver import EAGER, NATIVE, Driver, choose
 from maf_runner.engine.native import library, updates
 from maf_runner.engine.native.describe import describe, statistics
@@ -341,7 +340,6 @@ def test_a_run_goes_on_natively_from_another_path_and_back(averaging):
                 engine.load(copy.deepcopy(kept))
             for batch in batches[number * 15 : (number + 1) * 15]:
                 engine.step(*batch, RATE)
-            engine.sync()
             kept = engine.state()
             assert engine.name == path
         return model.state_dict(), kept
@@ -448,10 +446,3 @@ def test_a_sample_of_what_the_library_cannot_invert_is_torchs():
         sample(build("maf"), -1)
     with pytest.raises(ValueError, match="context is missing"):
         sample(build("maf", 5, 3), 4)
-
-
-def test_a_model_in_blocks_is_left_to_them(monkeypatch):
-    monkeypatch.setattr(width, "CUT_FROM", 1)
-    twin = in_blocks(build("maf", 5))
-    x, _ = rows(20, 5)
-    assert torch.equal(log_prob_of_rows(twin, x), plain(twin, x))

@@ -8,8 +8,7 @@ import yaml
 
 from maf_runner import flows
 from maf_runner.engine.products import fast_products
-from maf_runner.engine.width import ModelSize, PlannedSize, worth_cutting
-from maf_runner.flows.made import MaskedLinear
+from maf_runner.engine.width import ModelSize, PlannedSize
 from tests.helpers import ROOT
 from tests.helpers.models import MAP
 
@@ -67,36 +66,33 @@ def test_the_rules_spelled_out(model, dataset, hidden):
     for rows in (1, 100, 1000):
         products = [rows * out * columns for out, columns in matrices]
         assert size.switches_products(rows) == (max(products, default=0) >= 4_000_000)
-    masks = [m.mask for m in density.modules() if isinstance(m, MaskedLinear)]
-    assert [worth_cutting(m) for m in masks] == [max(m.shape) >= 1024 for m in masks]
     planned = PlannedSize.of(hidden, FEATURES[dataset])
     assert planned.wants_one_thread == (max(hidden) < 512)
     assert not planned.may_exceed_memory
 
 
 @pytest.mark.parametrize(
-    ("model", "dataset", "hidden", "narrow", "rows", "switches", "cut"),
+    ("model", "dataset", "hidden", "narrow", "rows", "switches"),
     [
-        ("gaussian", "power", [100], True, 4096, False, 0),
-        ("made", "power", [100, 100], True, 4096, False, 0),
-        ("maf", "hepmass", [512, 512], True, 4096, True, 0),
-        ("realnvp", "miniboone", [512, 512], True, 4096, True, 0),
-        ("made_mog", "miniboone", [512], False, 3251, True, 1),  # 30 x 43 outputs
-        ("maf", "bsds300", [512, 512], True, 4096, True, 0),
-        ("maf", "bsds300", [1024, 1024], False, 4096, True, 15),
-        ("made", "mnist", [1024, 1024], False, 2674, True, 3),
-        ("made_mog", "mnist", [1024, 1024], False, 1024, True, 3),
-        ("maf", "cifar10", [2048, 2048], False, 1024, True, 15),
-        ("realnvp", "cifar10", [1024], False, 2730, True, 0),  # half of the features
-        ("iaf", "digits", [100], True, 4096, False, 0),
+        ("gaussian", "power", [100], True, 4096, False),
+        ("made", "power", [100, 100], True, 4096, False),
+        ("maf", "hepmass", [512, 512], True, 4096, True),
+        ("realnvp", "miniboone", [512, 512], True, 4096, True),
+        ("made_mog", "miniboone", [512], False, 3251, True),  # 30 x 43 outputs
+        ("maf", "bsds300", [512, 512], True, 4096, True),
+        ("maf", "bsds300", [1024, 1024], False, 4096, True),
+        ("made", "mnist", [1024, 1024], False, 2674, True),
+        ("made_mog", "mnist", [1024, 1024], False, 1024, True),
+        ("maf", "cifar10", [2048, 2048], False, 1024, True),
+        ("realnvp", "cifar10", [1024], False, 2730, True),
+        ("iaf", "digits", [100], True, 4096, False),
     ],
 )
-def test_decisions_by_hand(model, dataset, hidden, narrow, rows, switches, cut):
+def test_decisions_by_hand(model, dataset, hidden, narrow, rows, switches):
     density = built(model, FEATURES[dataset], hidden)
     size = ModelSize.of(density)
-    masks = [m.mask for m in density.modules() if isinstance(m, MaskedLinear)]
     found = size.narrow, size.rows_at_once, size.switches_products(100)
-    assert (*found, sum(map(worth_cutting, masks))) == (narrow, rows, switches, cut)
+    assert found == (narrow, rows, switches)
 
 
 @pytest.mark.parametrize(

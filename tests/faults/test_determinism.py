@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from maf_runner.engine import width
 from maf_runner.engine.driver import COMPILED, EAGER, Driver, has_compiler
 from maf_runner.flows import MAF
 from maf_runner.training import TrainerSettings
@@ -60,13 +59,12 @@ def test_same_seed_same_record(start, tmp_path, amount, survived):
 
 
 @pytest.fixture
-def fifty(monkeypatch):
-    """The parameters after 50 updates in float64: threads, path, and whether in blocks."""
+def fifty():
+    """The parameters after 50 updates in float64, by threads and path."""
     before = torch.get_num_threads()
 
-    def updates(threads, path, wide):
+    def updates(threads, path):
         torch.set_num_threads(threads)
-        monkeypatch.setattr(width, "CUT_FROM", wide)
         torch.manual_seed(0)
         network = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
         model = MAF(32, layers=2, hidden=[256], **network).double()
@@ -74,7 +72,6 @@ def fifty(monkeypatch):
         x = torch.randn(50, 50, 32, dtype=torch.float64)
         for batch in x:
             driver.step(batch, None, 1e-3)
-        driver.sync()
         assert driver.name == path
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
@@ -95,7 +92,6 @@ def test_compiled_updates_are_those_of_the_plain_model(name, amount, survived):
         x, given = rows(1000, context=CLASSES)
         for batch in torch.randperm(1000).split(20):
             driver.step(x[batch], given[batch], 1e-2)
-        driver.sync()
         assert driver.name == path
         after.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert float((after[0] - after[1]).abs().max()) < 1e-9
@@ -105,9 +101,9 @@ def test_compiled_updates_are_those_of_the_plain_model(name, amount, survived):
 def test_threads_and_paths_agree(fifty, amount, survived):
     if not amount(False, True):
         pytest.skip("threads wait for each other on a busy machine: MAF_RUNNER_ALL_FAULTS=1")
-    plain = fifty(1, EAGER, 10_000)
-    ways = [(2, EAGER, 10_000), (2, EAGER, 1)]
-    compiled = [(1, COMPILED, 10_000), (2, COMPILED, 10_000), (2, COMPILED, 1)]
+    plain = fifty(1, EAGER)
+    ways = [(2, EAGER)]
+    compiled = [(1, COMPILED), (2, COMPILED)]
     ways += compiled if has_compiler() else []
     for way in ways:
         apart = float((fifty(*way) - plain).abs().max())

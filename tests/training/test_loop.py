@@ -2,23 +2,20 @@
 
 import errno
 import math
-import platform
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from maf_runner.datasets.spaces.images import LogitSpace
-from maf_runner.engine import driver, products, width
+from maf_runner.engine import driver, products
 from maf_runner.engine.adam import AdamSettings, PaperAdam
 from maf_runner.engine.driver import GRAPH, Driver
 from maf_runner.engine.graph import Graph
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.flows import MADE, MAF, NSF, Density
-from maf_runner.system import allocator
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
@@ -220,9 +217,7 @@ TUNED = {
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 23])
 @pytest.mark.parametrize("changes", [{}, TUNED], ids=["paper", "tuned"])
-@pytest.mark.parametrize("wide", [1, 10_000], ids=["blocks", "plain"])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at, changes, wide):
-    monkeypatch.setattr(width, "CUT_FROM", wide)
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop_at, changes):
     whole, expected = train(tmp_path, name="whole.pt", **changes)
     with pytest.raises(Interrupted):
         train(tmp_path, stop_at=stop_at, **changes)
@@ -521,26 +516,3 @@ def test_routing_is_off_where_it_is_not_exact(monkeypatch):
     monkeypatch.setattr(products, "_on_amd", lambda: False)
     with fast_products(torch.nn.Linear(1024, 1024), 100) as routed:
         assert not routed and len(said) == 1
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
-def test_freed_memory_is_kept_while_asked_for_and_given_back_after():
-    resource = pytest.importorskip("resource")
-
-    def faults(function):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        function()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    def update():
-        [torch.ones(1 << 20) for _ in range(40)]  # 168 MB at once: 40,960 pages
-
-    def resident():  # bytes
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-
-    with allocator.keep_freed_memory():
-        update()
-        assert faults(update) < 40_960 / 4
-        during = resident()
-    assert during - resident() > 80e6

@@ -13,7 +13,6 @@ class Native(Eager):
     """Works on Adam's buffers, of which the model's parameters are views."""
 
     name = "native"
-    cuts_into_blocks = False
 
     def __init__(self, model: Density, settings: AdamSettings) -> None:
         if not serves(model):
