@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.commands import given
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer
 from maf_runner.experiment import plugins
@@ -17,15 +18,20 @@ from maf_runner.system import memory, output
 from maf_runner.system.errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from maf_runner.experiment.trained import TrainedRun
 
 PICTURE = ".png"
 SHOWN = 10_000  # samples in a picture, at most
+GIVEN_ROW = "given_row"  # the column with the number of the row of --given, from 0
 DIGITS = 19  # characters of a number in CSV, about
 EXAMPLES = """\
 examples:
   maf-sample RUN --n 1000                         a table: samples.csv; other data: samples.npy
   maf-sample RUN --n 1000 --out a.parquet --out a.png
+  maf-sample RUN --given "rpm=1500,load=0.3"      of p(y | rpm, load)
+  maf-sample RUN --given new.csv --n 100          100 for each row of new.csv
   maf-sample RUN --n 10000000 --out - | gzip > samples.csv.gz
 """
 
@@ -37,7 +43,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments = of_a_run("maf-sample", "Draw from a trained model.", EXAMPLES)
-    arguments.add_argument("--n", type=int, default=64, help="number of samples (default 64)")
+    arguments.add_argument(
+        "--n",
+        type=int,
+        default=64,
+        help="number of samples (default 64); with --given for each of its rows",
+    )
+    arguments.add_argument("--given", metavar="VALUES", help=given.HELP)
     arguments.add_argument(
         "--seed", type=int, default=0, help="seed of the random numbers (default 0)"
     )
@@ -74,15 +86,22 @@ def _work(options: argparse.Namespace) -> None:
     plugins.load(plugins.named(options.plugin))
     run = TrainedRun.load(options.run)
     label = run.label_code(options.label)
+    conditions = given.given_rows(options.given, run)
     if options.pixels and run.image is None:
         raise UsageError("--pixels: this run's data are no images")
-    drawable = run.image is not None or run.model.features == 2
+    drawable = (run.image is not None or run.model.features == 2) and conditions is None
     if not drawable and any(path.suffix == PICTURE for path in options.out or ()):
         raise UsageError("--out .png: only images and points in the plane have a picture")
     plain = Path("samples.csv" if run.table else "samples.npy")
     files = options.out or [plain, *([Path("samples.png")] if drawable else [])]
-    _require_room(files, options.n, run)
-    shown = _draw(run, options, label, [path for path in files if path.suffix != PICTURE])
+    count = options.n * (1 if conditions is None else len(conditions))
+    _require_room(files, count, run)
+    plain_files = [path for path in files if path.suffix != PICTURE]
+    if conditions is not None:
+        _draw_given(run, options, conditions, plain_files)
+        shown = np.empty(0)
+    else:
+        shown = _draw(run, options, label, plain_files)
     for path in files:
         if path.suffix == PICTURE:
             try:
@@ -101,7 +120,6 @@ def _draw(
 ) -> NDArray[Any]:
     """Write the samples as they are drawn; returns the first of them, for a picture."""
     table = run.table
-    header = list(table.columns) if table else [f"x{i + 1}" for i in range(run.model.features)]
     label_name = (table.label if table else None) or "label"
     shown: list[NDArray[Any]] = []
     bad = count = 0
@@ -114,10 +132,7 @@ def _draw(
             if count < SHOWN:
                 shown.append(rows[: SHOWN - count])
             count += len(rows)
-            written = rows if table is None else table.without_noise(table.to_table(rows))
-            if options.pixels and run.image is not None:
-                written = run.image.to_unit(rows).astype(np.float32)
-            columns: dict[str, Any] = dict(zip(header, written.T, strict=True))
+            columns = _columns(run, rows, pixels=options.pixels)
             for path, writer in writers.items():
                 if codes is not None and path.suffix != ".npy":
                     classes = np.array(run.classes, dtype=object)[codes]
@@ -127,6 +142,40 @@ def _draw(
     if bad:
         print(f"maf-sample: {bad:,} of {options.n:,} samples are not finite", file=sys.stderr)
     return np.concatenate(shown)
+
+
+def _draw_given(
+    run: "TrainedRun", options: argparse.Namespace, conditions: "pd.DataFrame", files: list[Path]
+) -> None:
+    """Write ``--n`` samples for each row of ``conditions``, with its number and its values."""
+    space = run.context
+    assert space is not None
+    context = given.encoded(conditions, space, "--given")
+    for text in space.beyond(conditions):
+        print(f"maf-sample: outside of the training rows: {text}", file=sys.stderr)
+    values = {name: conditions[name].to_numpy() for name in space.names}
+    total, bad = options.n * len(context), 0
+    with ExitStack() as stack:
+        writers = {
+            path: stack.enter_context(Writer(path, rows=total, quoted=True)) for path in files
+        }
+        for rows, numbers in run.samples_given(context, options.n, seed=options.seed):
+            bad += int((~np.isfinite(rows)).any(axis=1).sum())
+            columns = _columns(run, rows, pixels=False)
+            asides = {GIVEN_ROW: numbers, **{name: own[numbers] for name, own in values.items()}}
+            for path, writer in writers.items():
+                writer.write(columns if path.suffix == ".npy" else {**asides, **columns})
+    if bad:
+        print(f"maf-sample: {bad:,} of {total:,} samples are not finite", file=sys.stderr)
+
+
+def _columns(run: "TrainedRun", rows: NDArray[Any], *, pixels: bool) -> dict[str, Any]:
+    """Samples [n, D] as columns: of a table in its units, of pictures logits or pixels."""
+    if run.table is not None:
+        return run.table.values_of(rows)
+    if pixels and run.image is not None:
+        rows = run.image.to_unit(rows).astype(np.float32)
+    return {f"x{i + 1}": values for i, values in enumerate(rows.T)}
 
 
 def _require_room(files: list[Path], n: int, run: "TrainedRun") -> None:

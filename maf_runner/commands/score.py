@@ -93,8 +93,8 @@ def _work(options: argparse.Namespace) -> None:
     run = TrainedRun.load(options.run)
     scorer = _Scorer(run, options)
     with _spooled(options.file) as file, Writer(options.out, of_one=NATS) as writer:
-        for rows, kept in scorer.pieces(file):
-            writer.write({**kept, **scorer.scores(rows)})
+        for rows, context, kept in scorer.pieces(file):
+            writer.write({**kept, **scorer.scores(rows, context)})
         if not scorer.rows:
             raise DataError(f"{scorer.name} has no rows")
     scorer.report(options.out)
@@ -107,15 +107,19 @@ class _Scorer:
         self.run, self.name = run, str(options.file)
         self.label = run.label_code(options.label)
         self.keep = [name.strip() for name in options.keep.split(",")] if options.keep else []
-        self.dialect = replace(Dialect.of(run.record.settings["dataset"]), label=None)
+        dialect = Dialect.of(run.record.settings["dataset"])
+        self.dialect = dialect if run.context else replace(dialect, label=None)
         drops = run.record.settings["dataset"].get("missing") == "drop"
         self.missing = options.missing or ("empty" if drops else "refuse")
         self.reference = _training_scores(run, self.label) if options.percentile else None
         self.rows = self.empty = self.lost = 0
+        self.warned: set[str] = set()
         self.sums: dict[str, float] = {}
 
-    def pieces(self, file: Path) -> Iterator[tuple[NDArray[Any], dict[str, Any]]]:
-        """Rows [n, D] in the units of the file, and the columns to carry along.
+    def pieces(
+        self, file: Path
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]]:
+        """Rows [n, D] in the units of the file, their context, and the columns to carry along.
 
         Raises:
             DataError: the file does not fit the run.
@@ -128,13 +132,35 @@ class _Scorer:
             for column in self.keep:
                 need(column, table, "--keep", file)
             kept = {name: table[name].to_numpy() for name in self.keep}
-            values = numbers(table[self._columns(table, file)], file)
+            context = self._context(table)
+            if self.run.context is not None:
+                table = table.drop(columns=list(self.run.context.names))
+            chosen = table[self._columns(table, file)]
+            if self.run.table is not None:
+                chosen = self.run.table.numbers_of(chosen)
+            values = numbers(chosen, file)
             if self.run.table is None and values.shape[1] != self.run.model.features:
                 raise DataError(
                     f"{self.name} must have {self.run.model.features} columns as the data of this "
                     f"run, and has shape {[len(values), values.shape[1]]}"
                 )
-            yield values, kept
+            yield values, context, kept
+
+    def _context(self, table: "pd.DataFrame") -> NDArray[Any] | None:
+        """The context [n, C] of a model that is conditioned on columns; they are taken out.
+
+        Says once of each column that a value lies outside of what training had.
+        """
+        space = self.run.context
+        if space is None:
+            return None
+        context = space.encode(table, self.name)
+        for column in space.columns:
+            text = "" if column.name in self.warned else column.beyond(table[column.name])
+            if text:
+                self.warned.add(column.name)
+                print(f"maf-score: outside of the training rows: {text}", file=sys.stderr)
+        return context
 
     def _columns(self, table: "pd.DataFrame", file: Path) -> list[str]:
         """The columns that the model takes, in its order."""
@@ -157,9 +183,11 @@ class _Scorer:
             need(column, table, "a column of this run", file)
         return columns
 
-    def scores(self, rows: NDArray[Any]) -> dict[str, Any]:
+    def scores(self, rows: NDArray[Any], context: NDArray[Any] | None) -> dict[str, Any]:
         """The columns to be written for rows [n, D], in the units of the file."""
         gone = np.isnan(rows).any(axis=1)
+        if context is not None:
+            gone |= np.isnan(context).any(axis=1)
         if gone.any() and self.missing == "refuse":
             first = self.rows + int(np.flatnonzero(gone)[0])
             raise DataError(
@@ -169,7 +197,7 @@ class _Scorer:
         table = self.run.table
         with np.errstate(all="ignore"):
             inside = rows if table is None else table.to_model(rows)
-            columns = _log_densities(self.run, inside, self.label)
+            columns = _log_densities(self.run, inside, self.label, context)
         names = [name for name in columns if name.startswith("log_prob")]
         for name in names:  # of a value that is no float32 a model makes anything
             columns[name] = np.where(np.isfinite(columns[name]), columns[name], -np.inf)
@@ -181,7 +209,9 @@ class _Scorer:
             place = np.searchsorted(self.reference, standardised) / len(self.reference)
             columns[PERCENTILE] = np.where(gone, np.nan, 100 * place)
         if table is not None:
-            columns |= {name: columns[name] + table.log_det for name in names}
+            with np.errstate(all="ignore"):  # outside of bounds, where the density is 0
+                log_det = np.where(np.isfinite(standardised), table.log_det(rows), 0.0)
+            columns |= {name: columns[name] + log_det for name in names}
             columns["log_prob_nats_standardised"] = standardised
         self.rows, self.empty = self.rows + len(rows), self.empty + int(gone.sum())
         self.lost += int((columns[NATS] == -np.inf).sum())
@@ -208,11 +238,15 @@ class _Scorer:
 
 
 def _log_densities(
-    run: "TrainedRun", rows: NDArray[Any], label: int | None
+    run: "TrainedRun",
+    rows: NDArray[Any],
+    label: int | None,
+    given: NDArray[Any] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Log densities in nats [n] of rows [n, D] as the model takes them.
 
-    Of a conditional model without ``label``: the class marginal, the likeliest class, and the log
+    ``given`` [n, C] is the context of a model given columns. Of one given the class, without
+    ``label``: the class marginal, the likeliest class, and the log
     density given each class.
     """
     import torch
@@ -222,6 +256,8 @@ def _log_densities(
     from maf_runner.experiment.evaluation import class_joint, class_log_probs, class_marginal
 
     model = run.model
+    if given is not None:
+        return {NATS: run.log_prob(rows, given)}
     x = torch.from_numpy(rows).to(model.reference.dtype)
     if not model.context or label is not None:
         context = context_of(model, torch.tensor([label or 0]))
@@ -241,11 +277,12 @@ def _training_scores(run: "TrainedRun", label: int | None) -> NDArray[np.float64
     Raises:
         DataError: the data of the run are not there.
     """
-    x = run.data().train.x
+    train = run.data().train
+    x, context = train.x, train.context if run.context else None
     if len(x) > COMPARED:
-        chosen = np.random.default_rng(0).choice(len(x), COMPARED, replace=False)
-        x = x[np.sort(chosen)]
-    return np.sort(_log_densities(run, x.astype(np.float64), label)[NATS])
+        chosen = np.sort(np.random.default_rng(0).choice(len(x), COMPARED, replace=False))
+        x, context = x[chosen], None if context is None else context[chosen]
+    return np.sort(_log_densities(run, x.astype(np.float64), label, context)[NATS])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.datasets.spaces.context import ContextSpace
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
 
@@ -30,12 +31,15 @@ class Paths:
 class Rows:
     """Rows ``x`` float32 [N, D]; with classes, ``labels`` int64 [N].
 
+    ``context`` float32 [N, C] are the values of columns that a model is conditioned on.
+
     ``weights`` [N], above 0, say how much each row counts in a mean; None: all alike.
     """
 
     x: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
+    context: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -54,6 +58,7 @@ class Splits:
         prior: probability of each class in p(x); None if all are equal.
         image: how the rows were made from pixels; None if they are not images.
         table: how the rows were made from a table; None if they were not.
+        context: how the context of the rows was made from columns of the table; None without.
         entropy: of the true density, in nats, if it is known.
         sources: SHA-256 of each file it was made from.
     """
@@ -66,6 +71,7 @@ class Splits:
     prior: tuple[float, ...] | None = None
     image: LogitSpace | None = None
     table: TableSpace | None = None
+    context: ContextSpace | None = None
     entropy: float | None = None
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -76,7 +82,7 @@ class Splits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the shapes, rows, labels and weights of the three splits."""
+        """SHA-256 of the shapes, rows, labels, weights and context of the three splits."""
         digest = hashlib.sha256()
         for rows in (self.train, self.validation, self.test):
             digest.update(repr(rows.x.shape).encode())
@@ -85,4 +91,6 @@ class Splits:
                 digest.update(np.ascontiguousarray(rows.labels, dtype="<i8").data)
             if rows.weights is not None:
                 digest.update(np.ascontiguousarray(rows.weights, dtype="<f8").data)
+            if rows.context is not None:
+                digest.update(np.ascontiguousarray(rows.context, dtype="<f4").data)
         return digest.hexdigest()

@@ -8,25 +8,32 @@ Formats:
 - ``.npz``, ``.h5`` and ``.hdf5``: one array, columns of one axis each, or arrays named ``train``,
   ``validation`` or ``val``, and ``test``. ``dataset.label=y`` takes the labels in the array of
   that name, ``dataset.label=label`` those in ``train_labels`` and so on, or ``labels``.
+  ``dataset.context=[x]`` conditions on the array ``x``; the others are modelled.
 
 Steps:
 
-1. Take the label column out.
-2. Choose the numeric columns (true and false count as 1 and 0), or the columns named.
+1. Take the columns of the label, the weights, the split and the context out.
+2. Choose the numeric columns (true and false count as 1 and 0), or the columns named. The values
+   of columns in ``categorical`` become whole numbers, in sorted order.
 3. Refuse values that are missing or not finite, or drop their rows.
 4. Shuffle and split the rows, unless the file, other files or a column say the splits.
 5. Warn of constant, whole, rounded and dependent columns, of values that many rows share, and of
    duplicate rows: the likelihood of a density is unbounded on them.
-6. Add uniform noise to the columns in ``dequantise``.
-7. Standardise by mean and standard deviation of the training rows.
-8. Refuse values that are too large for 32-bit numbers, and warn where these cannot tell apart
+6. Add uniform noise to the columns in ``dequantise`` and ``categorical``.
+7. Map the columns in ``bounded`` to all numbers, by a logit or a logarithm.
+8. Standardise by mean and standard deviation of the training rows.
+9. Refuse values that are too large for 32-bit numbers, and warn where these cannot tell apart
    the values of a column.
 
 Weights of rows (``dataset.weight``) count in the loss, in the means over validation and test
 rows, and in an empirical prior of the classes; not in the standardisation.
 
+Columns in ``context`` are not modelled: the model is given them, numbers standardised, words and
+those in ``categorical`` one-hot. A label is one of them then, and nothing is summed over classes.
+
 The log-likelihood of a run is that of the standardised values. ``maf-score`` and ``maf-sample``
-use the units of the table (`TableSpace`); ``maf-score`` adds no noise to its rows.
+use the units of the table (`TableSpace`); ``maf-score`` adds no noise to its rows, and takes a
+category in the middle of its step.
 `untrusted.tables` reads the file, and executes nothing in it.
 """
 
@@ -38,14 +45,30 @@ from typing import Any
 import numpy as np
 
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
+from maf_runner.datasets.spaces.bounds import free_of_bounds
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.datasets.untrusted.delimited import Dialect
 from maf_runner.datasets.untrusted.tables import numbers, read_table
+from maf_runner.datasets.user_table.bounds import bounds_of
+from maf_runner.datasets.user_table.categories import say_bits, to_codes
 from maf_runner.datasets.user_table.columns import choose_columns, take_label
+from maf_runner.datasets.user_table.context import (
+    context_space,
+    encoded,
+    given_columns,
+    take_context,
+)
 from maf_runner.datasets.user_table.degenerate import warn, warn_of_combinations
 from maf_runner.datasets.user_table.float32 import check_scale, to_float32
 from maf_runner.datasets.user_table.labels import encode, prior_of
-from maf_runner.datasets.user_table.options import check, check_dialect, check_names, check_splits
+from maf_runner.datasets.user_table.options import (
+    check,
+    check_bounded,
+    check_context,
+    check_dialect,
+    check_names,
+    check_splits,
+)
 from maf_runner.datasets.user_table.part import Part
 from maf_runner.datasets.user_table.rows import mean_and_deviation, without_missing
 from maf_runner.datasets.user_table.splits import divide, read_files, take_split
@@ -76,6 +99,9 @@ def load(
     decimal: str = ".",
     thousands: str | None = None,
     missing_markers: list[Any] | None = None,
+    context: list[Any] | None = None,
+    categorical: list[Any] | None = None,
+    bounded: dict[Any, Any] | None = None,
 ) -> Splits:
     """Load a table of your own.
 
@@ -91,7 +117,8 @@ def load(
             nor a column gives.
         seed: of the shuffle before the split, and of the noise of ``dequantise``.
         standardise: whether to scale the columns to mean 0 and standard deviation 1.
-        missing: ``refuse`` values that are missing or not finite, or ``drop`` their rows.
+        missing: ``refuse`` values that are missing or not finite, or ``drop`` their rows;
+            ``indicator``: of the context columns, give the model 0 and a flag for them.
         dequantise: names of columns of whole or rounded numbers that get uniform noise, as wide
             as the step between their values.
         validation: a file with the validation rows; None: they are drawn, or in ``path``.
@@ -106,6 +133,10 @@ def load(
         decimal: the sign before decimals.
         thousands: the sign between groups of digits.
         missing_markers: texts that stand for a missing number.
+        context: names of the columns that the model is conditioned on.
+        categorical: names of the columns, of the context or modelled, that hold categories.
+        bounded: ends of the values of a column, by its name, as ``{share: [0, 1]}``; null where
+            there is no end.
 
     Raises:
         DataError: the file is missing, damaged or not a table of numbers.
@@ -115,18 +146,29 @@ def load(
     check_names(columns, dequantise, label)
     check_splits(columns, label, split, validation, test, shuffle, weight)
     check_dialect(header, separator, decimal, thousands, missing_markers)
+    context, categorical = context or [], categorical or []
+    taken_by = {"columns": columns, "dequantise": dequantise, "weight": weight, "split": split}
+    check_context(context, categorical, {**taken_by, "label": label}, missing, class_prior)
+    check_bounded(bounded or {})
     markers = tuple(map(str, missing_markers or ()))
     named = None if label is None else str(label)
-    dialect = Dialect(header, separator, decimal, thousands, markers, named)
+    kinds = tuple(map(str, categorical)), tuple(map(str, context))
+    dialect = Dialect(header, separator, decimal, thousands, markers, named, *kinds)
     read = partial(read_table, dialect=dialect)
     tables, files = read_files(read, path, validation, test)
     file = next(iter(files.values()))
+    given = given_columns(next(iter(tables.values())), context, named)
+    categories_of = [str(name) for name in categorical] + ([named] if given and named else [])
+    if given:
+        label = named = None
+    coded = to_codes(tables, [name for name in categories_of if name not in given], files)
     parts: dict[str, Part] = {}
     for name, table in tables.items():
         taken = (
             take_label(table, label, files[name]),
             take_weight(table, weight, files[name]),
             take_split(table, split, files[name]),
+            take_context(table, given, files[name]),
         )
         if not parts:
             chosen = choose_columns(table, columns, file)
@@ -136,23 +178,31 @@ def load(
         x = numbers(table[chosen], files[name])
         place = "all" if "all" in tables else name
         part = Part(files[name], place, x, np.arange(len(x)), *taken)
-        asides = [str(column) for column in (label, weight, split) if column is not None]
+        asides = [str(column) for column in (label, weight, split) if column is not None] + given
         parts[name] = without_zero(without_missing(part, [*chosen, *asides], missing), weight)
     parts = divide(parts, fractions, seed, shuffle=shuffle)
     for name in SPLITS:
         if len(parts[name]) == 0:
             raise DataError(f"{parts[name].file}: no row is left for the split {name}")
+    dequantise = [*dequantise, *(name for name in chosen if name in coded)]
     warn(parts, chosen, dequantise)
     steps, origins = add_noise(parts, chosen, dequantise, seed)
+    say_bits(coded, chosen, file)
+    bounds = bounds_of(parts, chosen, bounded or {})
     warn_of_combinations(parts["train"], chosen)
     values, codes = encode({name: part.labels for name, part in parts.items()}, file)
     prior = prior_of(codes["train"], values, class_prior, file, parts["train"].weights)
-    mean, deviation = mean_and_deviation(parts["train"].x, standardise=standardise)
+    free = free_of_bounds(parts["train"].x, bounds)
+    mean, deviation = mean_and_deviation(free, standardise=standardise)
     check_scale(parts["train"], chosen, mean, deviation)
-    space = TableSpace(tuple(chosen), mean, deviation, named, tuple(values), steps, origins)
+    known = tuple(tuple(coded.get(name, ())) for name in chosen) if coded else ()
+    space = TableSpace(
+        tuple(chosen), mean, deviation, named, tuple(values), steps, origins, bounds, known
+    )
     rows = to_float32(parts, space, standardise=standardise)
+    conditions = context_space(parts, categories_of)
     train_rows, validation_rows, test_rows = (
-        Rows(rows[name], codes[name], parts[name].weights) for name in SPLITS
+        Rows(rows[n], codes[n], parts[n].weights, encoded(parts[n], n, conditions)) for n in SPLITS
     )
     return Splits(
         train_rows,
@@ -162,6 +212,7 @@ def load(
         classes=len(values),
         prior=prior,
         table=space,
+        context=conditions,
         sources=_sources(files),
     )
 

@@ -20,11 +20,13 @@ from maf_runner.training import Outcome
 def before_training(settings: dict[str, Any], splits: Splits, model: Density) -> Record:
     """What is known of a run before it is trained."""
     science = scientific(settings)
+    conditional = settings["model"]["conditional"]
     return Record(
         run_id=digest(science),
         dataset=settings["dataset"]["name"],
         model=model.title,
-        conditional=settings["model"]["conditional"],
+        conditional=conditional,
+        quantity=_quantity(splits) if conditional else None,
         features=model.features,
         context=model.context,
         parameters=model.parameter_count(),
@@ -40,11 +42,20 @@ def before_training(settings: dict[str, Any], splits: Splits, model: Density) ->
             sources=splits.sources,
             image=None if splits.image is None else dataclasses.asdict(splits.image),
             class_prior=None if splits.prior is None else list(splits.prior),
-            table=None if splits.table is None else dataclasses.asdict(splits.table),
+            table=None if splits.table is None else splits.table.to_json(),
+            context=None if splits.context is None else splits.context.to_json(),
             entropy=splits.entropy,
         ),
         environment=_environment(model.reference.device) | getattr(model, "libraries", {}),
     )
+
+
+def _quantity(splits: Splits) -> str | None:
+    """The density of a table's columns given others, in the notation of the field."""
+    if splits.context is None or splits.table is None:
+        return None
+    columns, given = splits.table.columns, splits.context.names
+    return f"log p({', '.join(columns)} | {', '.join(given)})"
 
 
 def after_training(record: Record, outcome: Outcome) -> Record:

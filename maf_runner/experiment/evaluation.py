@@ -15,7 +15,7 @@ from torch import Tensor
 from maf_runner.datasets.base import Rows, Splits
 from maf_runner.engine.driver import AUTO, evaluates_natively
 from maf_runner.engine.rows import Evaluator, log_prob_of_rows
-from maf_runner.experiment.conditioning import one_hot
+from maf_runner.experiment.conditioning import Conditioning, one_hot
 from maf_runner.flows.base import Density
 from maf_runner.records.checks import is_figure
 from maf_runner.records.statistics import mean_and_error, not_finite, outlier
@@ -37,13 +37,13 @@ def class_log_probs(model: Density, x: Tensor, classes: int, *, native: bool = T
     return every
 
 
-def announce_classes(splits: Splits, model: Density) -> None:
+def announce_classes(splits: Splits, conditioning: Conditioning, model: Density) -> None:
     """Refuse more classes than the memory can take; of many, say what their marginal takes.
 
     Raises:
         UsageError: the one-hot classes of the training rows, or the marginal, do not fit.
     """
-    classes = model.context
+    classes = conditioning.classes
     if not classes:
         return
     trained = (len(splits.train) + len(splits.validation)) * classes * model.reference.itemsize
@@ -113,6 +113,7 @@ def evaluate(
     x: Tensor,
     labels: Tensor | None = None,
     *,
+    context: Tensor | None = None,
     bits_per_pixel: Callable[[Tensor], Tensor] | None = None,
     prior: Sequence[float] | None = None,
     weights: NDArray[np.float64] | None = None,
@@ -123,14 +124,16 @@ def evaluate(
     Args:
         model: in evaluation mode.
         x: test rows, in the model's dtype, where the model is.
-        labels: [N], on the CPU; needed for a conditional model.
+        labels: [N], on the CPU; needed for a model given the class.
+        context: [N, C], for a model given columns.
         bits_per_pixel: for images, from log densities [N] in nats to bits for each pixel [N].
         prior: of the classes, for a conditional model; None for equal ones.
         weights: of the rows in every mean [N]; None if all count alike.
         native: false: by torch alone.
 
     Returns:
-        The figures, and the log density [N] of each row behind the first of them.
+        The figures, and the log density [N] of each row behind the first of them. Of a model
+        given columns that is the conditional density, and there are no others.
         ``log_likelihood`` and ``error`` are what the paper's tables show: for a conditional
         model the marginal over classes; ``conditional_log_likelihood`` is then log p(x | y) of
         the true y, ``accuracy`` that of the likeliest class, argmax p(y) p(x | y). A single row
@@ -144,8 +147,8 @@ def evaluate(
             figures[error_name] = error
 
     true_class, hits = torch.empty(0), torch.empty(0)
-    if model.context == 0:
-        log_prob = log_prob_of_rows(model, x, native=native)
+    if model.context == 0 or context is not None:
+        log_prob = log_prob_of_rows(model, x, context, native=native)
     elif labels is None:
         raise ValueError("labels are needed to evaluate a conditional model")
     else:
@@ -158,7 +161,7 @@ def evaluate(
     note("log_likelihood", "error", log_prob)
     if bits_per_pixel is not None:
         note("bits_per_pixel", "bits_per_pixel_error", bits_per_pixel(log_prob))
-    if model.context:
+    if model.context and context is None:
         note("conditional_log_likelihood", "conditional_error", true_class)
         note("accuracy", "accuracy_error", hits)
     return figures, log_prob
@@ -180,7 +183,9 @@ class Evaluation(NamedTuple):
     test_nats: NDArray[np.float64]
 
 
-def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evaluation:
+def evaluate_splits(
+    model: Density, splits: Splits, conditioning: Conditioning, engine: str = AUTO
+) -> Evaluation:
     """Evaluate a trained model on the test and the validation split, by the engine of the setting.
 
     Early stopping looks at log p(x | true y) of a conditional model, as in the authors' program;
@@ -191,10 +196,10 @@ def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evalu
     bits = None
     if image is not None:
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731
-    test, nats = _figures(model, splits.test, splits.prior, native, bits)
-    seen, _ = _figures(model, splits.validation, splits.prior, native)
+    test, nats = _figures(model, splits.test, conditioning, native, bits)
+    seen, _ = _figures(model, splits.validation, conditioning, native)
     names = {"log_likelihood": "log_likelihood", "error": "error"}
-    if model.context:
+    if conditioning.classes:
         names = {
             "log_likelihood": "conditional_log_likelihood",
             "error": "conditional_error",
@@ -212,7 +217,7 @@ def evaluate_splits(model: Density, splits: Splits, engine: str = AUTO) -> Evalu
 def _figures(
     model: Density,
     rows: Rows,
-    prior: Sequence[float] | None,
+    conditioning: Conditioning,
     native: bool,
     bits: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
@@ -223,8 +228,9 @@ def _figures(
         model,
         x,
         labels,
+        context=conditioning.context_of(rows, model) if conditioning.columns else None,
         bits_per_pixel=bits,
-        prior=prior,
+        prior=conditioning.prior,
         weights=rows.weights,
         native=native,
     )

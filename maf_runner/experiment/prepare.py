@@ -14,7 +14,7 @@ from maf_runner.datasets.preparation import store
 from maf_runner.engine import devices
 from maf_runner.engine.width import PlannedSize
 from maf_runner.experiment import description
-from maf_runner.experiment.conditioning import context_of
+from maf_runner.experiment.conditioning import Conditioning
 from maf_runner.experiment.evaluation import announce_classes
 from maf_runner.experiment.settings import build, check, from_config
 from maf_runner.flows.base import Density
@@ -51,6 +51,11 @@ class Experiment:
     folder: RunFolder
 
     @property
+    def conditioning(self) -> Conditioning:
+        """What the model is given."""
+        return Conditioning.of(self.splits, conditional=self.settings["model"]["conditional"])
+
+    @property
     def owner(self) -> dict[str, str]:
         """What the run's checkpoints say of themselves."""
         return {"run_id": self.record.run_id, "fingerprint": self.splits.fingerprint}
@@ -61,7 +66,7 @@ class Experiment:
         weights = None
         if rows.weights is not None:
             weights = torch.from_numpy(rows.weights / rows.weights.mean()).to(x)
-        return TensorRows(x, context_of(self.model, rows.labels), weights)
+        return TensorRows(x, self.conditioning.context_of(rows, self.model), weights)
 
     def on_cpu(self) -> Self:
         """The same run with a new model on the CPU."""
@@ -85,7 +90,8 @@ def prepare(config: DictConfig) -> Experiment:
     torch.set_num_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
     splits = load_splits(settings)
     model = build_model(settings, splits, trainer, device)
-    announce_classes(splits, model)
+    conditioning = Conditioning.of(splits, conditional=settings["model"]["conditional"])
+    announce_classes(splits, conditioning, model)
     record = description.before_training(settings, splits, model)
     folder = run_folder(settings, record.run_id)
     return Experiment(settings, trainer, splits, model, record, folder)
@@ -109,8 +115,12 @@ def load_splits(settings: dict[str, Any]) -> Splits:
     for rows in (splits.train, splits.validation, splits.test):
         if not np.isfinite(rows.x).all():
             raise DataError(f"{name}: the prepared rows hold values that are not finite")
-    if settings["model"]["conditional"] and not splits.classes:
-        raise UsageError(f"model.conditional=true needs labels, and dataset={name} has none")
+    if settings["model"]["conditional"] and not splits.classes and splits.context is None:
+        own = ": name their column by dataset.label, or columns by dataset.context"
+        raise UsageError(
+            f"model.conditional=true needs labels, and dataset={name} has none"
+            f"{own if splits.origin == 'own' else ''}"
+        )
     return splits
 
 
@@ -150,7 +160,7 @@ def build_model(
     Raises:
         UsageError: impossible settings, or a model too large for the memory.
     """
-    context = splits.classes if settings["model"]["conditional"] else 0
+    context = Conditioning.of(splits, conditional=settings["model"]["conditional"]).width
     _require_memory(settings["model"], splits.features, context)
     torch.manual_seed(settings["seed"])
     model = as_density(

@@ -125,7 +125,8 @@ def _train_and_record(
     check_lock()
     record.write(folder.record)
     checkpoint.remove()
-    if record.finished and record.features == 2 and (record.context or 0) < MANY:
+    drawable = record.features == 2 and (record.context or 0) < MANY and not record.given
+    if record.finished and drawable:
         _draw_density(experiment)
     log.info("%s", record.describe())
     return Result(record, folder)
@@ -155,7 +156,7 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
         if model.closed_form:
             from maf_runner.datasets.user_table.degenerate import why_singular  # takes pandas
 
-            which = why_singular(splits, by_class=bool(model.context))
+            which = why_singular(splits, by_class=bool(experiment.conditioning.classes))
             raise DataError(f"{title}: {_with_classes(str(error), splits)}{which}") from error
         raise
     finally:
@@ -176,7 +177,10 @@ def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:
         return record
     started = time.monotonic()
     status, test, validation, nats = evaluate_splits(
-        experiment.model, experiment.splits, experiment.settings["engine"]
+        experiment.model,
+        experiment.splits,
+        experiment.conditioning,
+        experiment.settings["engine"],
     )
     atomic.write_array(folder.test_nats, nats.astype(np.float32))
     checkpoints.save(folder.best, {**experiment.owner, "model": experiment.model.state_dict()})

@@ -65,9 +65,10 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     for key in ("force", "retry", "wait"):
         if not isinstance(settings[key], bool):
             raise UsageError(f"{key} must be true or false, got {settings[key]!r}")
+    _follow_context(settings["model"], settings["dataset"])
     conditional = settings["model"]["conditional"]
     if not isinstance(conditional, bool):
-        raise UsageError(f"model.conditional must be true or false, got {conditional!r}")
+        raise UsageError(f"model.conditional must be true, false or null, got {conditional!r}")
     for name in BUILT:
         _name(f"{name}.name", settings[name]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
@@ -88,6 +89,19 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         if key != "mirror":
             settings["paths"][key] = _place(f"paths.{key}", "folder", value)
     return settings  # type: ignore[return-value]
+
+
+def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:
+    """Settle what of a model follows from the columns that a table is conditioned on, if any.
+
+    Given columns, the first variable should see them too; the authors' masks hide even the class
+    from it.
+    """
+    given = bool(dataset.get("context"))
+    if model.get("conditional", False) is None:
+        model["conditional"] = given
+    if model.get("mask", "") is None:
+        model["mask"] = "full_context" if given and model["conditional"] is True else "paper"
 
 
 def _place(key: str, kind: str, value: Any) -> str:
@@ -148,6 +162,8 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
         usual = OmegaConf.to_container(OmegaConf.create({**settings, name: preset}), resolve=True)
         assert isinstance(usual, dict)
         usual = usual[name]
+        if name == "model":
+            _follow_context(usual, settings["dataset"])
         cuts = LIMITS if usual.get("schedule", "constant") == "constant" else ()
         for key in {**usual, **node}:
             if key in group.how | group.searched or (key in cuts and usual.get(key) is None):

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import Splits
+from maf_runner.datasets.spaces.context import ContextSpace
 from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.engine.adam import flatten
-from maf_runner.engine.rows import sample
+from maf_runner.engine.rows import log_prob_of_rows, sample
 from maf_runner.experiment import plugins
-from maf_runner.experiment.conditioning import context_of, labels_by_share
+from maf_runner.experiment.conditioning import Conditioning, context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
 from maf_runner.experiment.prepare import as_density, data_of
 from maf_runner.experiment.settings import build
@@ -55,6 +56,8 @@ class TrainedRun:
         model: the trained model, in evaluation mode, on the CPU.
         image: how the rows were made from pictures; None for other data.
         table: how the rows were made from a user's table; None for other data.
+        context: how the context was made from the columns that the model is conditioned on; None
+            for other models.
     """
 
     folder: RunFolder
@@ -62,6 +65,7 @@ class TrainedRun:
     model: Density
     image: LogitSpace | None = None
     table: TableSpace | None = None
+    context: ContextSpace | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -74,7 +78,8 @@ class TrainedRun:
         record = _record(files)
         model = _model(files, record)
         try:
-            run = cls(files, record, model, _image_space(record.data), _table_space(record.data))
+            spaces = _image_space(record.data), _table_space(record.data), _context_space(record)
+            run = cls(files, record, model, *spaces)
             run._check()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -83,19 +88,37 @@ class TrainedRun:
         return run
 
     @property
+    def conditioning(self) -> Conditioning:
+        """What the model is given."""
+        if self.context is not None:
+            return Conditioning(columns=self.context)
+        return Conditioning(self.model.context, None if self.prior is None else tuple(self.prior))
+
+    @property
     def prior(self) -> list[float] | None:
         """The probability [C] of each class; None for equal ones."""
         return self.record.data.class_prior
 
     @property
     def classes(self) -> list[Any]:
-        """The C classes of a conditional model, as in the user's table, or else 0, 1, ..."""
+        """The C classes of a model given one, as in the user's table, or else 0, 1, ..."""
+        if self.context is not None:
+            return []
         named = self.table.classes if self.table else ()  # records of earlier versions have none
         return list(named or range(self.model.context))
 
-    def log_prob(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Log densities [N] in nats of rows [N, D]; of a conditional model the class marginal."""
-        return log_prob_function(self.model, self.prior)(rows)
+    def log_prob(
+        self, rows: NDArray[Any], context: NDArray[Any] | None = None
+    ) -> NDArray[np.float64]:
+        """Log densities [N] in nats of rows [N, D] as the model takes them.
+
+        Of a model given the class that is the class marginal. A model given columns needs their
+        ``context``, [N, C] or [1, C].
+        """
+        if self.context is None:
+            return log_prob_function(self.model, self.prior)(rows)
+        x, given = (torch.from_numpy(a).to(self.model.reference) for a in (rows, context))
+        return log_prob_of_rows(self.model, x, given).numpy()
 
     def label_code(self, label: str | None) -> int | None:
         """The index among the classes of the one that ``--label`` names; None without it.
@@ -107,6 +130,9 @@ class TrainedRun:
             return None
         if not self.model.context:
             raise UsageError("--label: this model is not conditional")
+        if self.context is not None:
+            names = ", ".join(self.context.names)
+            raise UsageError(f"--label: this model is conditioned on columns: {names}")
         known = self.classes
         for code, value in enumerate(known):
             if label in (str(value), json.dumps(value)):  # True or true
@@ -146,19 +172,46 @@ class TrainedRun:
             labels = torch.full((n,), label)
         elif self.model.context:
             labels = labels_by_share(n, self.model.context, self.prior)
+        for part, rows in self._drawn(
+            n, seed, lambda part: context_of(self.model, None if labels is None else labels[part])
+        ):
+            yield rows, None if labels is None else labels[part].tolist()
+
+    def samples_given(
+        self, context: NDArray[Any], n: int, *, seed: int
+    ) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """Draw ``n`` rows of a model given columns for each row of ``context`` [M, C].
+
+        Yields:
+            Rows [m, D], some thousands at a time, and for each the number of its context [m].
+
+        Raises:
+            UsageError: the model has no way to draw samples.
+        """
+        given = torch.from_numpy(context).to(self.model.reference)
+
+        def numbers(part: slice) -> torch.Tensor:
+            return torch.arange(part.start, part.stop) // n
+
+        for part, rows in self._drawn(n * len(given), seed, lambda part: given[numbers(part)]):
+            yield rows, numbers(part).numpy()
+
+    def _drawn(
+        self, n: int, seed: int, context: Callable[[slice], torch.Tensor | None]
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Draw ``n`` rows, some thousands at a time, each part with its ``context``."""
         generator = torch.Generator().manual_seed(seed)
         for start in range(0, n, SAMPLED_AT_ONCE):
-            count = min(SAMPLED_AT_ONCE, n - start)
-            own = None if labels is None else labels[start : start + count]
+            part = slice(start, min(start + SAMPLED_AT_ONCE, n))
             try:
-                rows = sample(self.model, count, context_of(self.model, own), generator).numpy()
+                rows = sample(self.model, part.stop - start, context(part), generator)
             except NotImplementedError as error:
                 raise UsageError(f"{self.record.model} cannot draw samples") from error
-            yield rows, None if own is None else own.tolist()
+            yield part, rows.numpy()
 
     def grid_columns(self, n: int) -> int:
         """Columns of a grid of ``n`` samples: square, or a line for each class."""
-        if self.model.context and n % self.model.context == 0:
+        if self.classes and n % self.model.context == 0:
             return n // self.model.context
         return max(1, round(n**0.5))
 
@@ -183,7 +236,9 @@ class TrainedRun:
             raise ValueError(f"no pictures of {features} values have shape {self.image.shape}")
         if self.table is not None and len(self.table.columns) != features:
             raise ValueError(f"there are {features} features and other columns")
-        if context and len(self.classes) != context:
+        if self.context is not None and self.context.width != context:
+            raise ValueError(f"the context has {self.context.width} numbers, the model {context}")
+        if self.context is None and context and len(self.classes) != context:
             raise ValueError(f"there are {context} classes and other names of them")
         if self.prior is not None and not _is_prior(self.prior, context):
             raise ValueError(f"the prior is no share for each of {context} classes")
@@ -273,12 +328,13 @@ def _image_space(data: Data) -> LogitSpace | None:
 
 
 def _table_space(data: Data) -> TableSpace | None:
-    if data.table is None:
+    return None if data.table is None else TableSpace.from_json(data.table)
+
+
+def _context_space(record: Record) -> ContextSpace | None:
+    if not record.given:
         return None
-    fields: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in data.table.items()
-    }
-    return TableSpace(**fields)
+    return ContextSpace.from_json(record.data.context)
 
 
 def _is_prior(prior: list[Any], classes: int) -> bool:

@@ -36,6 +36,9 @@ LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "decimal": ".",
         "thousands": None,
         "missing_markers": [],
+        "context": [],
+        "categorical": [],
+        "bounded": {},
     },
 }
 

@@ -39,6 +39,7 @@ class Data:
         image: the fields of the `LogitSpace` of pictures; None for other data.
         class_prior: the probability of each class; None for equal ones.
         table: the fields of the `TableSpace` of a user's table; None for other data.
+        context: the fields of the `ContextSpace` of columns that are conditioned on; None without.
         entropy: of the true density in nats, where it is known.
         unknown: what a later version has written beside these.
     """
@@ -49,12 +50,16 @@ class Data:
     image: dict[str, Any] | None = None
     class_prior: list[float] | None = None
     table: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
     entropy: float | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The data as they stand in the record."""
-        return {**known(self), **self.unknown}
+        fields = known(self)
+        if self.context is None:
+            del fields["context"]
+        return {**fields, **self.unknown}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,9 @@ class Record:
         run_id: twelve hexadecimal digits of the scientific settings, see `identity`.
         dataset: the name of the dataset.
         model: the title of the model, as in the paper's tables.
-        conditional: whether the density is given the class.
+        conditional: whether the density is given the class, or the context columns.
+        quantity: what ``log_likelihood`` is the mean of, where a model is given columns of its
+            table; None where it is log p(x).
         features: D.
         context: C; 0 for an unconditional model.
         parameters: how many numbers the model learns.
@@ -98,6 +105,7 @@ class Record:
     dataset: str
     model: str
     conditional: bool
+    quantity: str | None = None
     features: int | None = None
     context: int | None = None
     parameters: int | None = None
@@ -163,6 +171,12 @@ class Record:
         if not isinstance(content.get("data"), dict):
             raise ValueError("has no valid 'data'")
         content["data"] = Data(**arguments(Data, content["data"], "data."))
+        context = content["data"].context
+        columns = None if context is None else context.get("columns")
+        if context is not None and not (
+            isinstance(columns, list) and all(isinstance(c, dict) and "name" in c for c in columns)
+        ):
+            raise ValueError("has no valid data.context")
         record = cls(**arguments(cls, content), file=file)
         for group in GROUPS:
             if not isinstance(record.settings.get(group), dict):
@@ -205,9 +219,23 @@ class Record:
     def title(self) -> str:
         """Which model on which data."""
         given = " given the class" if self.conditional else ""
+        if self.given:
+            given = f" given {', '.join(self.given)}"
         redrawn = " (redrawn)" if self.data.recipe == "redrawn" else ""
         trainer = "" if self.trainer == "paper" else f", {self.trainer},"
         return f"{self.model}{trainer}{given} on {self.dataset}{redrawn}"
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The columns that the model is conditioned on; empty without, and for a class."""
+        if not self.conditional or self.data.context is None:
+            return ()
+        return tuple(str(column["name"]) for column in self.data.context["columns"])
+
+    @property
+    def given_class(self) -> bool:
+        """Whether the model is given the class, over which its figures are sums."""
+        return self.conditional and not self.given
 
     @property
     def score(self) -> float:

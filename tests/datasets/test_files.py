@@ -302,7 +302,7 @@ def test_missing_values_are_refused_with_their_place_or_dropped(tmp_path):
         ({"dequantise": ["heigth"]}, ValueError, "did you mean 'height'"),
         ({"fractions": [0.5, 0.5]}, ValueError, "fractions must be three numbers"),
         ({"fractions": [0.5, 0.4, 0.2]}, ValueError, "must sum to 1"),
-        ({"missing": "guess"}, ValueError, "missing must be refuse or drop"),
+        ({"missing": "guess"}, ValueError, "missing must be refuse, drop or indicator"),
         ({"class_prior": "fair"}, ValueError, "class_prior must be uniform or empirical"),
         ({"class_prior": "empirical"}, ValueError, "class_prior=empirical needs class labels"),
         ({"seed": -1}, ValueError, "seed must be"),

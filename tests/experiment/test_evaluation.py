@@ -8,7 +8,7 @@ import torch
 
 from maf_runner.datasets.base import Rows, Splits
 from maf_runner.experiment import evaluation
-from maf_runner.experiment.conditioning import one_hot
+from maf_runner.experiment.conditioning import Conditioning, one_hot
 from maf_runner.experiment.evaluation import (
     class_log_probs,
     class_marginal,
@@ -117,12 +117,12 @@ def test_more_classes_than_memory_are_refused_before_training(monkeypatch, caplo
     rows = Rows(np.zeros((1000, 2), dtype=np.float32))
     splits = Splits(rows, rows, rows, origin="own", classes=5000)
     model = build_of(5000)
-    evaluation.announce_classes(splits, model)
+    evaluation.announce_classes(splits, Conditioning(5000), model)
     assert "sum over 5,000 classes: each of 2,000 validation and test rows" in caplog.text
     assert "in up to 160 MB" in caplog.text
     monkeypatch.setattr(memory, "available", lambda: 10**8)
     with pytest.raises(UsageError, match="a model given 5,000 classes needs at least 200 MB"):
-        evaluation.announce_classes(splits, model)
+        evaluation.announce_classes(splits, Conditioning(5000), model)
 
 
 def build_of(classes):

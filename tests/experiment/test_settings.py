@@ -89,7 +89,7 @@ def test_run_id_depends_on_science_alone():
         ("seed=-1", "seed must be a whole number"),
         ("threads=0", "threads must be a whole number from 1"),
         ("force=perhaps", "force must be true or false"),
-        ("model.conditional=3", "model.conditional must be true or false"),
+        ("model.conditional=3", "model.conditional must be true, false or null"),
         ("+nonsense=1", "there is no setting 'nonsense'"),
         ("paths.results_dir=null", "paths.results_dir must be a folder"),
     ],

@@ -83,6 +83,7 @@ OTHER = {str: 5, int: "5", float: "5", bool: "yes", dict: [1], list: {"a": 1}}
 )
 def test_every_field_has_its_type(tmp_path, name):
     content = {**whole().as_json(), "error": "a bug", "divergence": {"of": "loss"}}
+    content |= {"quantity": "log p(y | x)"}
     content[name] = OTHER[type(content[name])]
     path = tmp_path / "record.json"
     path.write_text(json.dumps(content))
@@ -92,7 +93,7 @@ def test_every_field_has_its_type(tmp_path, name):
 
 def test_every_field_of_the_data_has_its_type():
     data = {"fingerprint": "f", "recipe": "own", "sources": {}, "image": {}, "class_prior": [],
-            "table": {}, "entropy": 1.0}  # fmt: skip
+            "table": {}, "context": {"columns": []}, "entropy": 1.0}  # fmt: skip
     assert list(data) == [f.name for f in fields(Data) if f.name != "unknown"]
     for name, value in data.items():
         content = whole().as_json()

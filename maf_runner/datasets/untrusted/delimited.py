@@ -46,7 +46,10 @@ class Dialect:
         decimal: the sign before the decimals.
         thousands: the sign between groups of digits; None: there is none.
         missing_markers: texts that stand for a missing number, beside the usual ones.
-        label: a column whose values are kept as text: only an empty field is missing there.
+        label: the column with the classes, or the array of an archive.
+        categorical: columns of categories. Their values, and those of the label, are kept as
+            text: only an empty field is missing there.
+        context: columns, or arrays of an archive, that a model is conditioned on.
     """
 
     header: bool | None = None
@@ -55,6 +58,8 @@ class Dialect:
     thousands: str | None = None
     missing_markers: tuple[str, ...] = ()
     label: str | None = None
+    categorical: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Dialect":
@@ -67,7 +72,14 @@ class Dialect:
             settings.get("thousands"),
             tuple(map(str, settings.get("missing_markers") or ())),
             None if label is None else str(label),
+            tuple(map(str, settings.get("categorical") or ())),
+            tuple(map(str, settings.get("context") or ())),
         )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are kept as text."""
+        return (*self.categorical, *(() if self.label is None else (self.label,)))
 
     def separator_in(self, file: Path) -> str:
         """The separator of a file, as pandas takes it."""
@@ -116,8 +128,9 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
                     empty[place] &= bool(part.iloc[:, place].isna().all())
                 if rows is None:
                     _refuse_empty(empty)
-                if dialect.label in part:
-                    part[dialect.label] = label_values(part[dialect.label], whole=rows is None)
+                for name in dialect.texts:
+                    if name in part:
+                        part[name] = label_values(part[name], whole=rows is None)
                 yield part
     except pd.errors.ParserWarning as error:
         most = max(map(len, _rows_of(file, dialect)))
@@ -144,12 +157,11 @@ def _settings(file: Path, dialect: Dialect, names: list[str]) -> dict[str, Any]:
     if dialect.header is False:
         settings |= {"header": None, "names": names}
     missing = [*STR_NA_VALUES, *dialect.missing_markers]
-    if dialect.label in names:
+    if texts := [name for name in dialect.texts if name in names]:
         settings |= {
-            "dtype": {dialect.label: str},
+            "dtype": dict.fromkeys(texts, str),
             "keep_default_na": False,
-            "na_values": {name: missing for name in names if name != dialect.label}
-            | {dialect.label: [""]},
+            "na_values": {name: [""] if name in texts else missing for name in names},
         }
     elif dialect.missing_markers:
         settings["na_values"] = list(dialect.missing_markers)

@@ -126,7 +126,7 @@ def _read(file: Path, dialect: Dialect) -> Tables:
         with np.load(file, allow_pickle=False) as archive:
             for entry in archive.zip.infolist():
                 limits.check(entry.file_size, entry.compress_size, repr(entry.filename))
-            return _named({name: archive[name] for name in archive.files}, dialect.label)
+            return _named({name: archive[name] for name in archive.files}, dialect)
     if suffix in (".h5", ".hdf5"):
         with h5py.File(file, "r") as store:
             found = hdf5.datasets(store, structured=True)
@@ -134,7 +134,7 @@ def _read(file: Path, dialect: Dialect) -> Tables:
                 raise ValueError(hdf5.where_tables_are(store))
             words = {name for name, entry in found.items() if entry.dtype.kind not in "biufV"}
             arrays = {n: (e.asstr() if n in words else e)[()] for n, e in found.items()}
-            return _named(arrays, dialect.label)
+            return _named(arrays, dialect)
     return {}
 
 
@@ -170,12 +170,17 @@ def _words(array: NDArray[Any]) -> Any:
     return words.tolist() if words.dtype.kind == "U" else words
 
 
-def _named(arrays: dict[str, NDArray[Any]], label: str | None) -> Tables:
+def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
     """The arrays of an archive as one table or three, with labels as a column.
 
-    Labels are the array that ``label`` names, or one whose name ends in ``labels``. Arrays of one
-    axis are the columns of a table if there is no array of two.
+    Labels are the array that the dialect's label names, or one whose name ends in ``labels``.
+    Arrays of one axis are the columns of a table if there is no array of two. Where the dialect's
+    context names an array, all arrays of as many rows are one table: array ``x`` has the columns
+    ``x_0``, ``x_1``, ...
     """
+    label = dialect.label
+    if any(name in arrays and arrays[name].ndim == 2 for name in dialect.context):
+        return {"all": _beside_each_other(arrays)}
     own = arrays.pop(label, None) if label in arrays and arrays[label].ndim == 1 else None
     if label is None:
         arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
@@ -199,6 +204,20 @@ def _named(arrays: dict[str, NDArray[Any]], label: str | None) -> Tables:
             raise ValueError(f"{label!r} has {len(own)} values, the table {len(frame)} rows")
         frame[label] = _words(own)
     return {"all": frame}
+
+
+def _beside_each_other(arrays: dict[str, NDArray[Any]]) -> pd.DataFrame:
+    """Arrays [N] and [N, K] as the columns of one table."""
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim in (1, 2)}
+    if len(set(lengths.values())) != 1 or len(lengths) != len(arrays):
+        raise ValueError(f"its arrays are not of as many rows as each other: {lengths}")
+    columns: dict[str, Any] = {}
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            columns[name] = _words(array)
+        else:
+            columns |= {f"{name}_{i}": own for i, own in enumerate(_frame(array).to_numpy().T)}
+    return pd.DataFrame(columns)
 
 
 def need(column: str, table: pd.DataFrame, setting: str, file: Path) -> None:

@@ -27,13 +27,28 @@ def encode(
     if labels["train"] is None:
         return [], dict.fromkeys(SPLITS)
     parts = [own for name in SPLITS if (own := labels[name]) is not None]
-    every = pd.concat([own.astype(object) for own in parts])
+    codes, values = categories(pd.concat([own.astype(object) for own in parts]), "label", file)
+    ends = np.cumsum([len(own) for own in parts])[:-1]
+    return values, dict(zip(SPLITS, np.split(codes, ends), strict=True))
+
+
+def categories(
+    every: pd.Series, column: str, file: Path
+) -> tuple[NDArray[np.int64], list[str | int | float | bool]]:
+    """The codes [N] of values of which none is missing, and the categories in sorted order.
+
+    Raises:
+        DataError: values of several types, or about as many categories as rows; ``column`` says
+            which column it is.
+    """
+    every = every.astype(object)
     kind = pd.api.types.infer_dtype(every)
     if kind in ("mixed", "mixed-integer"):
         kinds = {type(value).__name__: value for value in every}
         raise DataError(
-            f"{file}: the labels have different types, {' and '.join(map(repr, kinds.values()))}; "
-            "expected numbers in all rows, or text in all rows"
+            f"{file}: the {column} column has values of different types, "
+            f"{' and '.join(map(repr, kinds.values()))}; expected numbers in all rows, or text in "
+            "all rows"
         )
     if kind in ("integer", "floating", "mixed-integer-float"):
         # pandas reads whole numbers beside a missing value as 1.0, 2.0: make them whole again.
@@ -43,13 +58,11 @@ def encode(
     codes, values = pd.factorize(every, sort=True)
     if len(every) >= FEWEST and len(values) > MOST * len(every):
         raise DataError(
-            f"{file}: the label column has {len(values):,} different values in {len(every):,} "
-            f"rows, such as {str(values[0])[:50]}: these are no classes. Models are conditioned "
-            "on classes only; model the column with the others instead (without dataset.label)"
+            f"{file}: the {column} column has {len(values):,} different values in "
+            f"{len(every):,} rows, such as {str(values[0])[:50]}: these are no classes. A column "
+            "of numbers is conditioned on by dataset.context=[...], or modelled with the others"
         )
-    ends = np.cumsum([len(own) for own in parts])[:-1]
-    split = np.split(codes.astype(np.int64), ends)
-    return values.tolist(), dict(zip(SPLITS, split, strict=True))
+    return codes.astype(np.int64), values.tolist()
 
 
 def prior_of(

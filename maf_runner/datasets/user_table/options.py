@@ -1,5 +1,6 @@
 """Check the options of ``dataset=file``."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -15,8 +16,8 @@ def check(
         raise ValueError(f"fractions must sum to 1, got {fractions!r}")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
-    if missing not in ("refuse", "drop"):
-        raise ValueError(f"missing must be refuse or drop, got {missing!r}")
+    if missing not in ("refuse", "drop", "indicator"):
+        raise ValueError(f"missing must be refuse, drop or indicator, got {missing!r}")
     if not isinstance(standardise, bool):
         raise ValueError(f"standardise must be true or false, got {standardise!r}")
     if class_prior not in ("uniform", "empirical"):
@@ -65,6 +66,56 @@ def check_splits(
         taken[setting] = name
     if split is not None and (validation is not None or test is not None):
         raise ValueError("split names a column of one file: leave out validation and test")
+
+
+def check_context(
+    context: Any, categorical: Any, taken: dict[str, Any], missing: str, class_prior: str
+) -> None:
+    """Raise ValueError unless the options on context columns are valid.
+
+    ``taken`` are the columns of other settings, by setting: a name, a list of names or None.
+    """
+    for setting, names in (("context", context), ("categorical", categorical)):
+        if not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
+            raise ValueError(f"{setting} must be a list of names, as [a,b], got {names!r}")
+        twice = [name for name, count in Counter(map(str, names)).items() if count > 1]
+        if twice:
+            raise ValueError(f"{setting} names {twice[0]!r} more than once")
+    for setting, names in taken.items():
+        own = names if isinstance(names, list) else [] if names is None else [names]
+        for name in own:
+            if str(name) in map(str, context):
+                raise ValueError(
+                    f"{str(name)!r} is in both {setting} and context: a column is either modelled "
+                    "or conditioned on"
+                    if setting == "columns"
+                    else f"{str(name)!r} is in both {setting} and context"
+                )
+    if missing == "indicator" and not context:
+        raise ValueError("missing=indicator is for context columns: name them by context=[a,b]")
+    if class_prior != "uniform" and context:
+        raise ValueError(
+            "class_prior is for a sum over classes, and with context columns there is none: "
+            "the label is one of them"
+        )
+
+
+def check_bounded(bounded: Any) -> None:
+    """Raise ValueError unless ``bounded`` gives one or two ends of each column it names."""
+    if not isinstance(bounded, dict):
+        raise ValueError(
+            f"bounded must be as {{share: [0, 1], price: [0, null]}}, got {bounded!r}"
+        )
+    for name, ends in bounded.items():
+        right = isinstance(ends, list) and len(ends) == 2 and any(e is not None for e in ends)
+        right = right and all(
+            e is None or (type(e) in (int, float) and math.isfinite(e)) for e in ends
+        )
+        if not right or (None not in ends and not ends[0] < ends[1]):
+            raise ValueError(
+                f"bounded: {name} needs a lower and an upper end, null where there is none, as "
+                f"[0, 1] or [0, null]; got {ends!r}"
+            )
 
 
 def check_dialect(

@@ -21,6 +21,8 @@ class Part:
         weights: [N]; None if all rows count alike.
         splits: index of the split of each row in `SPLITS` [N], NaN where it is missing; None if
             no column says it.
+        context: the columns that are conditioned on; None without. The index numbers the rows of
+            the file.
     """
 
     file: Path
@@ -30,6 +32,7 @@ class Part:
     labels: pd.Series | None = None
     weights: NDArray[np.float64] | None = None
     splits: NDArray[np.float64] | None = None
+    context: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -49,4 +52,5 @@ class Part:
             None if self.labels is None else self.labels.iloc[places],
             None if self.weights is None else self.weights[places],
             None if self.splits is None else self.splits[places],
+            None if self.context is None else self.context.iloc[places],
         )

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.datasets.user_table.context import missing_context
 from maf_runner.datasets.user_table.part import Part
 from maf_runner.system.errors import DataError
 
@@ -17,8 +18,8 @@ def without_missing(part: Part, columns: list[str], missing: str) -> Part:
     Args:
         part: the rows.
         columns: names of the columns of values, then of the label, the weight and the split,
-            where the rows have them.
-        missing: ``refuse`` or ``drop``.
+            where the rows have them, and of the context.
+        missing: ``refuse`` or ``drop``; ``indicator`` refuses all but those of the context.
 
     Raises:
         DataError: such rows are refused.
@@ -27,6 +28,8 @@ def without_missing(part: Part, columns: list[str], missing: str) -> Part:
     if own is not None:
         good.append(~(own.isna() | own.isin([np.inf, -np.inf])).to_numpy()[:, None])
     good += [np.isfinite(e)[:, None] for e in (part.weights, part.splits) if e is not None]
+    if part.context is not None and missing != "indicator":
+        good.append(~missing_context(part))
     whole = np.hstack(good)
     if whole.all():
         return part
@@ -37,8 +40,14 @@ def without_missing(part: Part, columns: list[str], missing: str) -> Part:
         f"{bad} of {len(part)} rows; the first is in row {row} (from 0), column "
         f"{columns[column]!r}"
     )
-    if missing == "refuse":
-        raise DataError(f"{text}. Correct the file, or drop these rows with dataset.missing=drop")
+    if missing != "drop":
+        given = 0 if part.context is None else part.context.shape[1]
+        flag = ""
+        if missing == "refuse" and column >= len(columns) - given:
+            flag = ", or give the model a flag for missing values: dataset.missing=indicator"
+        raise DataError(
+            f"{text}. Correct the file, or drop these rows with dataset.missing=drop{flag}"
+        )
     log.warning("%s; these rows are dropped", text)
     return part.take(np.flatnonzero(whole.all(axis=1)))
 

@@ -113,9 +113,9 @@ def comparison(
     """
     groups: dict[tuple[Column, bool, str], list[Record]] = {}
     for record, column in zip(records, columns_of(records), strict=True):
-        if wanted and (column.name, record.conditional) not in wanted:
+        if wanted and (column.name, record.given_class) not in wanted:
             continue
-        groups.setdefault((column, record.conditional, _row(record)), []).append(record)
+        groups.setdefault((column, record.given_class, _row(record)), []).append(record)
     columns = sorted({key[:2] for key in groups})
     if wanted:
         there = {key[0] for key in groups}

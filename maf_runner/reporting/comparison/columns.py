@@ -36,6 +36,8 @@ def columns_of(records: Sequence[Record]) -> list[Column]:
         varied = {k: own[k] for k in own if k in differing[record.dataset]}
         words = [_setting(record, k, v) for k, v in varied.items() if v not in (None, [])]
         words = words or [d.removeprefix("dataset.") for d in departures_of(record, "dataset.")]
+        if record.given:  # another quantity: never beside p(x)
+            words = [f"given {', '.join(record.given)}", *(w for w in words if not _of_given(w))]
         apart.append((record.dataset, " ".join(words)))
     origins: dict[tuple[str, str], set[str]] = {}
     for record, place in zip(records, apart, strict=True):
@@ -79,6 +81,10 @@ def of_one_origin(
                     f"column shows {chosen})"
                 )
     return kept, complaints
+
+
+def _of_given(words: str) -> bool:
+    return words.startswith("context=")
 
 
 def _setting(record: Record, key: str, value: Any) -> str:

@@ -70,7 +70,8 @@ def _by_seed(records: Sequence[Record]) -> list[Record]:
 
 def _unfinished(run: Unfinished) -> list[Item]:
     model, dataset = run.settings["model"], run.settings["dataset"]
-    given = ", class" if model.get("conditional") else ""
+    conditions = _given(run)
+    given = {"none": "", "class": ", class"}.get(conditions, f" given {conditions}")
     of = f" of {run.limit}" if run.limit else ""
     return [
         Item(run.folder.path.name),
@@ -85,10 +86,16 @@ def _unfinished(run: Unfinished) -> list[Item]:
     ]
 
 
+def _given(run: Unfinished) -> str:
+    if not run.settings["model"].get("conditional"):
+        return "none"
+    return ", ".join(map(str, run.settings["dataset"].get("context") or ())) or "class"
+
+
 def _unfinished_data(run: Unfinished) -> dict[str, Any]:
     return {
         "dataset": run.settings["dataset"]["name"],
-        "conditioning": "class" if run.settings["model"].get("conditional") else "none",
+        "conditioning": _given(run),
         "model": run.settings["model"]["name"],
         "status": run.state,
         "size": widths(run.settings["model"].get("hidden")),

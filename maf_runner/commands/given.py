@@ -1,0 +1,104 @@
+"""``--given``: the values of the columns that a model is conditioned on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.datasets.spaces.context import ContextSpace
+from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.system.errors import UsageError, suggestion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from maf_runner.experiment.trained import TrainedRun
+
+HELP = (
+    "of a model that is conditioned on columns: their values, as rpm=1500,load=0.3, or a file of "
+    "rows that has these columns"
+)
+
+
+def given_rows(text: str | None, run: "TrainedRun") -> "pd.DataFrame | None":
+    """The context columns of the rows that ``--given`` names; None of a model without them.
+
+    Raises:
+        UsageError: the model needs them and they are not given, or the reverse; an assignment
+            that cannot be read.
+        DataError: a file that does not have them.
+    """
+    space = run.context
+    if space is None:
+        if text is None:
+            return None
+        other = "its class: use --label" if run.model.context else "nothing"
+        raise UsageError(f"--given: this model is given {other}")
+    if text is None:
+        example = ",".join(f"{name}=..." for name in space.names)
+        raise UsageError(
+            f"this model is conditioned on {', '.join(space.names)}: give their values, as "
+            f"--given {example}, or a file of rows with these columns, as --given new.csv"
+        )
+    if "=" in text and not Path(text).exists():
+        return _assigned(text, space)
+    return _of_file(Path(text), run)
+
+
+def encoded(table: "pd.DataFrame", space: ContextSpace, source: str) -> NDArray[np.float64]:
+    """The context [N, C] of ``table``.
+
+    Raises:
+        DataError: a column lacks, or a value is unknown.
+        UsageError: a value is missing.
+    """
+    context = space.encode(table, source)
+    gone = np.flatnonzero(np.isnan(context).any(axis=1))
+    if len(gone):
+        names = [name for name in space.names if table[name].isna().iloc[gone[0]]]
+        raise UsageError(
+            f"{source}: {', '.join(names) or 'a value'} is missing or not finite in row {gone[0]} "
+            "(from 0)"
+        )
+    return context
+
+
+def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":
+    import pandas as pd
+
+    values: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise UsageError(f"--given must be as a=1,b=2, got {part!r} in it")
+        if name not in space.names:
+            raise UsageError(
+                f"--given: no context column {name!r}{suggestion(name, list(space.names))}"
+            )
+        if name in values:
+            raise UsageError(f"--given: {name} has two values")
+        values[name] = value
+    for column in space.columns:
+        if column.name in values and not column.categories:
+            try:
+                values[column.name] = float(values[column.name] or "nan")
+            except ValueError as error:
+                raise UsageError(
+                    f"--given: {column.name} must be a number, got {values[column.name]!r}"
+                ) from error
+        elif values.get(column.name) == "":
+            values[column.name] = None
+    if lacking := [name for name in space.names if name not in values]:
+        raise UsageError(f"--given lacks {', '.join(lacking)}, on which this model is conditioned")
+    return pd.DataFrame([values])
+
+
+def _of_file(file: Path, run: "TrainedRun") -> "pd.DataFrame":
+    import pandas as pd
+
+    from maf_runner.datasets.untrusted.tables import read_table
+
+    dialect = Dialect.of(run.record.settings["dataset"])
+    tables = read_table(file, "--given", dialect=dialect)
+    return pd.concat(tables.values(), ignore_index=True)

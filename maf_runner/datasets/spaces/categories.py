@@ -1,0 +1,35 @@
+"""The codes 0, 1, ... of categories, by their values or their texts."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.system.errors import DataError, suggestion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Category = str | int | float | bool
+
+
+def codes_of(values: "pd.Series", categories: Sequence[Category]) -> NDArray[np.int64]:
+    """The index of each value [N] among ``categories``; -1 where it is missing.
+
+    Raises:
+        DataError: a value that is none of them. The name of ``values`` and their index say where.
+    """
+    texts = {text: code for code, text in enumerate(map(str, categories))}
+    numbers = {v: code for code, v in enumerate(categories) if not isinstance(v, str)}
+    different = values.dropna().unique().tolist()
+    found = {value: texts.get(str(value), numbers.get(value, -1)) for value in different}
+    unknown = next((value for value, code in found.items() if code < 0), None)
+    if unknown is not None:
+        row = values.index[(values == unknown).to_numpy().argmax()]
+        near = suggestion(str(unknown), [str(known) for known in categories])
+        raise DataError(
+            f"column {values.name!r} has {str(unknown)[:50]!r} in row {row} (from 0), which no "
+            f"training row has{near}"
+        )
+    return values.map(found).fillna(-1).to_numpy(dtype=np.int64)

@@ -1,0 +1,41 @@
+"""Columns of a user's table whose values have a lower or an upper end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from maf_runner.datasets.spaces.bounds import Bound, unbounded
+from maf_runner.datasets.user_table.part import Part
+from maf_runner.system.errors import DataError, suggestion
+
+
+def bounds_of(
+    parts: Mapping[str, Part], columns: list[str], bounded: Mapping[Any, Any]
+) -> tuple[Bound, ...]:
+    """The ends of each column; empty if there are none.
+
+    Raises:
+        ValueError: a name that is not among ``columns``.
+        DataError: a value at an end or outside, where the density has no finite logarithm.
+    """
+    given = {str(name): tuple(ends) for name, ends in bounded.items()}
+    for name in given:
+        if name not in columns:
+            raise ValueError(f"bounded names {name!r}{suggestion(name, columns)}")
+    for name, bound in given.items():
+        place = columns.index(name)
+        for part in parts.values():
+            outside = np.flatnonzero(~np.isfinite(unbounded(part.x[:, place], bound)))
+            if len(outside):
+                low, high = ("-inf" if bound[0] is None else f"{bound[0]:g}",
+                             "inf" if bound[1] is None else f"{bound[1]:g}")  # fmt: skip
+                first = outside[0]
+                raise DataError(
+                    f"{part.file}: column {name!r} has the value {part.x[first, place]:g} in row "
+                    f"{part.numbers[first]} (from 0){part.of_split}, and dataset.bounded says it "
+                    f"lies between {low} and {high}, without the ends ({len(outside):,} such "
+                    "values). Give wider ends, leave these rows out, or, for values that were "
+                    "rounded to an end, add noise to the column (dataset.dequantise)"
+                )
+    return tuple(given.get(name, (None, None)) for name in columns) if given else ()
