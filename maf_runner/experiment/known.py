@@ -14,7 +14,7 @@ from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.identity import run_id
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.system import logs
-from maf_runner.system.errors import DataError
+from maf_runner.system.errors import DataError, ShortageError
 
 log = logging.getLogger("maf_runner")
 LARGEST = 1 << 30  # bytes that are hashed in about a second
@@ -35,7 +35,7 @@ def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
     try:
         folder = run_folder(settings, run_id(settings))
         record = Record.read(folder.record)
-    except (DataError, UnreadableRecordError):
+    except (DataError, UnreadableRecordError, ShortageError):
         return None
     if not record.finished or record.run_id != folder.path.name:
         return None

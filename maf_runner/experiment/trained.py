@@ -26,7 +26,8 @@ from maf_runner.experiment.settings import build
 from maf_runner.flows.base import SAMPLED_AT_ONCE, Density
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Data, Record, UnreadableRecordError
-from maf_runner.system.errors import DataError, UsageError, suggestion
+from maf_runner.system import reading
+from maf_runner.system.errors import DataError, ShortageError, UsageError, suggestion
 from maf_runner.training.checkpoint import load
 
 
@@ -285,6 +286,8 @@ def _model(folder: RunFolder, record: Record) -> Density:
     except UsageError as error:
         raise DataError(f"{folder.path} cannot be loaded: {error!s:.800}") from error
     except Exception as error:  # whatever a strange record and checkpoint may lead to
+        if (system := reading.out_of_reach(error)) is not None:
+            raise ShortageError(f"{folder.best}: {system.strerror or system}") from error
         raise DataError(f"{folder.path} cannot be loaded: {error!s:.500}") from error
     return model.eval()
 

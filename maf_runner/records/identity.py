@@ -7,7 +7,8 @@ from typing import Any
 
 from maf_runner.experiment import plugins
 from maf_runner.experiment.groups import FILES, GROUPS
-from maf_runner.system.errors import DataError
+from maf_runner.system import reading
+from maf_runner.system.errors import DataError, ShortageError
 
 # Settings that came into a group after runs had been made without them, and the value at which
 # all is as it was before. At that value they are left out of the run id, so that a new setting
@@ -67,12 +68,17 @@ def content_hash(path: Path, setting: str) -> str:
     """What stands for the file of a setting: its content, wherever it lies.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file is missing, or is none.
+        ShortageError: it cannot be read now.
     """
     try:
-        with path.open("rb") as file:
+        with reading.opened(path) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except reading.OddFileError as error:
+        raise DataError(f"{error}; see {setting}") from error
     except OSError as error:
+        if reading.out_of_reach(error):
+            raise ShortageError(f"{path}: {error.strerror}; see {setting}") from error
         raise DataError(f"{path} cannot be read ({error.strerror}); see {setting}") from error
 
 

@@ -4,10 +4,11 @@ What is read and found wrong is damaged. What cannot be read now (a failing disk
 too many open files, no memory) is an `OSError` as it comes, and says nothing about the file.
 """
 
+import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MB = 1 << 20
 
@@ -16,7 +17,7 @@ class OddFileError(ValueError):
     """What has the name of a file is none, or is far larger than such a file can be."""
 
 
-def opened(path: Path, at_most: int | None = None) -> BinaryIO:
+def opened(path: Path, at_most: int | None = None) -> BufferedReader:
     """Open a regular file of at most ``at_most`` bytes for reading. A pipe is not waited for.
 
     Raises:
@@ -59,14 +60,18 @@ def _kind(mode: int) -> str:
 def out_of_reach(error: BaseException) -> OSError | None:
     """The error of the system behind ``error`` that says that a file cannot be read now, if any.
 
-    A file that is missing is not meant. Libraries hide such errors behind their own.
+    A file that is missing is not meant, nor a wrong argument, by which libraries ask for places
+    that a damaged file does not have. Libraries hide such errors behind their own.
     """
     from maf_runner.system import shortage
 
+    of_content = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL)
     seen: BaseException | None = error
     while seen is not None:
-        missing = isinstance(seen, (FileNotFoundError, NotADirectoryError))
-        if isinstance(seen, OSError) and not missing and shortage.is_shortage(seen):
-            return seen
+        if isinstance(seen, OSError) and seen.errno not in of_content:
+            if seen.errno is not None or shortage.is_shortage(seen):
+                return seen
+        elif isinstance(seen, MemoryError):
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         seen = seen.__cause__ or seen.__context__
     return None

@@ -19,6 +19,7 @@ DISK = {
     for name in (
         "ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR",
         "ESTALE", "ENODEV", "ENXIO", "EBUSY", "EMFILE", "ENFILE", "EBADF", "ENOLCK", "EREMOTEIO",
+        "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH",  # a network's file system
     )
     if hasattr(errno, name)
 }  # fmt: skip
@@ -42,7 +43,7 @@ def is_gpu_memory(error: BaseException) -> bool:
 def is_disk(error: BaseException) -> bool:
     """Whether an error says that a file could not be read or written as it should.
 
-    Other kinds of OSError, such as a broken connection, do not. Some libraries give the system's
+    Other kinds of OSError, such as a refused connection, do not. Some libraries give the system's
     words without its number.
     """
     if not isinstance(error, OSError):

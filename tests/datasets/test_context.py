@@ -103,12 +103,12 @@ def test_arrays_beside_each_other(tmp_path):
         ({"context": ["rpm"], "weight": "rpm"}, ValueError, "in both weight and context"),
         ({"context": "rpm"}, ValueError, "must be a list of names"),
         ({"missing": "indicator"}, ValueError, "is for context columns"),
-        ({"context": ["rpm"], "label": "site", "class_prior": "empirical"}, ValueError, "no sum|none"),
-        ({"context": ["one"]}, DataError, "'one' has one value in all training rows .'7'., so nothing"),
+        ({"context": ["rpm"], "label": "site", "class_prior": "empirical"}, ValueError, "none"),
+        ({"context": ["one"]}, DataError, "'one' has one value in all training rows .'7'., so"),
         ({"context": ["id"]}, DataError, "240 different values in .* no classes"),
         ({"context": ["day"]}, DataError, "different values|dates"),
         ({"context": ["rare"]}, DataError, "'rare' has 'b' in row .*which no training row has"),
-        ({"bounded": {"power": [60, None]}}, DataError, "'power' has the value .*between 60 and inf"),
+        ({"bounded": {"power": [60, None]}}, DataError, "'power' has the value .*60 and inf"),
         ({"bounded": {"site": [0, 1]}}, ValueError, "bounded names 'site'"),
         ({"bounded": {"power": [1, 1]}}, ValueError, "lower and an upper end"),
         ({"categorical": ["sites"]}, DataError, "no column 'sites' .dataset.categorical."),
@@ -129,9 +129,7 @@ def test_what_scoring_cannot_encode(path):
     with pytest.raises(DataError, match=r"new\.csv has no column 'rpm', which this run is cond"):
         space.encode(frame.drop(columns="rpm"), "new.csv")
     frame.loc[5, "site"] = "nort"
-    with pytest.raises(
-        DataError, match="'site' has 'nort' in row 5 .from 0., which no training ro.*'n"
-    ):
+    with pytest.raises(DataError, match=r"'site' has 'nort' in row 5 .from 0., which no .*'n"):
         space.encode(frame, "new.csv")  # fmt: skip
     frame = engines()
     frame["rpm"] = "fast"

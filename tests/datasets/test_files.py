@@ -189,7 +189,9 @@ def test_labels_of_two_kinds_are_refused(tmp_path):
     rows = {n: np.random.default_rng(0).normal(size=(3, 2)) for n in ("train", "val", "test")}
     labels = {"train_labels": ["a", "b", "a"], "val_labels": [0, 1, 0], "test_labels": [0, 1, 0]}
     np.savez(tmp_path / "x.npz", **rows, **labels)
-    with pytest.raises(DataError, match=r"x\.npz: the labels have different types, 'a' and 0; "):
+    with pytest.raises(
+        DataError, match=r"x\.npz: the label column has values of different types, 'a' and 0; "
+    ):
         read(tmp_path / "x.npz", label="label")
 
 

@@ -106,7 +106,7 @@ def test_by_values_on_the_command_line(runs, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "this model is conditioned on rpm, load, site: give their values, as --given rpm=..."),
+        (None, "conditioned on rpm, load, site: give their values, as --given rpm=..."),
         ("rpm=1,load=1", "--given lacks site, on which this model is conditioned"),
         ("rpm=fast,load=1,site=NA", "--given: rpm must be a number, got 'fast'"),
         ("rmp=1", "--given: no context column 'rmp'; did you mean 'rpm'?"),

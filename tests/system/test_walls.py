@@ -1,5 +1,6 @@
 """Files that cannot be read now, that are none, or that come from strangers."""
 
+import builtins
 import csv
 import errno
 import io
@@ -9,9 +10,12 @@ import signal
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
+from maf_runner.commands import score
 from maf_runner.experiment.run import run
 from maf_runner.reporting.tables.table import build
 from maf_runner.system import reading
@@ -34,17 +38,23 @@ def files(folder):
 
 def out_of_reach(monkeypatch, name, number):
     """Reading files of a name fails as the system would have it."""
-    real = os.open
 
-    def failing(path, *rest, **named):
-        if Path(os.fspath(path)).name == name:
-            raise OSError(number, os.strerror(number), str(path))
-        return real(path, *rest, **named)
+    def failing(real):
+        def opened(path, *rest, **named):
+            if not isinstance(path, int) and Path(os.fspath(path)).name == name:
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, *rest, **named)
 
-    monkeypatch.setattr(reading.os, "open", failing)
+        return opened
+
+    monkeypatch.setattr(os, "open", failing(os.open))
+    monkeypatch.setattr(builtins, "open", failing(open))
 
 
-NUMBERS = [errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE, errno.ENOMEM]
+NUMBERS = [
+    errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE, errno.ENOMEM, errno.ENOTCONN,
+    errno.ETIMEDOUT, errno.EHOSTDOWN,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
@@ -66,10 +76,10 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path, begin, mon
         wait_for(tmp_path, "previous-last.pt")
         # As when a terminal is closed; nohup has commands ignore that, and those they start.
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        number = signal.SIGTERM if ignored else signal.SIGHUP
-        started.send_signal(number)
+        sent = signal.SIGTERM if ignored else signal.SIGHUP
+        started.send_signal(sent)
         done = started.wait()
-    assert done.returncode == 128 + number and "goes on from here" in done.stderr
+    assert done.returncode == 128 + sent and "goes on from here" in done.stderr
     (last,) = tmp_path.rglob("last.pt")
     before = files(last.parent)
     out_of_reach(monkeypatch, "last.pt", number)
@@ -80,6 +90,32 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path, begin, mon
     assert after["previous-last.pt"] == before["previous-last.pt"]
     monkeypatch.undo()
     assert run(small(tmp_path, *words)).outcome == "resumed"
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+def test_a_file_of_ones_own_that_cannot_be_read_now_is_not_damaged(tmp_path, monkeypatch, number):
+    """Of a run, of a trained model and of rows to be scored: exit code 1, and no other."""
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    pd.DataFrame(rows, columns=["a", "b"]).to_csv(tmp_path / "own.csv", index=False)
+    words = ["model=gaussian", "dataset=file", f"dataset.path={tmp_path}/own.csv"]
+    words += [f"paths.results_dir={tmp_path}", "threads=1"]
+    folder = run(composed(*words)).folder
+    for name, arguments in (("best.pt", ["own.csv"]), ("own.csv", ["own.csv"])):
+        out_of_reach(monkeypatch, name, number)
+        code = score.main([str(folder.path), *(str(tmp_path / a) for a in arguments), "--out",
+                           str(tmp_path / "s.csv")])  # fmt: skip
+        assert code == 1 and not (tmp_path / "s.csv").exists()
+        monkeypatch.undo()
+    out_of_reach(monkeypatch, "own.csv", number)
+    with pytest.raises(ShortageError, match=os.strerror(number)):
+        run(composed(*words, "seed=1"))
+
+
+def test_what_is_no_file_cannot_be_ones_own_table(tmp_path, command):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", Path("/dev/zero")):
+        words = ["model=gaussian", "dataset=file", f"dataset.path={path}"]
+        assert f"{path} is no regular file" in command("maf-run", *words, check=3).stderr
 
 
 def test_what_is_no_file_is_named_at_once(tmp_path, command):

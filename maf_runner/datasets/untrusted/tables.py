@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from maf_runner.datasets.base import SPLITS
 from maf_runner.datasets.untrusted import delimited, hdf5, limits
 from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix, distinct
-from maf_runner.system import shortage
-from maf_runner.system.errors import DataError, extra, suggestion
+from maf_runner.system import reading, shortage
+from maf_runner.system.errors import DataError, ShortageError, extra, suggestion
 
 TEXT = (".csv", ".tsv", ".txt")
 READABLE = ".csv, .tsv or .txt (also .gz, .bz2, .xz), .parquet, .feather, .npy, .npz, .h5 or .hdf5"
@@ -51,6 +51,7 @@ def read_table(file: Path, setting: str, *, dialect: Dialect = Dialect()) -> Tab
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except Exception as error:  # each library raises its own for a damaged file
+        _raise_if_out_of_reach(error, file)
         raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
     if not tables:
         raise DataError(f"{file}: expected {READABLE} ({setting})")
@@ -78,7 +79,14 @@ def pieces(file: Path, setting: str, rows: int, dialect: Dialect) -> Iterator[pd
     except DataError:
         raise
     except Exception as error:  # each library raises its own for a damaged file
+        _raise_if_out_of_reach(error, file)
         raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
+
+
+def _raise_if_out_of_reach(error: Exception, file: Path) -> None:
+    """Raise the system's error where the file is not damaged but cannot be read now."""
+    if (system := reading.out_of_reach(error)) is not None:
+        raise ShortageError(f"{file}: {system.strerror or system}") from error
 
 
 def _pieces(file: Path, suffix: str, rows: int, dialect: Dialect) -> Iterator[pd.DataFrame]:

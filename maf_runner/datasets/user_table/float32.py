@@ -18,6 +18,9 @@ LARGEST = float(np.sqrt(np.finfo(np.float32).max))  # whose square is a 32-bit n
 OFFSET = (
     "They are large beside their differences: use dataset.standardise=true, or subtract an offset"
 )
+TINY = "They are too small for such numbers: use dataset.standardise=true, or another unit"
+SMALLEST = float(np.finfo(np.float32).tiny)
+FEW = 0.01  # share of the rows that may lie far from all others
 LOST = 0.01  # share of the different values that may become equal
 
 
@@ -73,15 +76,23 @@ def to_float32(
             "%s: different values become equal in 32-bit numbers, in which models compute: %s. %s",
             parts["train"].file,
             some(equal.values()),
-            _way_out(parts["train"], next(iter(equal)), space) if standardise else OFFSET,
+            _way_out(parts["train"], next(iter(equal)), space, standardise=standardise),
         )
     return rows
 
 
-def _way_out(train: Part, column: str, space: TableSpace) -> str:
-    """How to mend a standardised column whose values become equal."""
+def _way_out(train: Part, column: str, space: TableSpace, *, standardise: bool) -> str:
+    """How to mend a column whose values become equal."""
     values = train.x[:, space.columns.index(column)]
-    far = int(np.abs(values - np.median(values)).argmax())
+    if not standardise:
+        return TINY if np.abs(values).max() < SMALLEST else OFFSET
+    distances = np.abs(values - np.median(values))
+    far = int(distances.argmax())
+    if (distances > distances[far] / 2).mean() > FEW:
+        return (
+            f"The values of {column!r} lie in groups far apart, between {values.min():.6g} and "
+            f"{values.max():.6g}. Model the groups one by one, or take logarithms"
+        )
     return (
         f"Values far from all others are the cause: the farthest of {column!r} is "
         f"{values[far]:.6g}, in row {train.numbers[far]} (from 0). Correct or remove such rows, "
