@@ -97,8 +97,10 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def of_a_run(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """An argument parser that takes a run folder and a class label."""
+def of_a_run(
+    program: str, description: str, epilog: str = "", *, label: bool = True
+) -> argparse.ArgumentParser:
+    """An argument parser that takes a run folder and, with ``label``, a class label."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
@@ -106,11 +108,13 @@ def of_a_run(program: str, description: str, epilog: str = "") -> argparse.Argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as maf-run prints it")
-    parser.add_argument(
-        "--label",
-        metavar="Y",
-        help="a class of a conditional model; of your own table: its value in the label column",
-    )
+    if label:
+        parser.add_argument(
+            "--label",
+            metavar="Y",
+            help="a class of a conditional model; of your own table: its value in the label "
+            "column",
+        )
     add_plugins(parser)
     return parser
 

@@ -1,0 +1,340 @@
+"""A trained model for other programs: as one of torch.export, as ONNX, or as plain tensors.
+
+A program takes and gives float64, although most models compute in float32: in float32 a column
+such as a time in seconds would lose its digits before it is standardised.
+"""
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from maf_runner.experiment.evaluation import class_marginal
+from maf_runner.experiment.trained import TrainedRun
+from maf_runner.flows.autoregressive import Autoregressive
+from maf_runner.flows.base import Density, Flow, StandardNormal, inverts
+from maf_runner.flows.gaussian import Gaussian
+from maf_runner.system import shortage
+from maf_runner.system.errors import UsageError, extra
+
+ONNX_AT_MOST = 2_000_000_000  # bytes: an ONNX file ends at 2 GiB
+TOLERANCE = 1e-3  # relative above 1; a program that differs by more is not the model
+TRIALS = 5  # rows on which a program is compared with its model
+
+
+class Exported(nn.Module):
+    """The log density of a run as one function of its rows.
+
+    Rows are in the table's units for a run on the user's table, logits for pictures, and as the
+    dataset has them for the others. The log density is that of rows in these units; of a model
+    given the class it is the marginal over the classes, which takes C times the memory.
+
+    Args:
+        run: the run, which stays as it is.
+    """
+
+    def __init__(self, run: TrainedRun) -> None:
+        super().__init__()
+        self.units = _Units(run)
+        self.model = _plain(run.model)
+        self.prior, self.dtype = run.prior, run.model.reference.dtype
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Log densities [N] in nats of ``rows`` [N, D], both float64."""
+        x = self.units.to_model(rows).to(self.dtype)
+        if isinstance(self.model, _Gaussians):
+            by_class = self.model(x)
+        elif self.model.context:
+            by_class = self._by_class(x)
+        else:
+            return self.model(x).double() + self.units.log_det
+        return class_marginal(by_class.double(), self.prior) + self.units.log_det
+
+    def _by_class(self, x: Tensor) -> Tensor:
+        """Log p(x | y) [N, C] of rows [N, D] for every class."""
+        classes = self.model.context
+        each = x[:, None].expand(-1, classes, -1).reshape(-1, x.shape[1])
+        given = torch.eye(classes, dtype=x.dtype).expand(x.shape[0], -1, -1)
+        return self.model(each, given.reshape(-1, classes)).view(-1, classes)
+
+
+class ExportedSampler(nn.Module):
+    """The way of a run from standard normal noise to rows, in one pass.
+
+    Args:
+        run: the run, which stays as it is.
+
+    Raises:
+        UsageError: the model has no such way; the message says why.
+    """
+
+    def __init__(self, run: TrainedRun) -> None:
+        super().__init__()
+        if obstacle := _no_one_pass(run.model):
+            raise UsageError(f"no program for sampling: {obstacle}")
+        self.units = _Units(run)
+        self.model = _plain(run.model)
+        self.classes, self.dtype = run.model.context, run.model.reference.dtype
+
+    def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Rows [N, D] in the units of `Exported`, from ``noise`` [N, D], both float64.
+
+        A model given the class takes ``label`` [N] too, int64: the place of each class among the
+        classes of the run. Dequantised columns are whole again.
+        """
+        context = None
+        if label is not None:
+            context = (label[:, None] == torch.arange(self.classes)).to(self.dtype)
+        rows = self.model.from_noise(noise.to(self.dtype), context)
+        return self.units.from_model(rows.double())
+
+
+class _Units(nn.Module):
+    """The way between the units of a run's rows and those that the model sees, in float64."""
+
+    mean: Tensor
+    deviation: Tensor
+    step: Tensor
+    origin: Tensor
+
+    def __init__(self, run: TrainedRun) -> None:
+        super().__init__()
+        table, features = run.table, run.model.features
+        self.log_det = table.log_det if table else 0.0
+        self.scaled, self.stepped = table is not None, bool(table and any(table.steps))
+        numbers = {
+            "mean": table.mean if table else (),
+            "deviation": table.deviation if table else (),
+            "step": (table.steps if table else ()) or (0.0,) * features,
+            "origin": (table.origins if table else ()) or (0.0,) * features,
+        }
+        for name, values in numbers.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
+
+    def to_model(self, rows: Tensor) -> Tensor:
+        """As `TableSpace.to_model`, of a table."""
+        return (rows - self.mean) / self.deviation if self.scaled else rows
+
+    def from_model(self, rows: Tensor) -> Tensor:
+        """As `TableSpace.to_table` and then `TableSpace.without_noise`, of a table."""
+        if not self.scaled:
+            return rows
+        rows = rows * self.deviation + self.mean
+        if not self.stepped:
+            return rows
+        has_steps = self.step > 0
+        step = torch.where(has_steps, self.step, 1.0)
+        whole = ((rows - self.origin) / step).floor() * step + self.origin
+        return torch.where(has_steps, whole, rows)
+
+
+class _Gaussians(nn.Module):
+    """A `Gaussian` by products of matrices alone, since ONNX cannot solve equations."""
+
+    mean: Tensor
+    cholesky: Tensor
+    whiten: Tensor
+    constant: Tensor
+
+    def __init__(self, model: Gaussian) -> None:
+        super().__init__()
+        eye = torch.eye(model.features, dtype=torch.float64)
+        whiten = torch.linalg.solve_triangular(model.cholesky, eye, upper=False)
+        log_det = -model.cholesky.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        zero = StandardNormal(model.features).double()(eye[:1] * 0)  # log density of noise 0
+        self.register_buffer("mean", model.mean.clone())
+        self.register_buffer("cholesky", model.cholesky.clone())
+        self.register_buffer("whiten", whiten)
+        self.register_buffer("constant", log_det + zero)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log densities [N, C] of rows [N, D] under each of the C Gaussians."""
+        noise = torch.einsum("cij,ncj->nci", self.whiten, x[:, None] - self.mean)
+        return self.constant - 0.5 * noise.square().sum(dim=2)
+
+    def from_noise(self, noise: Tensor, context: Tensor | None) -> Tensor:
+        """Rows [N, D] of noise [N, D]; ``context`` [N, C] chooses the Gaussian of each."""
+        every = self.mean + torch.einsum("cij,nj->nci", self.cholesky, noise)
+        return every[:, 0] if context is None else (context[:, :, None] * every).sum(dim=1)
+
+
+def torch_program(run: TrainedRun) -> bytes:
+    """A ``.pt2`` file of `Exported`, for ``torch.export.load``, with the run's record in it.
+
+    Raises:
+        UsageError: torch cannot export the model.
+    """
+    program = _traced(run, Exported(run), {"rows": _rows(run)})
+    _require_agreement(run, lambda rows: program.module()(torch.from_numpy(rows)).numpy())
+    return _pt2(run, program)
+
+
+def torch_sampler(run: TrainedRun) -> bytes:
+    """A ``.pt2`` file of `ExportedSampler`.
+
+    Raises:
+        UsageError: there is no way to draw samples in one pass, or torch cannot export it.
+    """
+    arguments: dict[str, Tensor] = {"noise": torch.zeros(TRIALS, run.model.features).double()}
+    if run.model.context:
+        arguments["label"] = torch.zeros(TRIALS, dtype=torch.int64)
+    return _pt2(run, _traced(run, ExportedSampler(run), arguments))
+
+
+def onnx_program(run: TrainedRun) -> bytes:
+    """An ``.onnx`` file of `Exported`: input ``rows``, output ``log_prob``, the record in it.
+
+    Raises:
+        UsageError: the extra ``export`` is not installed, or ONNX cannot express the model.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  torch.onnx needs it
+    except ImportError as error:
+        raise UsageError(f"--format onnx needs {error.name}: {extra('export')}") from error
+    size = sum(tensor.nbytes for tensor in run.model.state_dict().values())
+    if size > ONNX_AT_MOST:
+        raise UsageError(f"an ONNX file holds at most 2 GB, and the parameters take {size:,} bytes")
+    if inverts(run.model):
+        raise UsageError(
+            f"{run.record.model} cannot be exported to ONNX: its density takes one step for each "
+            "variable. --format torch can express that"
+        )
+    program = _traced(run, Exported(run), {"rows": _rows(run)})
+    with _quietly(f"{run.record.model} cannot be exported to ONNX"):
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=["rows"],
+            output_names=["log_prob"],
+            dynamic_shapes={"rows": {0: "N"}},
+        )
+        assert converted is not None
+        converted.model.metadata_props["record"] = record_text(run)
+        content: bytes = converted.model_proto.SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    _require_agreement(run, lambda rows: session.run(None, {"rows": rows})[0])
+    return content
+
+
+def safetensors(run: TrainedRun) -> bytes:
+    """A ``.safetensors`` file of the model's state_dict, with the run's record as metadata.
+
+    Raises:
+        UsageError: the extra ``export`` is not installed.
+    """
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise UsageError(f"--format safetensors needs safetensors: {extra('export')}") from error
+    state = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    return save(state, metadata={"format": "pt", "record": record_text(run)})
+
+
+def record_text(run: TrainedRun) -> str:
+    """The record of a run as JSON."""
+    return json.dumps(run.record.as_json(), indent=2)
+
+
+def _plain(model: Density) -> Any:
+    """A copy of a model that can be exported."""
+    if isinstance(model, Gaussian):
+        return _Gaussians(model)
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def _no_one_pass(model: Density) -> str | None:
+    """Why the model cannot make rows of normal noise in one pass; None if it can."""
+    if isinstance(model, Gaussian):
+        return None
+    if not isinstance(model, Flow):
+        return f"{model.title} has no map from noise to rows"
+    if any(isinstance(transform, Autoregressive) for transform in model.chain):
+        return f"{model.title} computes one variable after another"
+    if not isinstance(model.base, StandardNormal):
+        return f"the noise of {model.title} is not standard normal"
+    return None
+
+
+def _rows(run: TrainedRun) -> Tensor:
+    """Some samples [n, D] of the run, or standard normal rows, in the units of its data."""
+    if run.model.can_sample:
+        drawn, _ = run.draw_samples(TRIALS, seed=0)
+    else:
+        drawn = torch.randn(TRIALS, run.model.features, generator=torch.Generator()).numpy()
+    rows = drawn[np.isfinite(drawn).all(axis=1)]
+    if len(rows) < 2:  # torch takes the number of rows for a constant where it is 0 or 1
+        rows = np.zeros((2, run.model.features))
+    return torch.from_numpy(run.table.to_table(rows) if run.table else rows.astype(np.float64))
+
+
+def _traced(
+    run: TrainedRun, module: nn.Module, arguments: dict[str, Tensor]
+) -> torch.export.ExportedProgram:
+    """The module as a program for any number of rows."""
+    rows = {0: torch.export.Dim("rows")}
+    with torch.no_grad(), _quietly(f"{run.record.model} cannot be exported by torch"):
+        return torch.export.export(
+            module.eval(),
+            tuple(arguments.values()),
+            dynamic_shapes=dict.fromkeys(arguments, rows),
+            strict=True,  # else len() of a tensor is taken for a constant
+        )
+
+
+@contextmanager
+def _quietly(refusal: str) -> Iterator[None]:
+    """Turn errors into a UsageError that begins with ``refusal``, and keep warnings back."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        if shortage.is_memory(error):
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        why = str(cause).strip().split("\n")[0]
+        raise UsageError(f"{refusal} ({type(cause).__name__}: {why:.300})") from error
+    finally:
+        logging.disable(disabled)
+
+
+def _require_agreement(
+    run: TrainedRun, program: Callable[[NDArray[Any]], NDArray[np.float64]]
+) -> None:
+    """Compare a program with the run, for several rows and for one.
+
+    Raises:
+        UsageError: they differ.
+    """
+    rows = _rows(run).numpy()
+    inside, log_det = (run.table.to_model(rows), run.table.log_det) if run.table else (rows, 0.0)
+    expected = run.log_prob(inside) + log_det
+    for part in (slice(None), slice(1)):
+        if not np.allclose(
+            program(rows[part]), expected[part], rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+        ):
+            raise UsageError(
+                f"{run.record.model} cannot be exported: the program gives other densities than "
+                "the model, perhaps since it has branches that depend on the rows"
+            )
+
+
+def _pt2(run: TrainedRun, program: torch.export.ExportedProgram) -> bytes:
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={"record.json": record_text(run)})
+    return cast(bytes, file.getvalue())
