@@ -153,18 +153,18 @@ class _Gaussians(nn.Module):
         zero = StandardNormal(model.features).double()(eye[:1] * 0)  # log density of noise 0
         self.register_buffer("mean", model.mean.clone())
         self.register_buffer("cholesky", model.cholesky.clone())
-        self.register_buffer("whiten", whiten)
+        self.register_buffer("whiten", whiten.contiguous())
         self.register_buffer("constant", log_det + zero)
 
     def forward(self, x: Tensor) -> Tensor:
         """Log densities [N, C] of rows [N, D] under each of the C Gaussians."""
-        noise = torch.einsum("cij,ncj->nci", self.whiten, x[:, None] - self.mean)
-        return self.constant - 0.5 * noise.square().sum(dim=2)
+        noise = (x - self.mean[:, None]) @ self.whiten.mT
+        return self.constant - 0.5 * noise.square().sum(dim=2).mT
 
     def from_noise(self, noise: Tensor, context: Tensor | None) -> Tensor:
         """Rows [N, D] of noise [N, D]; ``context`` [N, C] chooses the Gaussian of each."""
-        every = self.mean + torch.einsum("cij,nj->nci", self.cholesky, noise)
-        return every[:, 0] if context is None else (context[:, :, None] * every).sum(dim=1)
+        every = self.mean[:, None] + noise @ self.cholesky.mT
+        return every[0] if context is None else (context.mT[:, :, None] * every).sum(dim=0)
 
 
 def torch_program(run: TrainedRun) -> bytes:
@@ -250,7 +250,10 @@ def _plain(model: Density) -> Any:
     """A copy of a model that can be exported."""
     if isinstance(model, Gaussian):
         return _Gaussians(model)
-    return copy.deepcopy(model).eval().requires_grad_(False)
+    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    for parameter in twin.parameters():
+        parameter.data = parameter.data.clone()  # out of the buffer that all of them share
+    return twin
 
 
 def _no_one_pass(model: Density) -> str | None:
