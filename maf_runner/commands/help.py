@@ -17,6 +17,7 @@ usage   maf-run [GROUP=OPTION ...] [KEY=VALUE ...]
         maf-table                                 the results beside the paper's
         maf-plot WHAT RUN ..., maf-report         pictures; everything on one page
         maf-sample RUN, maf-score RUN FILE        use a trained model
+        maf-export RUN                            for other programs: torch.export, ONNX
         maf-data list                             the datasets: there, missing, how to get them
 
 The same command twice trains once: a finished run is reported, an interrupted one goes on.

@@ -10,13 +10,14 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from maf_runner.experiment.evaluation import class_marginal
 from maf_runner.experiment.trained import TrainedRun
@@ -28,6 +29,7 @@ from maf_runner.system.errors import UsageError, extra
 
 ONNX_AT_MOST = 2_000_000_000  # bytes: an ONNX file ends at 2 GiB
 TOLERANCE = 1e-3  # relative above 1; a program that differs by more is not the model
+NO_SAMPLER = "no program for sampling"
 TRIALS = 5  # rows on which a program is compared with its model
 
 
@@ -79,8 +81,8 @@ class ExportedSampler(nn.Module):
 
     def __init__(self, run: TrainedRun) -> None:
         super().__init__()
-        if obstacle := _no_one_pass(run.model):
-            raise UsageError(f"no program for sampling: {obstacle}")
+        if obstacle := _no_one_pass(run):
+            raise UsageError(f"{NO_SAMPLER}: {obstacle}")
         self.units = _Units(run)
         self.model = _plain(run.model)
         self.classes, self.dtype = run.model.context, run.model.reference.dtype
@@ -173,7 +175,8 @@ def torch_program(run: TrainedRun) -> bytes:
     Raises:
         UsageError: torch cannot export the model.
     """
-    program = _traced(run, Exported(run), {"rows": _rows(run)})
+    refusal = f"{run.record.model} cannot be exported by torch"
+    program = _traced(Exported(run), {"rows": _rows(run)}, refusal)
     _require_agreement(run, lambda rows: program.module()(torch.from_numpy(rows)).numpy())
     return _pt2(run, program)
 
@@ -187,7 +190,8 @@ def torch_sampler(run: TrainedRun) -> bytes:
     arguments: dict[str, Tensor] = {"noise": torch.zeros(TRIALS, run.model.features).double()}
     if run.model.context:
         arguments["label"] = torch.zeros(TRIALS, dtype=torch.int64)
-    return _pt2(run, _traced(run, ExportedSampler(run), arguments))
+    refusal = f"{NO_SAMPLER}: torch cannot export the way of {run.record.model} from noise to rows"
+    return _pt2(run, _traced(ExportedSampler(run), arguments, refusal))
 
 
 def onnx_program(run: TrainedRun) -> bytes:
@@ -203,14 +207,17 @@ def onnx_program(run: TrainedRun) -> bytes:
         raise UsageError(f"--format onnx needs {error.name}: {extra('export')}") from error
     size = sum(tensor.nbytes for tensor in run.model.state_dict().values())
     if size > ONNX_AT_MOST:
-        raise UsageError(f"an ONNX file holds at most 2 GB, and the parameters take {size:,} bytes")
+        raise UsageError(
+            f"an ONNX file holds at most 2 GB, and the parameters take {size:,} bytes"
+        )
     if inverts(run.model):
         raise UsageError(
             f"{run.record.model} cannot be exported to ONNX: its density takes one step for each "
             "variable. --format torch can express that"
         )
-    program = _traced(run, Exported(run), {"rows": _rows(run)})
-    with _quietly(f"{run.record.model} cannot be exported to ONNX"):
+    refusal = f"{run.record.model} cannot be exported to ONNX"
+    program = _traced(Exported(run), {"rows": _rows(run)}, refusal)
+    with _quietly(refusal):
         converted = torch.onnx.export(
             program,
             dynamo=True,
@@ -256,16 +263,17 @@ def _plain(model: Density) -> Any:
     return twin
 
 
-def _no_one_pass(model: Density) -> str | None:
+def _no_one_pass(run: TrainedRun) -> str | None:
     """Why the model cannot make rows of normal noise in one pass; None if it can."""
+    model, name = run.model, run.record.model
     if isinstance(model, Gaussian):
         return None
     if not isinstance(model, Flow):
-        return f"{model.title} has no map from noise to rows"
+        return f"{name} has no map from noise to rows"
     if any(isinstance(transform, Autoregressive) for transform in model.chain):
-        return f"{model.title} computes one variable after another"
+        return f"{name} computes one variable after another"
     if not isinstance(model.base, StandardNormal):
-        return f"the noise of {model.title} is not standard normal"
+        return f"the noise of {name} is not standard normal"
     return None
 
 
@@ -282,26 +290,47 @@ def _rows(run: TrainedRun) -> Tensor:
 
 
 def _traced(
-    run: TrainedRun, module: nn.Module, arguments: dict[str, Tensor]
+    module: nn.Module, arguments: dict[str, Tensor], refusal: str
 ) -> torch.export.ExportedProgram:
-    """The module as a program for any number of rows."""
-    rows = {0: torch.export.Dim("rows")}
-    with torch.no_grad(), _quietly(f"{run.record.model} cannot be exported by torch"):
+    """The module as a program for any number of rows.
+
+    Torch has two ways to read a module. The strict one understands ``len`` of a tensor, which the
+    other takes for a constant; models of other libraries often pass the other one alone. Neither
+    can follow the checks of arguments in torch.distributions.
+
+    Raises:
+        UsageError: torch cannot; the message begins with ``refusal``.
+    """
+
+    def traced(strict: bool) -> torch.export.ExportedProgram:
         return torch.export.export(
             module.eval(),
             tuple(arguments.values()),
-            dynamic_shapes=dict.fromkeys(arguments, rows),
-            strict=True,  # else len() of a tensor is taken for a constant
+            dynamic_shapes={name: {0: torch.export.Dim("rows")} for name in arguments},
+            strict=strict,
         )
+
+    checks = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        with torch.no_grad(), _quietly(refusal):
+            try:
+                return traced(strict=True)
+            except Exception as error:
+                if shortage.is_memory(error):
+                    raise
+            return traced(strict=False)
+    finally:
+        Distribution.set_default_validate_args(checks)
 
 
 @contextmanager
 def _quietly(refusal: str) -> Iterator[None]:
-    """Turn errors into a UsageError that begins with ``refusal``, and keep warnings back."""
+    """Turn errors into a UsageError that begins with ``refusal``; nothing else is printed."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
@@ -319,21 +348,21 @@ def _quietly(refusal: str) -> Iterator[None]:
 def _require_agreement(
     run: TrainedRun, program: Callable[[NDArray[Any]], NDArray[np.float64]]
 ) -> None:
-    """Compare a program with the run, for several rows and for one.
+    """Compare a program with the run, for several rows and for a single one.
 
     Raises:
-        UsageError: they differ.
+        UsageError: they differ, or the program fails.
     """
     rows = _rows(run).numpy()
     inside, log_det = (run.table.to_model(rows), run.table.log_det) if run.table else (rows, 0.0)
     expected = run.log_prob(inside) + log_det
     for part in (slice(None), slice(1)):
-        if not np.allclose(
-            program(rows[part]), expected[part], rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
-        ):
+        with _quietly(f"{run.record.model} cannot be exported: its program fails"):
+            nats = program(rows[part])
+        if not np.allclose(nats, expected[part], TOLERANCE, TOLERANCE, equal_nan=True):
             raise UsageError(
                 f"{run.record.model} cannot be exported: the program gives other densities than "
-                "the model, perhaps since it has branches that depend on the rows"
+                "the model. Does the model draw random numbers, or look at values in Python?"
             )
 
 

@@ -17,13 +17,14 @@ COMMANDS = [
     ("maf-table",),
     ("maf-sample", TRAINED, "--n", "5"),
     ("maf-score", TRAINED, "samples.npy"),
+    ("maf-export", TRAINED, "--format", "torch"),
     ("maf-plot", "curves", TRAINED),
     ("maf-report",),
     ("maf-data", "list"),
     ("maf-run", "dataset=power"),  # its files are not here, and nobody asked for them
 ]
 FETCH = ("maf-run", "dataset=power", "dataset.download=true", "paths.mirror=http://127.0.0.1:9")
-MADE_BY_COMMANDS = {"samples.npy", "samples.png", "scores.csv", "curves.png"}
+MADE_BY_COMMANDS = {"samples.npy", "samples.png", "scores.csv", "curves.png", "model.pt2"}
 
 
 def test_no_network_and_no_file_that_was_not_asked_for(tmp_path, survived):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 COMMANDS = {
     "maf-data": "maf_runner.commands.data",
+    "maf-export": "maf_runner.commands.export",
     "maf-plot": "maf_runner.commands.plot",
     "maf-report": "maf_runner.commands.report",
     "maf-run": "maf_runner.commands.run",
