@@ -20,7 +20,7 @@ examples:
                                                   take one pass also model_sample.pt2, from normal
                                                   noise [N, D] (and classes [N]) to rows
   maf-export RUN --format onnx --out maf.onnx     input rows, output log_prob
-  maf-export RUN --format safetensors             model.safetensors and model.json, the record
+  maf-export RUN --format safetensors             model.safetensors, model.record.json beside it
 """
 
 
@@ -71,7 +71,7 @@ def _work(options: argparse.Namespace) -> None:
     if special:
         return
     if options.format == "safetensors":
-        _write(out.with_suffix(".json"), export.record_text(run).encode())
+        _write(out.with_suffix(".record.json"), export.record_text(run).encode())
     if options.format == "torch":
         try:
             sampler = export.torch_sampler(run)

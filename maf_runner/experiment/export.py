@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -304,7 +304,7 @@ def _traced(
 
     def traced(strict: bool) -> torch.export.ExportedProgram:
         return torch.export.export(
-            module.eval(),
+            module,
             tuple(arguments.values()),
             dynamic_shapes={name: {0: torch.export.Dim("rows")} for name in arguments},
             strict=strict,
@@ -314,6 +314,7 @@ def _traced(
     Distribution.set_default_validate_args(False)
     try:
         with torch.no_grad(), _quietly(refusal):
+            module.eval()(*arguments.values())  # some models keep what they compute at first
             try:
                 return traced(strict=True)
             except Exception as error:
@@ -369,4 +370,4 @@ def _require_agreement(
 def _pt2(run: TrainedRun, program: torch.export.ExportedProgram) -> bytes:
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={"record.json": record_text(run)})
-    return cast(bytes, file.getvalue())
+    return file.getvalue()

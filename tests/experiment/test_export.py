@@ -46,6 +46,7 @@ def trained(name, context=0, table=TABLE):
     """A run of a model of the table of models; of its classes, with an unequal prior."""
     model = models.build(name, FEATURES, context)
     model = model if name == "gaussian" else model.float()
+    model.load_state_dict(model.state_dict())  # as of a model that has computed nothing yet
     return of_model(model, name, table, PRIOR if context else None)
 
 
@@ -252,12 +253,12 @@ def test_files_of_torch_and_safetensors(runs, command, tmp_path):
 
     tensors = pytest.importorskip("safetensors", reason="not tested: the extra export is missing")
     done = command("maf-export", runs["maf"], "--format", "safetensors", check=0)
-    assert done.stdout.split() == ["model.safetensors", "model.json"]
+    assert done.stdout.split() == ["model.safetensors", "model.record.json"]
     run = TrainedRun.load(runs["maf"])
     with tensors.safe_open(tmp_path / "model.safetensors", "pt") as file:
         kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        assert file.metadata()["record"] == (tmp_path / "model.json").read_text()
-    assert Record.read(tmp_path / "model.json") == run.record
+        assert file.metadata()["record"] == (tmp_path / "model.record.json").read_text()
+    assert Record.read(tmp_path / "model.record.json") == run.record
     state = run.model.state_dict()
     assert kept.keys() == state.keys() and all(kept[name].equal(state[name]) for name in state)
 
