@@ -259,7 +259,7 @@ def _plain(model: Density) -> Any:
         return _Gaussians(model)
     twin = copy.deepcopy(model).eval().requires_grad_(False)
     for parameter in twin.parameters():
-        parameter.data = parameter.data.clone()  # out of the buffer that all of them share
+        parameter.data = parameter.data.clone()  # all of them are views of one buffer
     return twin
 
 
@@ -314,15 +314,18 @@ def _traced(
     Distribution.set_default_validate_args(False)
     try:
         with torch.no_grad(), _quietly(refusal):
-            module.eval()(*arguments.values())  # some models keep what they compute at first
+            module.eval()(*arguments.values())  # some models compute and keep numbers at first use
             try:
-                return traced(strict=True)
+                program = traced(strict=True)
             except Exception as error:
                 if shortage.is_memory(error):
                     raise
-            return traced(strict=False)
+                program = traced(strict=False)
     finally:
         Distribution.set_default_validate_args(checks)
+    for node in program.graph.nodes:  # it names files of this computer
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 @contextmanager
@@ -363,7 +366,8 @@ def _require_agreement(
         if not np.allclose(nats, expected[part], TOLERANCE, TOLERANCE, equal_nan=True):
             raise UsageError(
                 f"{run.record.model} cannot be exported: the program gives other densities than "
-                "the model. Does the model draw random numbers, or look at values in Python?"
+                "the model. This happens where a model draws random numbers, or has branches that "
+                "depend on the values of a row"
             )
 
 
