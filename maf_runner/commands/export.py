@@ -12,8 +12,10 @@ from maf_runner.system.errors import UsageError
 ENDINGS = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 EXAMPLES = """\
 programs take rows [N, D] and give their log densities [N] in nats, both float64. Rows are in the
-units of your own table, logits for images; of a model given the class it is log p(x), summed over
-the classes. The record of the run is in every file.
+units of your own table (a category is its code from 0, plus 0.5), logits for images; of a model
+given the class it is log p(x), summed over the classes. A model given columns takes a context
+[N, C] too: numbers in the units of the table, categories one-hot in the order of the record. The
+record of the run is in every file.
 
 examples:
   maf-export RUN --format torch                   model.pt2, for torch.export.load; where samples

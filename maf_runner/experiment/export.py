@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from maf_runner.datasets.spaces.context import ContextSpace
 from maf_runner.experiment.evaluation import class_marginal
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.autoregressive import Autoregressive
@@ -40,6 +42,8 @@ class Exported(nn.Module):
     dataset has them for the others. The log density is that of rows in these units; of a model
     given the class it is the marginal over the classes, which takes C times the memory.
 
+    A model given columns takes their values too: see `_Conditions`.
+
     Args:
         run: the run, which stays as it is.
     """
@@ -48,18 +52,22 @@ class Exported(nn.Module):
         super().__init__()
         self.units = _Units(run)
         self.model = _plain(run.model)
+        self.conditions = None if run.context is None else _Conditions(run.context)
         self.prior, self.dtype = run.prior, run.model.reference.dtype
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Log densities [N] in nats of ``rows`` [N, D], both float64."""
+    def forward(self, rows: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log densities [N] in nats of ``rows`` [N, D], given ``context`` [N, C]; all float64."""
         x = self.units.to_model(rows).to(self.dtype)
+        if self.conditions is not None:
+            log_prob = self.model(x, self.conditions(context).to(self.dtype))
+            return log_prob.double() + self.units.log_det(rows)
         if isinstance(self.model, _Gaussians):
             by_class = self.model(x)
         elif self.model.context:
             by_class = self._by_class(x)
         else:
-            return self.model(x).double() + self.units.log_det
-        return class_marginal(by_class.double(), self.prior) + self.units.log_det
+            return self.model(x).double() + self.units.log_det(rows)
+        return class_marginal(by_class.double(), self.prior) + self.units.log_det(rows)
 
     def _by_class(self, x: Tensor) -> Tensor:
         """Log p(x | y) [N, C] of rows [N, D] for every class."""
@@ -85,16 +93,20 @@ class ExportedSampler(nn.Module):
             raise UsageError(f"{NO_SAMPLER}: {obstacle}")
         self.units = _Units(run)
         self.model = _plain(run.model)
+        self.conditions = None if run.context is None else _Conditions(run.context)
         self.classes, self.dtype = run.model.context, run.model.reference.dtype
 
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """Rows [N, D] in the units of `Exported`, from ``noise`` [N, D], both float64.
 
         A model given the class takes ``label`` [N] too, int64: the place of each class among the
-        classes of the run. Dequantised columns are whole again.
+        classes of the run; one given columns takes a context [N, C] in its place, as `Exported`.
+        Dequantised columns are whole again.
         """
         context = None
-        if label is not None:
+        if self.conditions is not None:
+            context = self.conditions(label).to(self.dtype)
+        elif label is not None:
             context = (label[:, None] == torch.arange(self.classes)).to(self.dtype)
         rows = self.model.from_noise(noise.to(self.dtype), context)
         return self.units.from_model(rows.double())
@@ -111,7 +123,7 @@ class _Units(nn.Module):
     def __init__(self, run: TrainedRun) -> None:
         super().__init__()
         table, features = run.table, run.model.features
-        self.log_det = table.log_det if table else 0.0
+        self.bounds = table.bounds if table else ()
         self.scaled, self.stepped = table is not None, bool(table and any(table.steps))
         numbers = {
             "mean": table.mean if table else (),
@@ -124,19 +136,90 @@ class _Units(nn.Module):
 
     def to_model(self, rows: Tensor) -> Tensor:
         """As `TableSpace.to_model`, of a table."""
-        return (rows - self.mean) / self.deviation if self.scaled else rows
+        if not self.scaled:
+            return rows
+        if self.bounds:
+            free = [self._unbounded(rows[:, i], *ends) for i, ends in enumerate(self.bounds)]
+            rows = torch.stack(free, dim=1)
+        return (rows - self.mean) / self.deviation
+
+    def log_det(self, rows: Tensor) -> Tensor:
+        """As `TableSpace.log_det`, of a table: [N]; else 0."""
+        total = rows.new_zeros(()) if not self.scaled else -self.deviation.log().sum()
+        for i, (low, high) in enumerate(self.bounds):
+            x = rows[:, i]
+            if low is not None:
+                total = total - (x - low).log()
+            if high is not None:
+                total = total - (high - x).log()
+            if low is not None and high is not None:
+                total = total + math.log(high - low)
+        return total
+
+    @staticmethod
+    def _unbounded(x: Tensor, low: float | None, high: float | None) -> Tensor:
+        z = x if low is None and high is None else torch.zeros_like(x)
+        if low is not None:
+            z = z + (x - low).log()
+        return z if high is None else z - (high - x).log()
+
+    @staticmethod
+    def _bounded(z: Tensor, low: float | None, high: float | None) -> Tensor:
+        if low is not None and high is not None:
+            return low + (high - low) * torch.sigmoid(z)
+        if low is not None:
+            return low + z.exp()
+        return z if high is None else high - (-z).exp()
 
     def from_model(self, rows: Tensor) -> Tensor:
         """As `TableSpace.to_table` and then `TableSpace.without_noise`, of a table."""
         if not self.scaled:
             return rows
         rows = rows * self.deviation + self.mean
+        if self.bounds:
+            inside = [self._bounded(rows[:, i], *ends) for i, ends in enumerate(self.bounds)]
+            rows = torch.stack(inside, dim=1)
         if not self.stepped:
             return rows
         has_steps = self.step > 0
         step = torch.where(has_steps, self.step, 1.0)
         whole = ((rows - self.origin) / step).floor() * step + self.origin
         return torch.where(has_steps, whole, rows)
+
+
+class _Conditions(nn.Module):
+    """The context of a model from the values of columns, [N, C], float64.
+
+    A number stands in the units of the table; a category is one-hot, with a place for each in the
+    order of the record (``data.context``). A flag of 1 says that the value before it is missing.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    hides: Tensor
+
+    def __init__(self, space: ContextSpace) -> None:
+        super().__init__()
+        mean: list[float] = []
+        deviation: list[float] = []
+        hides = torch.zeros(space.width, space.width, dtype=torch.float64)
+        for column in space.columns:
+            start, own = len(mean), column.width - column.flagged
+            mean += [column.mean] * own + [0.0] * column.flagged
+            deviation += [column.deviation] * own + [1.0] * column.flagged
+            if column.flagged:
+                hides[start + own, start : start + own] = 1.0
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
+        self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float64))
+        self.register_buffer("hides", hides)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """What the model is given, from the values of the columns."""
+        return (values - self.mean) / self.deviation * (1.0 - values @ self.hides)
+
+    def values(self, context: Tensor) -> Tensor:
+        """The inverse, where no value is missing."""
+        return context * self.deviation + self.mean
 
 
 class _Gaussians(nn.Module):
@@ -176,8 +259,10 @@ def torch_program(run: TrainedRun) -> bytes:
         UsageError: torch cannot export the model.
     """
     refusal = f"{run.record.model} cannot be exported by torch"
-    program = _traced(Exported(run), {"rows": _rows(run)}, refusal)
-    _require_agreement(run, lambda rows: program.module()(torch.from_numpy(rows)).numpy())
+    program = _traced(Exported(run), _arguments(run), refusal)
+    _require_agreement(
+        run, lambda given: program.module()(*map(torch.from_numpy, given.values())).numpy()
+    )
     return _pt2(run, program)
 
 
@@ -188,7 +273,9 @@ def torch_sampler(run: TrainedRun) -> bytes:
         UsageError: there is no way to draw samples in one pass, or torch cannot export it.
     """
     arguments: dict[str, Tensor] = {"noise": torch.zeros(TRIALS, run.model.features).double()}
-    if run.model.context:
+    if run.context is not None:
+        arguments["label"] = _arguments(run)["context"].expand(TRIALS, -1).contiguous()
+    elif run.model.context:
         arguments["label"] = torch.zeros(TRIALS, dtype=torch.int64)
     refusal = f"{NO_SAMPLER}: torch cannot export the way of {run.record.model} from noise to rows"
     return _pt2(run, _traced(ExportedSampler(run), arguments, refusal))
@@ -216,21 +303,22 @@ def onnx_program(run: TrainedRun) -> bytes:
             "variable. --format torch can express that"
         )
     refusal = f"{run.record.model} cannot be exported to ONNX"
-    program = _traced(Exported(run), {"rows": _rows(run)}, refusal)
+    arguments = _arguments(run)
+    program = _traced(Exported(run), arguments, refusal)
     with _quietly(refusal):
         converted = torch.onnx.export(
             program,
             dynamo=True,
             verbose=False,
-            input_names=["rows"],
+            input_names=list(arguments),
             output_names=["log_prob"],
-            dynamic_shapes={"rows": {0: "N"}},
+            dynamic_shapes={name: {0: "N"} for name in arguments},
         )
         assert converted is not None
         converted.model.metadata_props["record"] = record_text(run)
         content: bytes = converted.model_proto.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    _require_agreement(run, lambda rows: session.run(None, {"rows": rows})[0])
+    _require_agreement(run, lambda given: session.run(None, given)[0])
     return content
 
 
@@ -277,9 +365,28 @@ def _no_one_pass(run: TrainedRun) -> str | None:
     return None
 
 
+def _arguments(run: TrainedRun) -> dict[str, Tensor]:
+    """Some rows as a program takes them, and for a model given columns their context."""
+    rows = _rows(run)
+    if run.context is None:
+        return {"rows": rows}
+    conditions = _Conditions(run.context)
+    return {"rows": rows, "context": conditions.values(_context(run)).repeat(len(rows), 1)}
+
+
+def _context(run: TrainedRun) -> Tensor:
+    """A context [1, C] of a model given columns: mean numbers, and the first category of each."""
+    assert run.context is not None
+    columns = run.context.columns
+    places = [float(i == 0 and bool(c.categories)) for c in columns for i in range(c.width)]
+    return torch.tensor([places], dtype=torch.float64)
+
+
 def _rows(run: TrainedRun) -> Tensor:
     """Some samples [n, D] of the run, or standard normal rows, in the units of its data."""
-    if run.model.can_sample:
+    if run.model.can_sample and run.context is not None:
+        drawn = next(run.samples_given(_context(run).numpy(), TRIALS, seed=0))[0]
+    elif run.model.can_sample:
         drawn, _ = run.draw_samples(TRIALS, seed=0)
     else:
         drawn = torch.randn(TRIALS, run.model.features, generator=torch.Generator()).numpy()
@@ -350,19 +457,22 @@ def _quietly(refusal: str) -> Iterator[None]:
 
 
 def _require_agreement(
-    run: TrainedRun, program: Callable[[NDArray[Any]], NDArray[np.float64]]
+    run: TrainedRun, program: Callable[[dict[str, NDArray[Any]]], NDArray[np.float64]]
 ) -> None:
-    """Compare a program with the run, for several rows and for a single one.
+    """Compare a program of named arguments with the run, for several rows and for a single one.
 
     Raises:
         UsageError: they differ, or the program fails.
     """
-    rows = _rows(run).numpy()
-    inside, log_det = (run.table.to_model(rows), run.table.log_det) if run.table else (rows, 0.0)
-    expected = run.log_prob(inside) + log_det
+    given = {name: values.numpy() for name, values in _arguments(run).items()}
+    inside, log_det = given["rows"], np.zeros(1)
+    if run.table is not None:
+        inside, log_det = run.table.to_model(inside), run.table.log_det(inside)
+    context = None if run.context is None else _context(run).numpy()
+    expected = run.log_prob(inside, context) + log_det
     for part in (slice(None), slice(1)):
         with _quietly(f"{run.record.model} cannot be exported: its program fails"):
-            nats = program(rows[part])
+            nats = program({name: values[part] for name, values in given.items()})
         if not np.allclose(nats, expected[part], TOLERANCE, TOLERANCE, equal_nan=True):
             raise UsageError(
                 f"{run.record.model} cannot be exported: the program gives other densities than "

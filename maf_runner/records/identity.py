@@ -39,7 +39,7 @@ LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "missing_markers": [],
         "context": [],
         "categorical": [],
-        "bounded": {},
+        "bounded": None,
     },
 }
 

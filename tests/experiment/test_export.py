@@ -56,7 +56,7 @@ def check(program, run):
     for n in (17, 1):
         rows, nats = models.rows(n, FEATURES)[0].numpy(), 0.0
         if run.table is not None:
-            rows, nats = run.table.to_table(rows), run.table.log_det
+            rows, nats = run.table.to_table(rows), run.table.log_det(rows)
         nats += run.log_prob(rows if run.table is None else run.table.to_model(rows))
         found = program(rows)
         assert found.dtype == np.float64
@@ -197,7 +197,8 @@ def runs(server, tmp_path_factory):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 3)) * [20, 0.1, 3] + [1.7e9, 4, 50]
     frame = pd.DataFrame(rows, columns=["seconds", "share", "weight"])
-    frame.assign(kind=np.where(rng.random(600) < 0.25, "rare", "usual")).to_csv(
+    load = np.where(rng.random(600) < 0.1, np.nan, rng.normal(40, 5, 600))
+    frame.assign(load=load, kind=np.where(rng.random(600) < 0.25, "rare", "usual")).to_csv(
         folder / "table.csv", index=False
     )
 
@@ -211,9 +212,12 @@ def runs(server, tmp_path_factory):
     return {
         "by class": run("model=realnvp", *table, *label),
         "maf": run("model=maf", *table),
+        "given": run("model=realnvp", *table, "dataset.context=[load,kind]",
+                     "dataset.missing=indicator", "dataset.bounded={share: [0,null]}"),
         "digits": run("model=maf"),
         "table": frame,
-    }
+        "load": load,
+    }  # fmt: skip
 
 
 def test_the_installed_command_writes_onnx(runs, installed, tmp_path):
@@ -225,13 +229,44 @@ def test_the_installed_command_writes_onnx(runs, installed, tmp_path):
     run = TrainedRun.load(runs["by class"])
     assert run.prior is not None and run.prior[0] != run.prior[1]
     rows = runs["table"].to_numpy()
-    nats = run.log_prob(run.table.to_model(rows)) + run.table.log_det
+    nats = run.log_prob(run.table.to_model(rows)) + run.table.log_det(rows)
     np.testing.assert_allclose(in_runtime(content)(rows), nats, atol=1e-4)
     import onnx
 
     (about,) = onnx.load_from_string(content).metadata_props
     assert about.key == "record"
     assert Record.from_json(json.loads(about.value)) == run.record
+
+
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+def test_a_model_given_columns_takes_their_values(runs, command, tmp_path, form):
+    """Numbers in the units of the table, a flag where one is missing, categories one-hot."""
+    if form == "onnx":
+        pytest.importorskip("onnxscript", reason="not tested: the extra export is missing")
+    ending = {"torch": "pt2", "onnx": "onnx"}[form]
+    command("maf-export", runs["given"], "--format", form, "--out", f"m.{ending}", check=0)
+    run, rows = TrainedRun.load(runs["given"]), runs["table"].to_numpy()[:50]
+    load, kind = runs["load"][:50], ["rare", "usual"] * 25
+    frame = pd.DataFrame({"load": load, "kind": kind})
+    expected = run.log_prob(run.table.to_model(rows), run.context.encode(frame, ""))
+    expected += run.table.log_det(rows)
+    flag = np.isnan(load)
+    one_hot = np.array([[1.0, 0.0], [0.0, 1.0]] * 25)
+    context = np.column_stack([np.nan_to_num(load), flag, one_hot])
+    content = (tmp_path / f"m.{ending}").read_bytes()
+    if form == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(content)
+        nats = session.run(None, {"rows": rows, "context": context})[0]
+    else:
+        nats = loaded(content)(rows, context)
+        sampler = loaded((tmp_path / "m_sample.pt2").read_bytes())
+        noise = np.random.default_rng(0).normal(size=(50, 3))
+        drawn = sampler(noise, context)
+        assert np.isfinite(drawn).all() and (drawn[:, 1] > 0).all()
+    assert flag.any()
+    np.testing.assert_allclose(nats, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_files_of_torch_and_safetensors(runs, command, tmp_path):
