@@ -78,8 +78,7 @@ def _work(options: argparse.Namespace) -> None:
     for path in options.out or ():
         if path.is_dir():
             raise UsageError(f"{path} is a folder: name a file in it")
-        special = path == output.STDOUT or (path.exists() and not path.is_file())
-        if path.suffix not in (*FORMATS, PICTURE) and not special:
+        if path.suffix not in (*FORMATS, PICTURE) and not output.is_special(path):
             raise UsageError(f"--out must end in .csv, .parquet, .npy or .png, got {path}")
     from maf_runner.experiment.trained import TrainedRun
 
@@ -111,7 +110,7 @@ def _work(options: argparse.Namespace) -> None:
                     raise
                 print(f"maf-sample: no picture: {error}", file=sys.stderr)
                 continue
-        if path != output.STDOUT and path.is_file():
+        if not output.is_special(path):
             print(path)
 
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 AT_ONCE = 50_000  # rows; their values and densities are all that is in memory
 NATS, PERCENTILE = "log_prob_nats", "percentile"
+STDIN = "standard input"
+ENDINGS = {  # of the file that standard input is, by its first bytes; else it is a CSV
+    b"\x1f\x8b": ".csv.gz",
+    b"BZh": ".csv.bz2",
+    b"\xfd7zXZ": ".csv.xz",
+    b"PAR1": ".parquet",
+}
 COMPARED = 20_000  # training rows, at most, among which a percentile is counted
 EXAMPLES = """\
 every row of FILE has a line, in its order: -inf where the density is below the smallest number,
@@ -54,8 +61,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         help="of a run on your own table: any file that run could take, in the table's own units; "
         "columns are matched by name, or without names by their order; splits are scored one "
         "after another. Of any other run: .npy [rows, D] or .csv with a header and D columns (a "
-        "column named label is left out), in the space maf-sample writes (images: logits). -: a "
-        "CSV from standard input",
+        "column named label is left out), in the space maf-sample writes (images: logits). -: "
+        "standard input, a CSV (also compressed) or, of your own table, Parquet",
     )
     arguments.add_argument(
         "--out",
@@ -83,10 +90,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _work(options: argparse.Namespace) -> None:
-    if options.out != output.STDOUT and options.out.suffix not in FORMATS:
-        known = ", ".join(ending for ending in FORMATS if ending)
-        if not (options.out.exists() and not options.out.is_file()):
-            raise UsageError(f"--out must end in {known}, or be -, got {options.out}")
+    if options.out.suffix not in FORMATS and not output.is_special(options.out):
+        raise UsageError(f"--out must end in {', '.join(FORMATS)}, or be -, got {options.out}")
     from maf_runner.experiment.trained import TrainedRun
 
     plugins.load(plugins.named(options.plugin))
@@ -104,7 +109,8 @@ class _Scorer:
     """Scores rows piece by piece, and counts what was odd about them."""
 
     def __init__(self, run: "TrainedRun", options: argparse.Namespace) -> None:
-        self.run, self.name = run, str(options.file)
+        self.run = run
+        self.name = STDIN if options.file == output.STDOUT else str(options.file)
         self.label = run.label_code(options.label)
         self.keep = [name.strip() for name in options.keep.split(",")] if options.keep else []
         dialect = Dialect.of(run.record.settings["dataset"])
@@ -287,14 +293,24 @@ def _training_scores(run: "TrainedRun", label: int | None) -> NDArray[np.float64
 
 @contextmanager
 def _spooled(file: Path) -> Iterator[Path]:
-    """The file, or for ``-`` a temporary one with all of standard input."""
+    """The file, or for ``-`` a temporary one with all of standard input.
+
+    Raises:
+        DataError: from the work with the file; standard input has its name in the message.
+    """
     if file != output.STDOUT:
         yield file
         return
-    with tempfile.NamedTemporaryFile(prefix="maf-score-", suffix=".csv") as copy:
+    start = sys.stdin.buffer.read(len(max(ENDINGS, key=len)))
+    suffix = next((end for magic, end in ENDINGS.items() if start.startswith(magic)), ".csv")
+    with tempfile.NamedTemporaryFile(prefix="maf-score-", suffix=suffix) as copy:
+        copy.write(start)
         shutil.copyfileobj(sys.stdin.buffer, copy)
         copy.flush()
-        yield Path(copy.name)
+        try:
+            yield Path(copy.name)
+        except DataError as error:
+            raise DataError(str(error).replace(copy.name, STDIN)) from error
 
 
 if __name__ == "__main__":
