@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands import given
 from maf_runner.commands.arguments import guarded, of_a_run
-from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.commands.columns import FORMATS, Writer, of_one_type
 from maf_runner.experiment import plugins
 from maf_runner.system import memory, output
 from maf_runner.system.errors import UsageError
@@ -134,7 +134,7 @@ def _draw(
             columns = _columns(run, rows, pixels=options.pixels)
             for path, writer in writers.items():
                 if codes is not None and path.suffix != ".npy":
-                    classes = np.array(run.classes, dtype=object)[codes]
+                    classes = of_one_type([run.classes[code] for code in codes], run.classes)
                     writer.write({**columns, label_name: classes})
                 else:
                     writer.write(columns)

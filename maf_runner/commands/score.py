@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
-from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.commands.columns import FORMATS, Writer, of_one_type
 from maf_runner.datasets.untrusted.delimited import Dialect
 from maf_runner.experiment import plugins
 from maf_runner.system import output
@@ -73,7 +73,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         "default scores.csv",
     )
     arguments.add_argument(
-        "--keep", metavar="COLUMNS", help="columns of FILE to carry along, as id,time"
+        "--keep",
+        metavar="COLUMNS",
+        help="columns of FILE to carry along, as id,time; every value as it stands in FILE",
     )
     arguments.add_argument(
         "--missing",
@@ -99,7 +101,12 @@ def _work(options: argparse.Namespace) -> None:
     scorer = _Scorer(run, options)
     with _spooled(options.file) as file, Writer(options.out, of_one=NATS) as writer:
         for rows, context, kept in scorer.pieces(file):
-            writer.write({**kept, **scorer.scores(rows, context)})
+            scores = scorer.scores(rows, context)
+            if twice := next((name for name in kept if name in scores), None):
+                raise UsageError(
+                    f"--keep {twice}: the scores have a column of this name; rename it in FILE"
+                )
+            writer.write({**kept, **scores})
         if not scorer.rows:
             raise DataError(f"{scorer.name} has no rows")
     scorer.report(options.out)
@@ -112,7 +119,8 @@ class _Scorer:
         self.run = run
         self.name = STDIN if options.file == output.STDOUT else str(options.file)
         self.label = run.label_code(options.label)
-        self.keep = [name.strip() for name in options.keep.split(",")] if options.keep else []
+        keep = options.keep.split(",") if options.keep else []
+        self.keep = list(dict.fromkeys(name.strip() for name in keep))
         dialect = Dialect.of(run.record.settings["dataset"])
         self.dialect = dialect if run.context else replace(dialect, label=None)
         drops = run.record.settings["dataset"].get("missing") == "drop"
@@ -130,14 +138,12 @@ class _Scorer:
         Raises:
             DataError: the file does not fit the run.
         """
-        from maf_runner.datasets.untrusted.tables import need, numbers, pieces
+        from maf_runner.commands.carried import pieces_with
+        from maf_runner.datasets.untrusted.tables import numbers
 
         if self.run.table is None and file.suffix.lower() not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
-        for table in pieces(file, "FILE", AT_ONCE, self.dialect):
-            for column in self.keep:
-                need(column, table, "--keep", file)
-            kept = {name: table[name].to_numpy() for name in self.keep}
+        for table, kept in pieces_with(self.keep, file, AT_ONCE, self.dialect):
             context = self._context(table)
             if self.run.context is not None:
                 table = table.drop(columns=list(self.run.context.names))
@@ -209,7 +215,9 @@ class _Scorer:
             columns[name] = np.where(np.isfinite(columns[name]), columns[name], -np.inf)
             columns[name][gone] = np.nan
         if "likeliest_class" in columns:
-            columns["likeliest_class"][~np.isfinite(columns[NATS])] = None
+            classes = columns["likeliest_class"]
+            classes[~np.isfinite(columns[NATS])] = None
+            columns["likeliest_class"] = of_one_type(classes, self.run.classes)
         standardised = columns[NATS]
         if self.reference is not None:
             place = np.searchsorted(self.reference, standardised) / len(self.reference)
