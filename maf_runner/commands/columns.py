@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ class Writer:
         of_one: the one column that an npy file has; None: all of them, which must be numbers.
         rows: how many rows there will be, for npy; None: not known before.
         quoted: put names in quotes, so that they are names even where they look like numbers.
+        whole: columns of floats that hold whole numbers: in CSV they have no decimals.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Writer:
         of_one: str | None = None,
         rows: int | None = None,
         quoted: bool = False,
+        whole: Collection[str] = (),
     ) -> None:
+        self.whole = whole
         self.path, self.of_one, self.rows = path, of_one, rows
         self.quoting: Any = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
         self._opened: AbstractContextManager[BinaryIO] = output.opened(path)
@@ -63,7 +66,11 @@ class Writer:
         writer = csv.writer(text, lineterminator="\n", quoting=self.quoting)
         if not self._started:
             writer.writerow(columns)
-        writer.writerows(zip(*(_plain(values) for values in columns.values()), strict=True))
+        fields = (
+            _whole(values) if name in self.whole else _plain(values)
+            for name, values in columns.items()
+        )
+        writer.writerows(zip(*fields, strict=True))
         self._file.write(text.getvalue().encode())
 
     def _write_parquet(self, columns: dict[str, Any]) -> None:
@@ -130,6 +137,11 @@ def of_one_type(values: Iterable[Any], known: Sequence[Any]) -> Any:
     if len(kinds) == 1 and kinds <= set(DTYPES) and not is_huge:
         return pd.array(list(values), dtype=DTYPES[kinds.pop()])
     return pd.array([None if v is None else str(v) for v in values], dtype="string")
+
+
+def _whole(values: Any) -> list[Any]:
+    """For CSV: whole numbers without decimals."""
+    return [int(v) if isinstance(v, float) and v.is_integer() else v for v in _plain(values)]
 
 
 def _plain(values: Any) -> list[Any]:

@@ -120,11 +120,13 @@ def _draw(
     """Write the samples as they are drawn; returns the first of them, for a picture."""
     table = run.table
     label_name = (table.label if table else None) or "label"
+    whole = table.whole_numbers if table else ()
     shown: list[NDArray[Any]] = []
     bad = count = 0
     with ExitStack() as stack:
         writers = {
-            path: stack.enter_context(Writer(path, rows=options.n, quoted=True)) for path in files
+            path: stack.enter_context(Writer(path, rows=options.n, quoted=True, whole=whole))
+            for path in files
         }
         for rows, codes in run.samples(options.n, seed=options.seed, label=label):
             bad += int((~np.isfinite(rows)).any(axis=1).sum())
@@ -154,9 +156,11 @@ def _draw_given(
         print(f"maf-sample: outside of the training rows: {text}", file=sys.stderr)
     values = {name: conditions[name].to_numpy() for name in space.names}
     total, bad = options.n * len(context), 0
+    whole = run.table.whole_numbers if run.table else ()
     with ExitStack() as stack:
         writers = {
-            path: stack.enter_context(Writer(path, rows=total, quoted=True)) for path in files
+            path: stack.enter_context(Writer(path, rows=total, quoted=True, whole=whole))
+            for path in files
         }
         for rows, numbers in run.samples_given(context, options.n, seed=options.seed):
             bad += int((~np.isfinite(rows)).any(axis=1).sum())

@@ -336,6 +336,9 @@ def test_dequantised_columns_come_back_on_their_steps(server, command, tmp_path)
     assert list(drawn) == ["count", "degrees", "free"]
     assert (drawn["count"] == drawn["count"].round()).all()
     np.testing.assert_allclose(drawn["degrees"], drawn["degrees"].round(1), atol=1e-9)
+    text = pd.read_csv(tmp_path / "samples.csv", dtype=str)
+    assert text["count"].str.fullmatch(r"-?\d+").all()
+    assert text["degrees"].str.fullmatch(r"-?\d+\.\d").all()
     assert abs(drawn["count"].mean() - table["count"].mean()) < 0.3
     assert abs(drawn["degrees"].mean() - table["degrees"].mean()) < 0.3
     assert drawn["free"].nunique() > 1900
