@@ -27,6 +27,9 @@ SHOWN = 10_000  # samples in a picture, at most
 GIVEN_ROW = "given_row"  # the column with the number of the row of --given, from 0
 DIGITS = 19  # characters of a number in CSV, about
 EXAMPLES = """\
+classes, categories and names are written as the table has them, also texts that a spreadsheet
+takes for formulas or a terminal for control characters.
+
 examples:
   maf-sample RUN --n 1000                         a table: samples.csv; other data: samples.npy
   maf-sample RUN --n 1000 --out a.parquet --out a.png
@@ -59,8 +62,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         action="append",
         metavar="FILE",
         help=".csv, .parquet, .npy or - (CSV to standard output): rows as the model sees them "
-        "(images: logits; your own table: in its units, dequantised columns whole again); .png: a "
-        "picture, of images or (standardised) points in the plane; may be given more than once "
+        "(images: logits; your own table: in its units, dequantised columns with "
+        "the values of the table); .png: a picture, of images or (standardised) points in the plane; may be given more than once "
         "(default: samples.csv of your own table, else samples.npy, and samples.png where there "
         "can be one)",
     )

@@ -37,7 +37,8 @@ ENDINGS = {  # of the file that standard input is, by its first bytes; else it i
 COMPARED = 20_000  # training rows, at most, among which a percentile is counted
 EXAMPLES = """\
 every row of FILE has a line, in its order: -inf where the density is below the smallest number,
-nothing where a value is missing.
+nothing where a value is missing. Texts are written as they stand in FILE, also those that a
+spreadsheet takes for formulas or a terminal for control characters.
 
 examples:
   maf-score RUN new.csv                           scores.csv
