@@ -63,7 +63,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help=".csv, .parquet, .npy or - (CSV to standard output): rows as the model sees them "
         "(images: logits; your own table: in its units, dequantised columns with "
-        "the values of the table); .png: a picture, of images or (standardised) points in the plane; may be given more than once "
+        "the values of the table); .png: a picture, of images or (standardised) points in the "
+        "plane; may be given more than once "
         "(default: samples.csv of your own table, else samples.npy, and samples.png where there "
         "can be one)",
     )

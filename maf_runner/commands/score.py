@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer, of_one_type
-from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix
 from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
@@ -142,7 +142,7 @@ class _Scorer:
         from maf_runner.commands.carried import pieces_with
         from maf_runner.datasets.untrusted.tables import numbers
 
-        if self.run.table is None and file.suffix.lower() not in (".npy", ".csv"):
+        if self.run.table is None and bare_suffix(file) not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
         for table, kept in pieces_with(self.keep, file, AT_ONCE, self.dialect):
             context = self._context(table)

@@ -66,6 +66,13 @@ def test_samples_and_scores_through_pipes(plane, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "x1,log_prob_nats" and len(lines) == 301
     assert "300 rows, mean" in done.stderr and "300 rows" not in done.stdout
+    packed = shell(
+        f"maf-sample {plane} --n 3 --out - | gzip | maf-score {plane} - --out -", tmp_path
+    )
+    assert len(packed.stdout.splitlines()) == 4
+    bad = shell(f"printf 'x1,x2\\n1,word\\n' | maf-score {plane} -; echo $?", tmp_path)
+    assert bad.stdout.split() == ["3"]
+    assert bad.stderr.startswith("maf-score: standard input: non-numeric columns: x2")
     done = shell(
         f"maf-sample {plane} --n 200000 --out - | head -2; echo ${{PIPESTATUS[0]}}", tmp_path
     )
