@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands import given
 from maf_runner.commands.arguments import guarded, of_a_run
-from maf_runner.commands.columns import FORMATS, Writer
+from maf_runner.commands.columns import FORMATS, Writer, of_one_type
 from maf_runner.experiment import plugins
 from maf_runner.system import memory, output
 from maf_runner.system.errors import UsageError
@@ -27,6 +27,9 @@ SHOWN = 10_000  # samples in a picture, at most
 GIVEN_ROW = "given_row"  # the column with the number of the row of --given, from 0
 DIGITS = 19  # characters of a number in CSV, about
 EXAMPLES = """\
+classes, categories and names are written as the table has them, also texts that a spreadsheet
+takes for formulas or a terminal for control characters.
+
 examples:
   maf-sample RUN --n 1000                         a table: samples.csv; other data: samples.npy
   maf-sample RUN --n 1000 --out a.parquet --out a.png
@@ -59,8 +62,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         action="append",
         metavar="FILE",
         help=".csv, .parquet, .npy or - (CSV to standard output): rows as the model sees them "
-        "(images: logits; your own table: in its units, dequantised columns whole again); .png: a "
-        "picture, of images or (standardised) points in the plane; may be given more than once "
+        "(images: logits; your own table: in its units, dequantised columns with "
+        "the values of the table); .png: a picture, of images or (standardised) points in the "
+        "plane; may be given more than once "
         "(default: samples.csv of your own table, else samples.npy, and samples.png where there "
         "can be one)",
     )
@@ -78,8 +82,7 @@ def _work(options: argparse.Namespace) -> None:
     for path in options.out or ():
         if path.is_dir():
             raise UsageError(f"{path} is a folder: name a file in it")
-        special = path == output.STDOUT or (path.exists() and not path.is_file())
-        if path.suffix not in (*FORMATS, PICTURE) and not special:
+        if path.suffix not in (*FORMATS, PICTURE) and not output.is_special(path):
             raise UsageError(f"--out must end in .csv, .parquet, .npy or .png, got {path}")
     from maf_runner.experiment.trained import TrainedRun
 
@@ -111,7 +114,7 @@ def _work(options: argparse.Namespace) -> None:
                     raise
                 print(f"maf-sample: no picture: {error}", file=sys.stderr)
                 continue
-        if path != output.STDOUT and path.is_file():
+        if not output.is_special(path):
             print(path)
 
 
@@ -121,11 +124,13 @@ def _draw(
     """Write the samples as they are drawn; returns the first of them, for a picture."""
     table = run.table
     label_name = (table.label if table else None) or "label"
+    whole = table.whole_numbers if table else ()
     shown: list[NDArray[Any]] = []
     bad = count = 0
     with ExitStack() as stack:
         writers = {
-            path: stack.enter_context(Writer(path, rows=options.n, quoted=True)) for path in files
+            path: stack.enter_context(Writer(path, rows=options.n, quoted=True, whole=whole))
+            for path in files
         }
         for rows, codes in run.samples(options.n, seed=options.seed, label=label):
             bad += int((~np.isfinite(rows)).any(axis=1).sum())
@@ -135,7 +140,7 @@ def _draw(
             columns = _columns(run, rows, pixels=options.pixels)
             for path, writer in writers.items():
                 if codes is not None and path.suffix != ".npy":
-                    classes = np.array(run.classes, dtype=object)[codes]
+                    classes = of_one_type([run.classes[code] for code in codes], run.classes)
                     writer.write({**columns, label_name: classes})
                 else:
                     writer.write(columns)
@@ -155,9 +160,11 @@ def _draw_given(
         print(f"maf-sample: outside of the training rows: {text}", file=sys.stderr)
     values = {name: conditions[name].to_numpy() for name in space.names}
     total, bad = options.n * len(context), 0
+    whole = run.table.whole_numbers if run.table else ()
     with ExitStack() as stack:
         writers = {
-            path: stack.enter_context(Writer(path, rows=total, quoted=True)) for path in files
+            path: stack.enter_context(Writer(path, rows=total, quoted=True, whole=whole))
+            for path in files
         }
         for rows, numbers in run.samples_given(context, options.n, seed=options.seed):
             bad += int((~np.isfinite(rows)).any(axis=1).sum())

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
-from maf_runner.commands.columns import FORMATS, Writer
-from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.commands.columns import FORMATS, Writer, of_one_type
+from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix
 from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 
 AT_ONCE = 50_000  # rows; their values and densities are all that is in memory
 NATS, PERCENTILE = "log_prob_nats", "percentile"
+STDIN = "standard input"
+ENDINGS = {  # of the file that standard input is, by its first bytes; else it is a CSV
+    b"\x1f\x8b": ".csv.gz",
+    b"BZh": ".csv.bz2",
+    b"\xfd7zXZ": ".csv.xz",
+    b"PAR1": ".parquet",
+}
 COMPARED = 20_000  # training rows, at most, among which a percentile is counted
 EXAMPLES = """\
 every row of FILE has a line, in its order: -inf where the density is below the smallest number,
-nothing where a value is missing.
+nothing where a value is missing. Texts are written as they stand in FILE, also those that a
+spreadsheet takes for formulas or a terminal for control characters.
 
 examples:
   maf-score RUN new.csv                           scores.csv
@@ -54,8 +62,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         help="of a run on your own table: any file that run could take, in the table's own units; "
         "columns are matched by name, or without names by their order; splits are scored one "
         "after another. Of any other run: .npy [rows, D] or .csv with a header and D columns (a "
-        "column named label is left out), in the space maf-sample writes (images: logits). -: a "
-        "CSV from standard input",
+        "column named label is left out), in the space maf-sample writes (images: logits). -: "
+        "standard input, a CSV (also compressed) or, of your own table, Parquet",
     )
     arguments.add_argument(
         "--out",
@@ -66,7 +74,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         "default scores.csv",
     )
     arguments.add_argument(
-        "--keep", metavar="COLUMNS", help="columns of FILE to carry along, as id,time"
+        "--keep",
+        metavar="COLUMNS",
+        help="columns of FILE to carry along, as id,time; every value as it stands in FILE",
     )
     arguments.add_argument(
         "--missing",
@@ -83,10 +93,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _work(options: argparse.Namespace) -> None:
-    if options.out != output.STDOUT and options.out.suffix not in FORMATS:
-        known = ", ".join(ending for ending in FORMATS if ending)
-        if not (options.out.exists() and not options.out.is_file()):
-            raise UsageError(f"--out must end in {known}, or be -, got {options.out}")
+    if options.out.suffix not in FORMATS and not output.is_special(options.out):
+        raise UsageError(f"--out must end in {', '.join(FORMATS)}, or be -, got {options.out}")
     from maf_runner.experiment.trained import TrainedRun
 
     plugins.load(plugins.named(options.plugin))
@@ -94,7 +102,12 @@ def _work(options: argparse.Namespace) -> None:
     scorer = _Scorer(run, options)
     with _spooled(options.file) as file, Writer(options.out, of_one=NATS) as writer:
         for rows, context, kept in scorer.pieces(file):
-            writer.write({**kept, **scorer.scores(rows, context)})
+            scores = scorer.scores(rows, context)
+            if twice := next((name for name in kept if name in scores), None):
+                raise UsageError(
+                    f"--keep {twice}: the scores have a column of this name; rename it in FILE"
+                )
+            writer.write({**kept, **scores})
         if not scorer.rows:
             raise DataError(f"{scorer.name} has no rows")
     scorer.report(options.out)
@@ -104,9 +117,11 @@ class _Scorer:
     """Scores rows piece by piece, and counts what was odd about them."""
 
     def __init__(self, run: "TrainedRun", options: argparse.Namespace) -> None:
-        self.run, self.name = run, str(options.file)
+        self.run = run
+        self.name = STDIN if options.file == output.STDOUT else str(options.file)
         self.label = run.label_code(options.label)
-        self.keep = [name.strip() for name in options.keep.split(",")] if options.keep else []
+        keep = options.keep.split(",") if options.keep else []
+        self.keep = list(dict.fromkeys(name.strip() for name in keep))
         dialect = Dialect.of(run.record.settings["dataset"])
         self.dialect = dialect if run.context else replace(dialect, label=None)
         drops = run.record.settings["dataset"].get("missing") == "drop"
@@ -124,14 +139,12 @@ class _Scorer:
         Raises:
             DataError: the file does not fit the run.
         """
-        from maf_runner.datasets.untrusted.tables import need, numbers, pieces
+        from maf_runner.commands.carried import pieces_with
+        from maf_runner.datasets.untrusted.tables import numbers
 
-        if self.run.table is None and file.suffix.lower() not in (".npy", ".csv"):
+        if self.run.table is None and bare_suffix(file) not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
-        for table in pieces(file, "FILE", AT_ONCE, self.dialect):
-            for column in self.keep:
-                need(column, table, "--keep", file)
-            kept = {name: table[name].to_numpy() for name in self.keep}
+        for table, kept in pieces_with(self.keep, file, AT_ONCE, self.dialect):
             context = self._context(table)
             if self.run.context is not None:
                 table = table.drop(columns=list(self.run.context.names))
@@ -203,7 +216,9 @@ class _Scorer:
             columns[name] = np.where(np.isfinite(columns[name]), columns[name], -np.inf)
             columns[name][gone] = np.nan
         if "likeliest_class" in columns:
-            columns["likeliest_class"][~np.isfinite(columns[NATS])] = None
+            classes = columns["likeliest_class"]
+            classes[~np.isfinite(columns[NATS])] = None
+            columns["likeliest_class"] = of_one_type(classes, self.run.classes)
         standardised = columns[NATS]
         if self.reference is not None:
             place = np.searchsorted(self.reference, standardised) / len(self.reference)
@@ -287,14 +302,24 @@ def _training_scores(run: "TrainedRun", label: int | None) -> NDArray[np.float64
 
 @contextmanager
 def _spooled(file: Path) -> Iterator[Path]:
-    """The file, or for ``-`` a temporary one with all of standard input."""
+    """The file, or for ``-`` a temporary one with all of standard input.
+
+    Raises:
+        DataError: from the work with the file; standard input has its name in the message.
+    """
     if file != output.STDOUT:
         yield file
         return
-    with tempfile.NamedTemporaryFile(prefix="maf-score-", suffix=".csv") as copy:
+    start = sys.stdin.buffer.read(len(max(ENDINGS, key=len)))
+    suffix = next((end for magic, end in ENDINGS.items() if start.startswith(magic)), ".csv")
+    with tempfile.NamedTemporaryFile(prefix="maf-score-", suffix=suffix) as copy:
+        copy.write(start)
         shutil.copyfileobj(sys.stdin.buffer, copy)
         copy.flush()
-        yield Path(copy.name)
+        try:
+            yield Path(copy.name)
+        except DataError as error:
+            raise DataError(str(error).replace(copy.name, STDIN)) from error
 
 
 if __name__ == "__main__":

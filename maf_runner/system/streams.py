@@ -38,13 +38,16 @@ def settle() -> None:
     """Prepare the streams; called once, before a command opens any file.
 
     Without it the first file that is opened would take the number of a closed stream, and messages
-    would be written into it.
+    would be written into it. A closed standard input is empty. Writing to a closed standard output
+    is an error, as results would be lost.
     """
-    for number in range(3):
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_RDWR)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, mode)  # takes the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
@@ -63,12 +66,15 @@ def finish(program: str, code: int) -> int:
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
-        return lost_output(program, error) or code
+        return lost_output(program, error, said=code != 0) or code
     return code
 
 
-def lost_output(program: str, error: Exception) -> int:
-    """The exit code where standard output cannot be written; it is given up for good."""
+def lost_output(program: str, error: Exception, *, said: bool = False) -> int:
+    """The exit code where standard output cannot be written; it is given up for good.
+
+    With ``said`` the user has had a message about a failure already, and gets no second one.
+    """
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)  # else Python tries again when it ends, and complains
@@ -76,5 +82,6 @@ def lost_output(program: str, error: Exception) -> int:
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return BROKEN_PIPE
     reason = error.strerror if isinstance(error, OSError) else error
-    print(f"{program}: standard output cannot be written ({reason})", file=sys.stderr)
+    if not said:
+        print(f"{program}: standard output cannot be written ({reason})", file=sys.stderr)
     return 1

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from maf_runner.commands import score
+from maf_runner.commands import columns, score
+from maf_runner.commands.carried import pieces_with
 from maf_runner.datasets.spaces.table import TableSpace
+from maf_runner.datasets.untrusted.delimited import Dialect
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows import Gaussian
 from maf_runner.records.folder import RunFolder
+from maf_runner.system.errors import DataError
 from tests.helpers.records import made_up
 from tests.helpers.tables import read
 
@@ -333,6 +336,107 @@ def test_dequantised_columns_come_back_on_their_steps(server, command, tmp_path)
     assert list(drawn) == ["count", "degrees", "free"]
     assert (drawn["count"] == drawn["count"].round()).all()
     np.testing.assert_allclose(drawn["degrees"], drawn["degrees"].round(1), atol=1e-9)
+    text = pd.read_csv(tmp_path / "samples.csv", dtype=str)
+    assert text["count"].str.fullmatch(r"-?\d+").all()
+    assert text["degrees"].str.fullmatch(r"-?\d+\.\d").all()
     assert abs(drawn["count"].mean() - table["count"].mean()) < 0.3
     assert abs(drawn["degrees"].mean() - table["degrees"].mean()) < 0.3
     assert drawn["free"].nunique() > 1900
+
+
+def kept(folder, run, file, *names, out="kept.csv"):
+    """The columns ``names``, as maf-score carries them along."""
+    words = [str(folder / file), "--keep", ",".join(names), "--out", str(folder / out)]
+    assert score.main([str(run), *words]) == 0
+    if out.endswith(".parquet"):
+        return pd.read_parquet(folder / out, dtype_backend="pyarrow")[list(names)]
+    return pd.read_csv(folder / out, dtype=str, keep_default_na=False)[list(names)]
+
+
+def test_kept_columns_of_a_table_of_text_are_its_text(runs, tmp_path, monkeypatch, capsys):
+    """In pieces of which each alone would look like another type."""
+    monkeypatch.setattr(score, "AT_ONCE", 37)
+    size = len(people())
+    columns = {
+        "id": [f"{i:07d}" for i in range(size)],
+        "price": ["1.50"] * size,
+        "country": ["NA", "DE"] * (size // 2),
+        "big": ["", *(str(2**53 + i) for i in range(1, size))],
+        "n": ["" if i == 100 else "x" if i == 300 else str(i) for i in range(size)],
+        "class": (["01", "1", "1.0", "True"] * size)[:size],
+        "text": ['he said "a, b"', " blanks "] * (size // 2),
+    }
+    people().assign(**columns).to_csv(tmp_path / "new.csv", index=False)
+    found = kept(tmp_path, runs["all"], "new.csv", *columns)
+    assert found.to_dict("list") == columns
+    found = kept(tmp_path, runs["all"], "new.csv", *columns, out="kept.parquet")
+    missing = {name: [value or None for value in values] for name, values in columns.items()}
+    assert {name: [None if v is pd.NA else v for v in found[name]] for name in found} == missing
+    height = pd.read_csv(tmp_path / "new.csv", dtype=str)["height"]  # which the model takes too
+    assert kept(tmp_path, runs["all"], "new.csv", "height")["height"].equals(height)
+    people().assign(log_prob_nats=1.0).to_csv(tmp_path / "new.csv", index=False)
+    words = [str(runs["all"]), str(tmp_path / "new.csv"), "--keep", "log_prob_nats"]
+    assert score.main([*words, "--out", str(tmp_path / "no.csv")]) == 2
+    assert "the scores have a column of this name" in capsys.readouterr().err
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_kept_columns_of_parquet_have_their_types(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(score, "AT_ONCE", 37)
+    size = len(people())
+    times = pd.Series(pd.date_range("2020-01-01", periods=size, freq="min", tz="UTC", unit="ns"))
+    columns = {
+        "big": pd.array([None, *range(2**53 + 1, 2**53 + size)], dtype="Int64"),
+        "time": times.where(times.index != 200),
+        "naive": times.dt.tz_localize(None),
+        "span": pd.to_timedelta(np.arange(size), unit="s"),
+        "word": pd.Series(["a", None] * (size // 2), dtype="category"),
+        "single": np.full(size, 0.1, dtype=np.float32),
+    }
+    rows = pd.RangeIndex(0, 2 * size, 2, name="row")
+    people().assign(**columns).set_axis(rows).to_parquet(tmp_path / "new.parquet")
+    names = [*columns, "row"]
+    found = kept(tmp_path, runs["all"], "new.parquet", *names, out="kept.parquet")
+    expected = pd.read_parquet(tmp_path / "new.parquet", dtype_backend="pyarrow").reset_index()
+    pd.testing.assert_frame_equal(found[[*columns]], expected[[*columns]])
+    assert found["row"].tolist() == list(rows)
+    text = kept(tmp_path, runs["all"], "new.parquet", *names)
+    assert text.iloc[:2].to_dict("list") == {
+        "big": ["", "9007199254740993"],
+        "time": ["2020-01-01 00:00:00+00:00", "2020-01-01 00:01:00+00:00"],
+        "naive": ["2020-01-01 00:00:00", "2020-01-01 00:01:00"],
+        "span": ["0 days 00:00:00", "0 days 00:00:01"],
+        "word": ["a", ""],
+        "single": ["0.1", "0.1"],
+        "row": ["0", "2"],
+    }
+    assert text["time"][200] == ""
+
+
+def test_a_class_has_one_type_in_all_pieces(runs, tmp_path, monkeypatch):
+    """The first piece has no class at all."""
+    monkeypatch.setattr(score, "AT_ONCE", 37)
+    table = people()
+    table.loc[:50, "height"] = np.nan
+    table.to_csv(tmp_path / "new.csv", index=False)
+    words = [str(runs["by class"]), str(tmp_path / "new.csv"), "--missing", "empty"]
+    assert score.main([*words, "--out", str(tmp_path / "s.parquet")]) == 0
+    found = pd.read_parquet(tmp_path / "s.parquet")["likeliest_class"]
+    assert found[:51].isna().all() and set(found[51:]) == {"rare", "usual"}
+
+
+def test_the_cause_of_a_failure_is_told(tmp_path):
+    with pytest.raises(DataError, match="a column cannot be written as Parquet") as told:  # noqa: SIM117
+        with columns.Writer(tmp_path / "x.parquet") as writer:
+            writer.write({"a": np.array([1, 2])})
+            writer.write({"a": np.array(["x", "y"], dtype=object)})
+    assert "int64" in str(told.value) and list(tmp_path.iterdir()) == []
+
+
+def test_splits_of_different_types_are_kept_as_text(tmp_path):
+    arrays = {"train": np.int64([[2**60 + 1, 2]]), "val": np.float32([[0.5, 1]])}
+    np.savez(tmp_path / "x.npz", **arrays, test=arrays["val"])
+    pieces = list(pieces_with(["0"], tmp_path / "x.npz", 10, Dialect()))
+    values = [kept["0"].tolist() for _, kept in pieces]
+    assert values == [["1152921504606846977"], ["0.5"], ["0.5"]]
+    assert pieces[0][0]["1"].tolist() == [2]

@@ -66,6 +66,13 @@ def test_samples_and_scores_through_pipes(plane, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "x1,log_prob_nats" and len(lines) == 301
     assert "300 rows, mean" in done.stderr and "300 rows" not in done.stdout
+    packed = shell(
+        f"maf-sample {plane} --n 3 --out - | gzip | maf-score {plane} - --out -", tmp_path
+    )
+    assert len(packed.stdout.splitlines()) == 4
+    bad = shell(f"printf 'x1,x2\\n1,word\\n' | maf-score {plane} -; echo $?", tmp_path)
+    assert bad.stdout.split() == ["3"]
+    assert bad.stderr.startswith("maf-score: standard input: non-numeric columns: x2")
     done = shell(
         f"maf-sample {plane} --n 200000 --out - | head -2; echo ${{PIPESTATUS[0]}}", tmp_path
     )
@@ -74,6 +81,34 @@ def test_samples_and_scores_through_pipes(plane, tmp_path):
     done = shell(f"maf-sample {plane} --out /dev/stdout --n 3 | wc -l", tmp_path)
     assert done.stdout.strip() == "4"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_standard_output_is_an_error_in_one_line(plane, tmp_path):
+    results = f"--results {plane.parents[3]}"
+    script = f"maf-sample {plane} --n 5 --out - >&-; echo $?; maf-table {results} >&-; echo $?"
+    done = shell(script, tmp_path)
+    assert done.stdout.split() == ["1", "1"]
+    reason = "standard output cannot be written (Bad file descriptor)"
+    assert done.stderr.splitlines() == [f"maf-sample: {reason}", f"maf-table: {reason}"]
+    done = shell(f"maf-sample {plane} --n 5 --out - >/dev/full; echo $?", tmp_path)
+    assert done.stdout.split() == ["1"] and len(done.stderr.splitlines()) == 1
+    assert "standard output cannot be written (No space left on device)" in done.stderr
+    done = shell(f"maf-score {plane} - <&-; echo $?", tmp_path)  # nothing can be read from it
+    assert done.stdout.split() == ["3"] and len(done.stderr.splitlines()) == 1
+    assert "standard input" in done.stderr and "it is empty" in done.stderr
+
+
+def test_standard_output_may_be_a_file(plane, tmp_path):
+    """As ``/dev/stdout`` or ``/dev/fd/3``; what the file held before stays in front."""
+    shell(f"maf-sample {plane} --n 3 --out /dev/stdout >file", tmp_path)
+    samples = (tmp_path / "file").read_text()
+    assert samples.startswith('"x1","x2"') and len(samples.splitlines()) == 4
+    (tmp_path / "file.csv").write_text(samples)
+    done = shell(f"maf-score {plane} file.csv --out /dev/stdout >>file", tmp_path)
+    assert "/dev/stdout: 3 rows" in done.stderr
+    shell(f"maf-sample {plane} --n 3 --out /dev/fd/3 3>>file", tmp_path)
+    lines = (tmp_path / "file").read_text().splitlines()
+    assert lines[4] == "log_prob_nats" and lines[8:] == samples.splitlines() and len(lines) == 12
 
 
 def test_what_is_no_regular_file_is_written_to(plane, command, tmp_path):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.spaces.bounds import Bound, Exact, bounded, free_of_bounds, log_slope
 from maf_runner.datasets.spaces.categories import Category, codes_of
+from maf_runner.datasets.spaces.lattice import Lattice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,12 +127,28 @@ class TableSpace:
         return found
 
     def without_noise(self, rows: Array) -> Exact:
-        """Rows [N, D] in the table's units, dequantised columns back on their steps (floor)."""
+        """Rows [N, D] in the table's units, dequantised columns back on their steps (floor).
+
+        Their values are those that the table has, to the last digit; see `lattice`.
+        """
         whole: Exact = np.array(rows, dtype=np.float64)
         for i, (step, origin) in enumerate(zip(self.steps, self.origins, strict=True)):
             if step > 0:
-                whole[:, i] = np.floor((whole[:, i] - origin) / step) * step + origin
+                k = np.floor((whole[:, i] - origin) / step)
+                whole[:, i] = Lattice.of(step, origin).values(k)
         return whole
+
+    @property
+    def whole_numbers(self) -> frozenset[str]:
+        """The dequantised columns whose values are whole numbers; none of categories."""
+        found = zip(self.columns, self.steps, self.origins, strict=False)
+        own = zip(self.columns, self.categories, strict=False)
+        named = {name for name, known in own if known}
+        return frozenset(
+            name
+            for name, step, origin in found
+            if step > 0 and name not in named and Lattice.of(step, origin).is_whole
+        )
 
     def log_det(self, rows: Array) -> Exact:
         """Log |det| of `to_model` in nats at rows [N, D] in the table's units: [N].

@@ -99,14 +99,32 @@ def _pieces(file: Path, suffix: str, rows: int, dialect: Dialect) -> Iterator[pd
             distinct(store.schema_arrow.names)
             empty = store.schema_arrow.empty_table().to_pandas()
             if store.metadata.num_rows == 0:
-                yield empty
+                yield _with_index(empty)
+            index = _row_numbers(store)
             for batch in store.iter_batches(batch_size=rows):
-                yield _with_index(batch.to_pandas())
+                table = _with_index(batch.to_pandas(ignore_metadata=index is not None))
+                if index is not None:
+                    own, index = index[: len(table)], index[len(table) :]
+                    table.insert(0, own.name, own)
+                yield table
     else:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
         _frame(array[:1])
         for start in range(0, len(array), rows):
             yield _frame(np.asarray(array[start : start + rows]))
+
+
+def _row_numbers(store: Any) -> pd.RangeIndex | None:
+    """The index that pandas described in a Parquet file and did not store, if it has a name.
+
+    It is None where the description does not fit the rows.
+    """
+    described = (store.schema_arrow.pandas_metadata or {}).get("index_columns", [])
+    for level in described:
+        if isinstance(level, dict) and level.get("name") is not None:
+            index = pd.RangeIndex(level["start"], level["stop"], level["step"], name=level["name"])
+            return index if len(index) == store.metadata.num_rows else None
+    return None
 
 
 def _with_index(table: pd.DataFrame) -> pd.DataFrame:
