@@ -19,6 +19,7 @@ from maf_runner.experiment.evaluation import announce_classes
 from maf_runner.experiment.settings import build, check, from_config
 from maf_runner.flows.base import Density
 from maf_runner.flows.foreign import Foreign
+from maf_runner.flows.gaussian import Gaussian
 from maf_runner.records.checks import DEEPEST
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.record import Record
@@ -160,7 +161,8 @@ def build_model(
     Raises:
         UsageError: impossible settings, or a model too large for the memory.
     """
-    context = Conditioning.of(splits, conditional=settings["model"]["conditional"]).width
+    conditioning = Conditioning.of(splits, conditional=settings["model"]["conditional"])
+    context = conditioning.width
     _require_memory(settings["model"], splits.features, context)
     torch.manual_seed(settings["seed"])
     model = as_density(
@@ -169,6 +171,12 @@ def build_model(
         context,
         settings["model"],
     )
+    if conditioning.columns is not None and isinstance(model, Gaussian):
+        raise UsageError(
+            "model=gaussian is one Gaussian for each class, and cannot be given columns "
+            "(dataset.context): use another model, as model=made, or leave the context out with "
+            "model.conditional=false"
+        )
     if trainer.learning_rate is None and not model.closed_form:
         raise UsageError("trainer.learning_rate must be a number above 0 for this model, got null")
     return model.to(device)

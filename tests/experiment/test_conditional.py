@@ -139,6 +139,13 @@ def test_beyond_the_training_rows_is_said(runs, tmp_path, capsys):
     assert "this model is given nothing" in capsys.readouterr().err
 
 
+def test_a_gaussian_is_given_no_columns(runs, server):
+    words = ["model=gaussian", "dataset=file", "dataset.path=engines.csv", *GIVEN]
+    done = server("maf-run", *words, cwd=runs["folder"], check=2)
+    assert "cannot be given columns" in done.stderr
+    server("maf-run", *words, "model.conditional=false", cwd=runs["folder"], check=0)
+
+
 def test_a_damaged_record_is_refused(runs, tmp_path):
     import shutil
 
