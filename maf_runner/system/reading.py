@@ -71,7 +71,5 @@ def out_of_reach(error: BaseException) -> OSError | None:
         if isinstance(seen, OSError) and seen.errno not in of_content:
             if seen.errno is not None or shortage.is_shortage(seen):
                 return seen
-        elif isinstance(seen, MemoryError):
-            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         seen = seen.__cause__ or seen.__context__
     return None
