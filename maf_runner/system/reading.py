@@ -68,8 +68,8 @@ def out_of_reach(error: BaseException) -> OSError | None:
     of_content = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL)
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno not in of_content:
-            if seen.errno is not None or shortage.is_shortage(seen):
-                return seen
+        of_system = isinstance(seen, OSError) and seen.errno not in of_content
+        if isinstance(seen, OSError) and of_system and (seen.errno or shortage.is_shortage(seen)):
+            return seen
         seen = seen.__cause__ or seen.__context__
     return None

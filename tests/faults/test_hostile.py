@@ -18,6 +18,7 @@ from maf_runner.commands import sample, score
 from maf_runner.datasets import bsds300, cifar10, gas, hepmass, miniboone, mnist, power
 from maf_runner.datasets.preparation import making, prepared
 from maf_runner.datasets.untrusted import archives, pickles
+from maf_runner.engine.native.library import instructions
 from maf_runner.experiment.prepare import data_of
 from maf_runner.flows import MADE
 from maf_runner.records import entries, jobs
@@ -34,6 +35,8 @@ from maf_runner.training import checkpoint
 from tests.helpers import drawn, hostile
 from tests.helpers.records import made_up
 from tests.helpers.tables import read as read_table
+
+instructions()  # loads the native library, which must not look like the work of a file
 
 
 @pytest.fixture
