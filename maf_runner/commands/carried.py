@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from maf_runner.datasets.untrusted import tables
-from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix
+from maf_runner.datasets.untrusted.dialect import Dialect, bare_suffix
 
 Piece = tuple[pd.DataFrame, dict[str, pd.Series]]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.datasets.spaces.context import ContextSpace
-from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.system.errors import UsageError, suggestion
 
 if TYPE_CHECKING:

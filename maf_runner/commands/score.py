@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer, of_one_type
-from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix
+from maf_runner.datasets.untrusted.dialect import Dialect, bare_suffix
 from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError

@@ -47,11 +47,11 @@ import numpy as np
 from maf_runner.datasets.base import SPLITS, Paths, Rows, Splits
 from maf_runner.datasets.spaces.bounds import free_of_bounds
 from maf_runner.datasets.spaces.table import TableSpace
-from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.datasets.untrusted.dialect import TEXT, Dialect, bare_suffix
 from maf_runner.datasets.untrusted.tables import numbers, read_table
 from maf_runner.datasets.user_table.bounds import bounds_of
-from maf_runner.datasets.user_table.categories import say_bits, to_codes
-from maf_runner.datasets.user_table.columns import choose_columns, take_label
+from maf_runner.datasets.user_table.categories import holds_truth, say_bits, to_codes
+from maf_runner.datasets.user_table.columns import choose_columns, refuse_lost, take_label
 from maf_runner.datasets.user_table.context import (
     context_space,
     encoded,
@@ -60,7 +60,7 @@ from maf_runner.datasets.user_table.context import (
 )
 from maf_runner.datasets.user_table.degenerate import warn, warn_of_combinations
 from maf_runner.datasets.user_table.float32 import check_scale, to_float32
-from maf_runner.datasets.user_table.labels import encode, prior_of
+from maf_runner.datasets.user_table.labels import encode, prior_of, settle_texts
 from maf_runner.datasets.user_table.options import (
     check,
     check_bounded,
@@ -128,7 +128,7 @@ def load(
         weight: name of the column with the weights of the rows, for the loss and for the means
             over validation and test rows.
         header: how a table of text is written, as all that follows: see
-            `untrusted.delimited.Dialect`. Whether the first line names the columns.
+            `untrusted.dialect.Dialect`. Whether the first line names the columns.
         separator: between fields.
         decimal: the sign before decimals.
         thousands: the sign between groups of digits.
@@ -153,15 +153,23 @@ def load(
     markers = tuple(map(str, missing_markers or ()))
     named = None if label is None else str(label)
     kinds = tuple(map(str, categorical)), tuple(map(str, context))
-    dialect = Dialect(header, separator, decimal, thousands, markers, named, *kinds)
+    asides = tuple(str(name) for name in (weight, split) if name is not None)
+    dialect = Dialect(header, separator, decimal, thousands, markers, named, *kinds, asides)
     read = partial(read_table, dialect=dialect)
     tables, files = read_files(read, path, validation, test)
     file = next(iter(files.values()))
+    texts = {name: t for name, t in tables.items() if bare_suffix(files[name]) in TEXT}
+    if dialect.of_text and not texts:
+        raise ValueError(f"{dialect.of_text[0]} is for tables of text, and {file} is none")
+    settle_texts(texts, dialect.texts)
     given = given_columns(next(iter(tables.values())), context, named)
     categories_of = [str(name) for name in categorical] + ([named] if given and named else [])
     if given:
         label = named = None
-    coded = to_codes(tables, [name for name in categories_of if name not in given], files)
+    modelled = [name for name in categories_of if name not in given]
+    modelled += [name for name in map(str, dequantise) if holds_truth(tables, name)]
+    dequantise = [name for name in dequantise if str(name) not in modelled]
+    coded = to_codes(tables, modelled, files)
     parts: dict[str, Part] = {}
     for name, table in tables.items():
         taken = (
@@ -176,10 +184,11 @@ def load(
         if lacking:
             raise DataError(f"{files[name]}: the split {name} has no column {lacking[0]!r}")
         x = numbers(table[chosen], files[name])
+        refuse_lost(table[chosen], x, files[name])
         place = "all" if "all" in tables else name
         part = Part(files[name], place, x, np.arange(len(x)), *taken)
-        asides = [str(column) for column in (label, weight, split) if column is not None] + given
-        parts[name] = without_zero(without_missing(part, [*chosen, *asides], missing), weight)
+        taken_out = [str(c) for c in (label, weight, split) if c is not None] + given
+        parts[name] = without_zero(without_missing(part, [*chosen, *taken_out], missing), weight)
     parts = divide(parts, fractions, seed, shuffle=shuffle)
     for name in SPLITS:
         if len(parts[name]) == 0:

@@ -139,7 +139,8 @@ class RunFolder:
     def remove_temporaries(self) -> None:
         """Remove what killed writers left half-written."""
         for path in self.path.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+            if atomic.is_temporary(path):
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove a result and what belongs to it; the log stays, and records put aside."""

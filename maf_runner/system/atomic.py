@@ -43,6 +43,15 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{host}.{os.getpid()}.tmp")
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one that `temporary` gives.
+
+    >>> is_temporary(temporary(Path("record.json"))), is_temporary(Path(".notes.tmp"))
+    (True, False)
+    """
+    return re.fullmatch(r"\..+\.\w*\.\d+\.tmp", path.name) is not None
+
+
 def put(finished: Path, path: Path) -> None:
     """Give a finished file the name ``path``, in the same folder, in one such step."""
     _sync(finished)

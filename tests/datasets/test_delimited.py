@@ -5,7 +5,9 @@ import gzip
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from maf_runner.datasets.untrusted.archives import _matches
 from maf_runner.system.errors import DataError
@@ -84,11 +86,26 @@ def test_a_compressed_file_under_another_name_is_named(tmp_path):
 NOTATION = {
     "thousands": (["53,000.94", "1,286.5", "12,000,000", "3.5"], "dataset.thousands=','"),
     "decimal": (["1,67", "0,5", "-12,25", "3"], "dataset.decimal=','"),
+    "three decimals": (["0,699", "0,125", "-0,031", "0,5"], "dataset.decimal=','"),
+    "either": (["1,699", "2,125", "3,031", "7,500"], "dataset.decimal=',' or dataset.thousands"),
+    "points": (["6.988,5", "12,25", "1.000,1", "3,5"], "thousands='.' dataset.decimal=','"),
+    "lakh": (["12,34,567", "1,00,000", "99,000", "5"], "remove the commas"),
+    "apostrophes": (["6'988.06", "1'000.5", "3.2", "7.1"], "dataset.thousands"),
+    "narrow blanks": (["6\u202f988,06", "1\u202f000,5", "9\u202f001,1", "7"], "dataset.thousands"),
     "percent": (["18.9%", "16 %", "2%", "0.5%"], "percent sign"),
     "currency": (["$26.50", "$1,143.29", "$3", "$4.5"], "currency"),
+    "currency code": (["EUR 26.50", "EUR 3", "-EUR 4", "EUR 1"], "currency"),
     "minus": (["\u22122.308", "\u22123.1", "1.5", "0.2"], "another sign for minus"),
-    "unit": (["2.9 kg", "3 kg", "0.1 kg", "12.5 kg"], "a unit behind it"),
+    "minus behind": (["2.308-", "3.1-", "1.5", "0.2"], "a minus behind"),
+    "brackets": (["(2.30)", "(3.1)", "1.5", "0.2"], "brackets"),
+    "unit": (["2.9 kg", "3 kg", "0.1 kg", "12.5 kg"], "a unit behind them"),
+    "units": (["2.90kg", "21.5°C", "3.5kg", "20.5°C"], "a unit behind them"),
     "fortran": (["1.0D+03", "2.5D-01", "3.0D+00", "-1.0d+02"], "Fortran"),
+    "limits": (["<0.22", "<0.22", "0.5", "<0.1"], "a limit"),
+    "errors": (["0.70 ± 0.1", "1.2 ± 0.2", "3 ± 1", "4.0 ± 1.1"], "an error"),
+    "powers": (["6.99×10^-01", "1.0×10^3", "2x10^4", "3.1×10^0"], "a power of ten"),
+    "fractions": (["7/8", "1/2", "3/4", "5/8"], "a fraction"),
+    "digits": (["١٢.٥", "٣", "١", "٢"], "digits other than"),
 }
 
 
@@ -122,6 +139,63 @@ def test_notations_that_can_be_read(tmp_path):
             read(tmp_path / "plain.csv", **wrong)
 
 
+def test_digits_are_in_groups_of_three(tmp_path):
+    rows = [f"{i % 9 + 1}.{i % 1000:03d},{i % 90:02d};{i},5;w\n" for i in range(80)]
+    path = written(tmp_path / "t.csv", "a;b;c\n" + "".join(rows))
+    found = read(path, separator=";", thousands=".", decimal=",", standardise=False, shuffle=False)
+    assert found.table.columns == ("a", "b")
+    np.testing.assert_allclose(found.train.x[:2], [[1000.0, 0.5], [2001.01, 1.5]])
+    plain = written(tmp_path / "p.csv", "a;b\n" + ROWS.replace(",", ";"))
+    with pytest.raises(DataError, match=r"'0\.000' in row 0 .*not between groups of three digits"):
+        read(plain, separator=";", thousands=".", decimal=",")
+
+
+def test_markers_hold_in_tables_of_every_kind(tmp_path):
+    frame = table()[["height", "weight"]]
+    frame.loc[[3, 7], "weight"] = -999
+    frame.to_parquet(tmp_path / "t.parquet")
+    np.save(tmp_path / "t.npy", frame.to_numpy())
+    for name in ("t.parquet", "t.npy"):
+        found = read(tmp_path / name, missing_markers=[-999], missing="drop")
+        assert sum(len(rows.x) for rows in _splits(found)) == len(frame) - 2
+        with pytest.raises(ValueError, match=r"decimal is for tables of text"):
+            read(tmp_path / name, decimal=",")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "a.csv",
+            "".join(f'"{x}","{y}"\n' for x, y in ((0.5, 1), (0.7, 2), (0.1, 3))),
+            "a row or",
+        ),
+        ("a.csv", "x,,\n" + "x,1.5,2.5\n" * 9, "a column has no name .*dataset.header=false"),
+        ("a.csv", "33,0;1,25\n34,5;2,75\n35,5;1,0\n", "separator=';' dataset.decimal=','"),
+        ("a.tsv", "a,b\n1,2\n3,4\n", "separated by commas: .*name it .csv"),
+        ("a.csv", 'a,b\n1,2\n3,"4\n5,6\n', "the quotes that begin in line 3 are never closed"),
+        ("a.csv.gz", "a,b\n1,2\n", "ends in .gz, and it is not compressed so"),
+    ],
+)
+def test_what_a_library_would_say_is_said_in_words(tmp_path, name, text, message):
+    with pytest.raises(DataError, match=message):
+        read(written(tmp_path / name, text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_named(tmp_path, encoding):
+    name = encoding.upper().replace("16-", "16")
+    with pytest.raises(DataError, match=f"written in {name}: .*iconv -f {name}"):
+        read(written(tmp_path / "a.csv", "a,b\n1,2\n3,4\n", encoding))
+
+
+def test_a_long_text_is_no_damage(tmp_path):
+    path = written(
+        tmp_path / "a.csv", "a,b,note\n" + ROWS.replace("\n", ",ok\n") + f"1,2,{'z' * 200_000}\n"
+    )
+    assert read(path).table.columns == ("a", "b")
+
+
 def _splits(splits):
     return splits.train, splits.validation, splits.test
 
@@ -135,6 +209,7 @@ def _splits(splits):
         (["3", "1", "2", "10"], [1, 2, 3, 10]),
         (["0.5", "1.5", "2.0", "3.0"], [0.5, 1.5, 2.0, 3.0]),
         (["True", "False", "True", "False"], [False, True]),
+        (["nan", "1.5", "2.5", "inf"], ["1.5", "2.5", "inf", "nan"]),
         (["9007199254740992", "9007199254740993", "1", "2"],
          [1, 2, 9007199254740992, 9007199254740993]),
     ],
@@ -195,3 +270,78 @@ def test_fields_and_arrays_of_one_axis_are_columns(tmp_path):
 
 def test_idx_files_may_have_a_dot(tmp_path):
     assert _matches(tmp_path / "train-images.idx3-ubyte.gz", "train-images-idx3-ubyte")
+
+
+def test_labels_of_several_files_are_read_alike(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, classes in (("a", ["01", "36"]), ("b", ["36", "7"]), ("c", ["36", "01"])):
+        rows = [
+            f"{x:.4f},{y:.4f},{classes[i % 2]}"
+            for i, (x, y) in enumerate(rng.normal(size=(40, 2)))
+        ]
+        written(tmp_path / f"{name}.csv", "\n".join(["x,y,kind", *rows]) + "\n")
+    files = {"validation": str(tmp_path / "b.csv"), "test": str(tmp_path / "c.csv")}
+    assert read(tmp_path / "a.csv", label="kind", **files).table.classes == ("01", "36", "7")
+    rows = ["x,y,kind", *(f"{x:.4f},{y:.4f},36" for x, y in rng.normal(size=(40, 2)))]
+    for name in "abc":
+        written(tmp_path / f"{name}.csv", "\n".join(rows) + "\n")
+    assert read(tmp_path / "a.csv", label="kind", **files).table.classes == (36,)
+
+
+def test_large_whole_numbers_are_kept_apart_or_refused(tmp_path):
+    x = np.random.default_rng(0).normal(size=(90, 2))
+    kinds = pa.array([2**53, 2**53 + 1, None] * 30)
+    table = pa.table({"a": x[:, 0], "b": x[:, 1], "kind": kinds})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    found = read(tmp_path / "t.parquet", label="kind", missing="drop")
+    assert found.table.classes == (2**53, 2**53 + 1)
+    frame = pd.DataFrame(x, columns=["a", "b"])
+    for start in (2**60, 2**63, 10**20):
+        frame.assign(id=[start + i for i in range(90)]).to_csv(tmp_path / "t.csv", index=False)
+        with pytest.raises(DataError, match=r"'id' holds whole numbers.*subtract an offset"):
+            read(tmp_path / "t.csv")
+
+
+def test_labels_and_weights_of_an_archive_may_be_columns(tmp_path):
+    x = np.random.default_rng(0).normal(size=(90, 2))
+    labels = (np.arange(90) % 3).astype(">i4")
+    np.savez(tmp_path / "t.npz", X=x, y=labels[:, None], w=np.ones(90))
+    with pytest.raises(DataError, match=r"named by dataset\.label"):
+        read(tmp_path / "t.npz")
+    found = read(tmp_path / "t.npz", label="y", weight="w")
+    assert found.table.classes == (0, 1, 2) and found.train.weights is not None
+    fields = np.empty(90, dtype=[("a", ">f8"), ("b", ">f4"), ("y", ">i4")])
+    fields["a"], fields["b"], fields["y"] = *x.T, labels
+    np.save(tmp_path / "t.npy", fields)
+    assert read(tmp_path / "t.npy", label="y").table.classes == (0, 1, 2)
+
+
+def test_categories_of_whole_numbers_are_columns_in_every_format(tmp_path):
+    frame = table()[["height", "weight"]]
+    frame["steps"] = pd.Categorical([i % 7 for i in range(len(frame))])
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_feather(tmp_path / "t.feather")
+    for name in ("t.parquet", "t.feather"):
+        assert read(tmp_path / name).table.columns == ("height", "weight", "steps")
+
+
+def test_an_index_without_name_is_recognised_or_asked_for(tmp_path):
+    frame = table()[["height", "weight"]]
+    numbers = {
+        "float": np.arange(200.0),
+        "with gaps": np.r_[np.arange(0, 300, 3), np.arange(0, 200, 2)],
+        "downwards": np.arange(200)[::-1],
+    }
+    for own in numbers.values():
+        frame.set_index(own).to_csv(tmp_path / "t.csv")
+        assert read(tmp_path / "t.csv").table.columns == ("height", "weight")
+    for _ in range(3):
+        frame.to_csv(tmp_path / "t.csv")
+        frame = pd.read_csv(tmp_path / "t.csv")
+    assert read(tmp_path / "t.csv").table.columns == ("height", "weight")
+    shuffled = table()[["height", "weight"]].set_index(
+        np.random.default_rng(0).permutation(200) % 100
+    )
+    shuffled.to_csv(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="a column has no name and does not number the rows"):
+        read(tmp_path / "t.csv")

@@ -243,7 +243,7 @@ def test_a_suffix_in_capitals(tmp_path, suffix):
         ("a\tb\n1\t2\n", "seems to be separated by tabs"),
         ("a,b,\n1,2,\n3,4,\n", "column 3 has no name and is empty: remove the commas"),
         ("a,b,a\n1,2,3\n", "several columns have the name 'a'"),
-        ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+        ("a,b\n1,2\n3,4,5\n", "line 3 has 3 fields, where 2 are expected"),
     ],
 )
 def test_csv_whose_columns_cannot_be_told(tmp_path, text, message):

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
 from maf_runner.datasets.untrusted import delimited, hdf5, limits
-from maf_runner.datasets.untrusted.delimited import Dialect, bare_suffix, distinct
+from maf_runner.datasets.untrusted.dialect import TEXT, Dialect, bare_suffix, is_number
+from maf_runner.datasets.untrusted.first_lines import distinct
 from maf_runner.system import reading, shortage
 from maf_runner.system.errors import DataError, ShortageError, extra, suggestion
 
-TEXT = (".csv", ".tsv", ".txt")
 READABLE = ".csv, .tsv or .txt (also .gz, .bz2, .xz), .parquet, .feather, .npy, .npz, .h5 or .hdf5"
 Tables = dict[str, pd.DataFrame]
 
@@ -48,6 +48,8 @@ def read_table(file: Path, setting: str, *, dialect: Dialect = Dialect()) -> Tab
         for table in tables.values():
             table.columns = table.columns.map(str)
             distinct(list(table.columns))
+        if bare_suffix(file) not in TEXT:
+            tables = {name: _settled(table, dialect) for name, table in tables.items()}
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except Exception as error:  # each library raises its own for a damaged file
@@ -73,7 +75,7 @@ def pieces(file: Path, setting: str, rows: int, dialect: Dialect) -> Iterator[pd
     try:
         for piece in _pieces(file, suffix, rows, dialect):
             piece.columns = piece.columns.map(str)
-            yield piece
+            yield piece if suffix in TEXT else _settled(piece, dialect)
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except DataError:
@@ -102,7 +104,7 @@ def _pieces(file: Path, suffix: str, rows: int, dialect: Dialect) -> Iterator[pd
                 yield _with_index(empty)
             index = _row_numbers(store)
             for batch in store.iter_batches(batch_size=rows):
-                table = _with_index(batch.to_pandas(ignore_metadata=index is not None))
+                table = _of_arrow(batch, dialect, ignore_metadata=index is not None)
                 if index is not None:
                     own, index = index[: len(table)], index[len(table) :]
                     table.insert(0, own.name, own)
@@ -112,6 +114,41 @@ def _pieces(file: Path, suffix: str, rows: int, dialect: Dialect) -> Iterator[pd
         _frame(array[:1])
         for start in range(0, len(array), rows):
             yield _frame(np.asarray(array[start : start + rows]))
+
+
+def _of_arrow(table: Any, dialect: Dialect, **options: Any) -> pd.DataFrame:
+    """A table or batch of pyarrow's. Whole numbers that are kept as text stay whole.
+
+    Beside a missing value pandas makes floating numbers of them, of which large ones are equal.
+    """
+    frame = table.to_pandas(**options)
+    for name in dialect.texts:
+        place = table.schema.get_field_index(name)
+        if (
+            name in frame
+            and place >= 0
+            and str(table.schema.field(place).type)[:3] in ("int", "uin")
+        ):
+            frame[name] = table.column(place).to_pandas(integer_object_nulls=True).to_numpy()
+    return _with_index(frame)
+
+
+def _settled(table: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
+    """A table that is none of text, categories as their values and marked values as missing."""
+    markers = set(dialect.missing_markers)
+    numbers_too = [float(marker) for marker in markers if is_number(marker, Dialect())]
+    for name in list(table):
+        column = table[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            table[name] = column = column.astype(
+                column.cat.categories.dtype if column.notna().all() else object
+            )
+        if not markers or name in dialect.texts:
+            continue
+        marked = column.isin(numbers_too) if is_numeric(column) else column.isin(markers)
+        if marked.any():
+            table[name] = column.mask(marked)
+    return table
 
 
 def _row_numbers(store: Any) -> pd.RangeIndex | None:
@@ -138,14 +175,16 @@ def _read(file: Path, dialect: Dialect) -> Tables:
     if suffix in TEXT:
         return {"all": delimited.read(file, dialect)}
     if suffix == ".feather":
-        return {"all": _with_index(pd.read_feather(file))}
+        from pyarrow import feather
+
+        return {"all": _of_arrow(feather.read_table(file), dialect)}
     if suffix == ".parquet":
         from pyarrow import parquet
 
         about = parquet.read_metadata(file)
         limits.check(8 * about.num_rows * about.num_columns, file.stat().st_size, "its table")
         distinct(about.schema.to_arrow_schema().names)
-        return {"all": _with_index(pd.read_parquet(file, engine="pyarrow"))}
+        return {"all": _of_arrow(parquet.read_table(file), dialect)}
     if suffix == ".npy":
         return {"all": _frame(np.load(file, allow_pickle=False))}
     if suffix == ".npz":
@@ -167,6 +206,7 @@ def _read(file: Path, dialect: Dialect) -> Tables:
 def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
     if array.dtype.names is not None:
         return _fields(array)
+    array = _native(array)
     if array.ndim != 2:
         raise ValueError(f"expected rows and columns, got an array of shape {list(array.shape)}")
     if array.dtype.kind == "c":
@@ -193,7 +233,12 @@ def _fields(array: NDArray[Any]) -> pd.DataFrame:
 
 def _words(array: NDArray[Any]) -> Any:
     words = np.char.decode(array) if array.dtype.kind == "S" else array  # bytes are too
-    return words.tolist() if words.dtype.kind == "U" else words
+    return words.tolist() if words.dtype.kind == "U" else _native(words)
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values in the byte order of this machine, which pandas asks for."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
@@ -207,7 +252,10 @@ def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
     label = dialect.label
     if any(name in arrays and arrays[name].ndim == 2 for name in dialect.context):
         return {"all": _beside_each_other(arrays)}
-    own = arrays.pop(label, None) if label in arrays and arrays[label].ndim == 1 else None
+    asides = {}
+    for name in (label, *dialect.asides):
+        if name in arrays and name is not None and _is_one_column(arrays[name]):
+            asides[name] = arrays.pop(name).reshape(-1)
     if label is None:
         arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
     if "val" in arrays and "validation" not in arrays:
@@ -223,13 +271,18 @@ def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
         frame = pd.DataFrame({n: _words(a) for n, a in arrays.items() if a.ndim == 1})
     else:
         raise ValueError(
-            f"expected arrays train, validation and test, or one table; got {sorted(arrays)}"
+            f"expected arrays train, validation and test, or one table; got {sorted(arrays)}. "
+            "An array of labels is named by dataset.label, one of weights by dataset.weight"
         )
-    if own is not None:
+    for name, own in asides.items():
         if len(own) != len(frame):
-            raise ValueError(f"{label!r} has {len(own)} values, the table {len(frame)} rows")
-        frame[label] = _words(own)
+            raise ValueError(f"{name!r} has {len(own)} values, the table {len(frame)} rows")
+        frame[name] = _words(own)
     return {"all": frame}
+
+
+def _is_one_column(array: NDArray[Any]) -> bool:
+    return array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
 
 
 def _beside_each_other(arrays: dict[str, NDArray[Any]]) -> pd.DataFrame:

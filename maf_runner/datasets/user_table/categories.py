@@ -38,6 +38,12 @@ def to_codes(
     return found
 
 
+def holds_truth(tables: Mapping[str, pd.DataFrame], column: str) -> bool:
+    """Whether a column is of true and false in every table."""
+    own = [table[column] for table in tables.values() if column in table]
+    return bool(own) and all(values.dtype.kind == "b" for values in own)
+
+
 def say_bits(coded: Mapping[str, Sequence[Category]], columns: list[str], file: Path) -> None:
     """Say how categories are modelled."""
     for column in (name for name in columns if name in coded):

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from maf_runner.datasets.untrusted.delimited import notation
+from maf_runner.datasets.untrusted.notations import notation
 from maf_runner.datasets.untrusted.tables import first_word, is_numeric, need, some
 from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
-UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # names that pandas gives, or none
+UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # names that pandas gives, or none
+FEW_STEPS = 1000  # between neighbouring 64-bit numbers, in which large values are lost
+RESTARTS = 0.05  # of the rows of a numbering, at most
 
 
 def take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
@@ -41,7 +44,14 @@ def choose_columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -
     if left_out:
         words = some(f"{c}{first_word(table[c])}" for c in left_out)
         log.info("%s: non-numeric columns skipped: %s", file, words)
-    saved = [c for c in table if UNNAMED.fullmatch(c) and _is_saved_index(table[c])]
+    unnamed = [c for c in table if UNNAMED.fullmatch(c) and c not in left_out]
+    saved = [c for c in unnamed if _is_saved_index(table[c])]
+    if other := next((c for c in unnamed if c not in saved), None):
+        raise DataError(
+            f"{file}: a column has no name and does not number the rows (its first value is "
+            f"{table[other].iloc[0]}): give it a name in the first line, name the columns to use "
+            "by dataset.columns=[...], or say by dataset.header=false that the first line is a row"
+        )
     if saved:
         log.info("%s: skipped because it looks like a saved index: %s", file, some(saved))
     chosen = [c for c in table if c not in left_out and c not in saved]
@@ -71,9 +81,37 @@ def _refuse_nearly_numeric(column: pd.Series, file: Path) -> None:
 
 
 def _is_saved_index(column: pd.Series) -> bool:
-    """Whether the column looks like row numbers, which may start again."""
-    if column.dtype.kind not in "iu":
-        return False
+    """Whether the column looks like row numbers, which may start again or have gaps."""
     values = column.to_numpy()
-    steps, start = np.diff(values.astype(np.int64)), values[:1]
-    return bool(column.is_unique or ((steps == 1) | (values[1:] == start)).all())
+    if values.dtype.kind not in "iuf" or not (values == np.round(values)).all():
+        return False
+    falls = int((values[1:] <= values[:-1]).sum())
+    return bool(column.is_unique or falls <= RESTARTS * len(values))
+
+
+def refuse_lost(table: pd.DataFrame, values: NDArray[np.float64], file: Path) -> None:
+    """Raise DataError where whole numbers of ``table`` become equal as ``values`` [N, D]."""
+    for place, name in enumerate(table):
+        if _is_lost(table[name], values[:, place]):
+            raise DataError(
+                f"{file}: column {name!r} holds whole numbers, such as {values[0, place]:.3g}, "
+                "that 64-bit floating numbers cannot tell apart: subtract an offset in the file, "
+                "or leave the column out (dataset.columns=[...])"
+            )
+
+
+def _is_lost(column: pd.Series, values: NDArray[np.float64]) -> bool:
+    """Whether whole numbers of a column are so large that they become equal as ``values`` [N].
+
+    >>> large = pd.Series([2**60, 2**60 + 1])
+    >>> _is_lost(large, large.to_numpy(np.float64)), _is_lost(large - 2**60, np.array([0.0, 1.0]))
+    (True, False)
+    """
+    with np.errstate(invalid="ignore"):
+        if not len(values) or not (np.abs(values) >= 2.0**53).any():
+            return False
+    if column.dtype.kind in "iuO" and column.nunique() > pd.Series(values).nunique():
+        return True
+    present = values[np.isfinite(values)]
+    whole = len(present) > 1 and bool((np.abs(present) >= 2.0**53).all())
+    return whole and bool(np.ptp(present) < FEW_STEPS * np.spacing(np.abs(present).max()))

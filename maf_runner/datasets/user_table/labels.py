@@ -1,6 +1,7 @@
 """The class labels of a user's table: their codes, and the prior of the classes."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,39 @@ def encode(
     codes, values = categories(pd.concat([own.astype(object) for own in parts]), "label", file)
     ends = np.cumsum([len(own) for own in parts])[:-1]
     return values, dict(zip(SPLITS, np.split(codes, ends), strict=True))
+
+
+def settle_texts(tables: Mapping[str, pd.DataFrame], names: Iterable[str]) -> None:
+    """Make numbers or truth values of columns that were read as text, where no text is lost by it.
+
+    So 01 and 1E2 stay as they are written, and so do all values of their column, in every table.
+
+    >>> tables = {"train": pd.DataFrame({"y": ["01", "20"]}), "test": pd.DataFrame({"y": ["20"]})}
+    >>> settle_texts(tables, ["y"]); tables["test"]["y"].tolist()
+    ['20']
+    >>> settle_texts({"all": (table := pd.DataFrame({"y": ["1", None, "20"]}))}, ["y"])
+    >>> table["y"].tolist()
+    [1, None, 20]
+    """
+    for name in names:
+        own = [table for table in tables.values() if name in table]
+        known = {text for table in own for text in table[name].dropna().unique()}
+        for kind in (int, float, _truth):
+            try:
+                values = {text: kind(text) for text in known}
+            except ValueError:
+                continue
+            if all(str(v) == text and np.isfinite(v) for text, v in values.items()):
+                for table in own:
+                    found = [values.get(text) for text in table[name]]
+                    table[name] = pd.Series(found, index=table.index, dtype=object)
+                break
+
+
+def _truth(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ValueError(text)
+    return text == "True"
 
 
 def categories(

@@ -1,0 +1,160 @@
+"""Numbers in a table of text that are written otherwise than ``-1234.5`` or ``1e-3``."""
+
+import re
+from typing import NamedTuple
+
+import pandas as pd
+
+from maf_runner.datasets.untrusted.dialect import Dialect
+
+MOSTLY = 0.5  # of the values, in which another notation is recognised
+OFTEN = 0.1  # of the values that must be written in it
+FEW_UNITS = 3  # different words behind the numbers, at most, that are units
+
+NUMBER = r"[-+]?\d+(?:\.\d+)?"
+DECIMAL_COMMA = r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?"
+GROUPED = r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"
+GROUPED_AS_IN_INDIA = r"[-+]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"
+GROUPED_BY_POINTS = r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+,\d+"
+CURRENCY = r"(?:[$€£¥]|EUR|USD|GBP|CHF|JPY|CNY|INR)"
+AMOUNT = r"\d[\d,]*(?:\.\d+)?"
+
+
+class Notation(NamedTuple):
+    """An example of numbers written otherwise, what is odd about it, and what mends it."""
+
+    example: str
+    what: str
+    way_out: str
+
+
+OTHERS = (  # pattern, what, way out
+    (
+        r"[-+]?\d{1,3}(?:['’\u00a0\u202f ]\d{3})+(?:[.,]\d+)?",
+        "groups of digits",
+        "remove the signs between the groups, or name the sign by dataset.thousands",
+    ),
+    (rf"['’`]{NUMBER}", "an apostrophe before them", "remove it"),
+    (rf"(?=.*[^\x00-\x7f]){NUMBER}", "digits other than 0 to 9", "write them as 0 to 9"),
+    (rf"{NUMBER}\s*%", "a percent sign", "remove the sign"),
+    (
+        rf"[-+(]?{CURRENCY}\s*[-+]?{AMOUNT}\)?|[-+]?{AMOUNT}\s*{CURRENCY}",
+        "a currency",
+        "remove it",
+    ),
+    (r"[\u2212\u2013]\d+(?:\.\d+)?", "another sign for minus", "write it as a hyphen"),
+    (r"[-+]?\d*\.?\d*[dD][-+]?\d+", "an exponent as Fortran writes it", "write D as E"),
+    (
+        rf"{NUMBER}\s*[x×*·]\s*10\s*(?:\^\s*|\*\*)?[-+\u2212⁻⁺]?[\d⁰¹²³⁴-⁹]+",
+        "a power of ten",
+        "write it as 1.5e-3",
+    ),
+    (rf"{NUMBER}\s*(?:±|\+/-|\+-)\s*\d.*", "an error", "put errors into a column of their own"),
+    (
+        rf"[<>≤≥~≈]=?\s*{NUMBER}",
+        "a limit in the place of a value",
+        "write a number, or leave the field empty",
+    ),
+    (rf"\({AMOUNT}\)", "brackets that stand for minus", "write it as -1.5"),
+    (rf"{AMOUNT}[-\u2212]", "a minus behind them", "write it before them"),
+    (r"[-+]?\d+/\d+", "a fraction (or a date)", "write it as a decimal number"),
+    (r"[-+]?0[xX][0-9a-fA-F]+", "hexadecimal digits", "write it as a decimal number"),
+)
+UNIT = re.compile(rf"{NUMBER}\s*(?!days?\b)([^\d\s.,;:/()+<>=-][^\d]{{0,9}})")
+
+
+def notation(column: pd.Series) -> Notation | None:
+    """How a text column of numbers is written, if not as ``-1234.5``; None if it holds words.
+
+    >>> notation(pd.Series(["0,699", "1,25"]))
+    Notation(example='0,699', what='a decimal comma', way_out="dataset.decimal=','")
+    """
+    values = column.dropna().astype(str).str.strip()
+    if values.empty:
+        return None
+    plain = pd.to_numeric(values, errors="coerce").notna()
+
+    def found(fits: pd.Series, what: str, way_out: str) -> Notation | None:
+        if (fits | plain).mean() > MOSTLY and fits.mean() >= OFTEN:
+            return Notation(values[fits].iloc[0], what, way_out)
+        return None
+
+    if (commas := _commas(values)) and (result := found(*commas)):
+        return result
+    for pattern, what, way_out in OTHERS:
+        if result := found(values.str.fullmatch(pattern), what, way_out):
+            return result
+    units = values.str.extract(rf"^{UNIT.pattern}$", expand=False)
+    if units.str.strip().nunique() <= FEW_UNITS:
+        return found(units.notna(), "a unit behind them", "remove the unit")
+    return None
+
+
+def _commas(values: pd.Series) -> tuple[pd.Series, str, str] | None:
+    """Which values have commas as decimals or between groups of digits, and which it is."""
+    commas = values.str.contains(",", regex=False)
+    if not commas.any():
+        return None
+    grouped, decimal = values.str.fullmatch(GROUPED), values.str.fullmatch(DECIMAL_COMMA)
+    both = values.str.fullmatch(GROUPED_BY_POINTS)
+    if both.any():
+        way_out = "dataset.thousands='.' dataset.decimal=','"
+        return both | decimal, "points between groups of digits and a decimal comma", way_out
+    indian = values.str.fullmatch(GROUPED_AS_IN_INDIA)
+    if indian.any():
+        return indian | grouped, "commas between groups of digits", "remove the commas"
+    if (grouped & ~decimal).any():
+        return grouped, "commas between groups of digits", "dataset.thousands=','"
+    if (decimal & ~grouped).any():
+        return decimal, "a decimal comma", "dataset.decimal=','"
+    return (
+        grouped,
+        "a comma, before decimals or between groups of digits",
+        "dataset.decimal=',' or dataset.thousands=',', whichever it is",
+    )
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a field is a number, also one with a decimal comma.
+
+    >>> looks_like_number("-1,5"), looks_like_number("1.234,5"), looks_like_number("a")
+    (True, True, False)
+    """
+    text = text.strip()
+    if re.fullmatch(f"{DECIMAL_COMMA}|{GROUPED_BY_POINTS}", text):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def ungrouped(column: pd.Series, dialect: Dialect) -> pd.Series:
+    """The numbers of a column that was read as text, whose digits may be in groups of three.
+
+    A column that holds words stays as it is.
+
+    Raises:
+        ValueError: the groups of a number are not of three digits.
+    """
+    group, point = re.escape(dialect.thousands or ""), re.escape(dialect.decimal)
+    values = column.dropna().str.strip()
+    whole = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d*)"
+    number = rf"(?i:[-+]?(?:{whole}(?:{point}\d*)?(?:e[-+]?\d+)?|inf))"
+    fits = values.str.fullmatch(number) & values.str.contains("[0-9]|inf", case=False)
+    digits = values.str.fullmatch(rf"[-+]?(?:\d|{group}|{point})+") & ~fits
+    if digits.any() and (fits | digits).mean() > MOSTLY:
+        raise ValueError(
+            f"column {column.name!r} has {values[digits].iloc[0]!r} in row "
+            f"{values.index[digits.to_numpy()][0]} (from 0), in which "
+            f"{dialect.thousands!r} is not between groups of three digits: check "
+            f"dataset.thousands={dialect.thousands!r} and dataset.decimal={dialect.decimal!r}"
+        )
+    if not fits.all():
+        truth = {"true": True, "false": False}
+        words = values.str.lower()
+        return words.map(truth).reindex(column.index) if words.isin(truth).all() else column
+    texts = values.str.replace(dialect.thousands or "", "", regex=False)
+    texts = texts.str.replace(dialect.decimal, ".", regex=False)
+    return pd.to_numeric(texts).reindex(column.index)
