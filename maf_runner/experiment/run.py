@@ -5,6 +5,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,37 +107,42 @@ def _train_and_record(
     folder.remove_temporaries()
     atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(experiment.settings)))
     checkpoint = Checkpoint(folder.last, experiment.owner, complain=log.warning, guard=check_lock)
-    try:
-        outcome = _train(experiment, checkpoint, interrupts)
-        record = _evaluate(experiment, outcome)
-    except (DataError, UsageError):
-        folder.discard()
-        raise
-    except ShortageError:
-        raise
-    except Exception as error:
-        if shortage.is_shortage(error):
+    with ExitStack() as stack:
+        try:
+            tracker: History = build("tracker", experiment.settings["tracker"], folder=folder.path)
+            stack.callback(tracker.close)
+            outcome = _train(experiment, checkpoint, interrupts, tracker)
+            record = _evaluate(experiment, outcome)
+        except (DataError, UsageError):
+            folder.discard()
             raise
-        interrupts.act()  # a library may have turned a signal into an error of its own
-        log.exception("%s failed", experiment.record.title)
-        text = "".join(traceback.format_exception_only(error)).strip()
-        replace(experiment.record, status="failed", error=text).write(folder.record)
-        raise
-    check_lock()
-    record.write(folder.record)
-    checkpoint.remove()
-    drawable = record.features == 2 and (record.context or 0) < MANY and not record.given
-    if record.finished and drawable:
-        _draw_density(experiment)
+        except ShortageError:
+            raise
+        except Exception as error:
+            if shortage.is_shortage(error):
+                raise
+            interrupts.act()  # a library may have turned a signal into an error of its own
+            log.exception("%s failed", experiment.record.title)
+            text = "".join(traceback.format_exception_only(error)).strip()
+            replace(experiment.record, status="failed", error=text).write(folder.record)
+            raise
+        check_lock()
+        record.write(folder.record)
+        checkpoint.remove()
+        drawable = record.features == 2 and (record.context or 0) < MANY and not record.given
+        if record.finished and drawable:
+            _draw_density(experiment)
+        tracker.recorded(record)
     log.info("%s", record.describe())
     return Result(record, folder)
 
 
-def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupts) -> Outcome:
+def _train(
+    experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupts, tracker: History
+) -> Outcome:
     """Train the model, while progress and history are shown and kept."""
     model, splits, settings = experiment.model, experiment.splits, experiment.settings
     title = experiment.record.title
-    tracker: History = build("tracker", settings["tracker"], folder=experiment.folder.path)
     reporter = Reporter(title, experiment.trainer.max_epochs, experiment.trainer.validate_every)
     try:
         return fit(
@@ -161,7 +167,6 @@ def _train(experiment: Experiment, checkpoint: Checkpoint, interrupts: Interrupt
         raise
     finally:
         reporter.close()
-        tracker.close()
 
 
 def _with_classes(text: str, splits: Splits) -> str:

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from maf_runner.records.folder import RunFolder
+from maf_runner.records.record import Record
 from maf_runner.system import atomic
 from maf_runner.training.state import State
 
@@ -22,10 +23,13 @@ class History:
     def validated(self, state: State) -> None:
         """Note one more validation, the last entry of ``state.history``."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, state.history[0], lineterminator="\n")
+        writer = csv.DictWriter(text, state.history[-1], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(state.history)
+        writer.writerows(state.history)  # lines of an earlier version may lack a column
         atomic.write(self.folder.history, text.getvalue())
 
+    def recorded(self, record: Record) -> None:
+        """Note the result; the record, and pictures if there are any, lie in the folder."""
+
     def close(self) -> None:
-        """Training is over, or stopped."""
+        """The run is over, or stopped."""

@@ -1,18 +1,17 @@
-"""The learning curve for TensorBoard."""
+"""The learning curve, the settings and the result for TensorBoard."""
 
 from pathlib import Path
 from typing import Any
 
+from maf_runner.records.record import Record
 from maf_runner.system.errors import UsageError, extra
-from maf_runner.tracking.history import History
-from maf_runner.training.state import State
+from maf_runner.tracking.service import Service
 
 
-class TensorBoard(History):
-    """Writes event files to ``tensorboard/`` in the run folder: nats by epoch.
+class TensorBoard(Service):
+    """Writes event files to ``tensorboard/`` in the run folder: curves, and a row of HPARAMS.
 
-    A run that goes on after a stop goes on in its curve: what was written of later epochs is
-    dropped.
+    What was written of epochs after the one at which a run goes on is dropped.
 
     Args:
         folder: the run folder.
@@ -20,6 +19,8 @@ class TensorBoard(History):
     Raises:
         UsageError: tensorboard is not installed.
     """
+
+    name = "TensorBoard"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -32,17 +33,39 @@ class TensorBoard(History):
         self._open = SummaryWriter
         self._writer: Any = None
 
-    def validated(self, state: State) -> None:
-        """Note one more validation."""
-        super().validated(state)
-        last = state.history[-1]
-        if self._writer is None:  # only now is it known where the run goes on
-            self._writer = self._open(str(self.folder.tensorboard), purge_step=state.epoch)
-        for name in ("train_nats", "validation_nats", "seconds"):
-            self._writer.add_scalar(name, last[name], state.epoch)
+    def begin(self, *, fresh: bool) -> None:
+        """Wait: only the first validation says where the run goes on."""
+
+    def curve(self, values: dict[str, float], epoch: int) -> None:
+        """Write one point of each curve."""
+        if self._writer is None:
+            self._writer = self._open(str(self.folder.tensorboard), purge_step=epoch)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
 
-    def close(self) -> None:
+    def result(self, values: dict[str, float], record: Record) -> None:
+        """Write a row of the HPARAMS tab, and the picture of the density."""
+        from torch.utils.tensorboard.summary import hparams
+
+        if self._writer is None:
+            self._writer = self._open(str(self.folder.tensorboard))
+        plain = {
+            name: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for name, value in self.settings().items()
+        }
+        for summary in hparams(plain, values):
+            self._writer.file_writer.add_summary(summary)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value)
+        if self.folder.density.exists():
+            import numpy as np
+            from PIL import Image
+
+            picture = np.asarray(Image.open(self.folder.density).convert("RGB"))
+            self._writer.add_image("density", picture, dataformats="HWC")
+
+    def end(self) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()

@@ -138,6 +138,7 @@ def fit(
                     "updates": state.update,
                     "train_nats": -float(losses.mean()),
                     "validation_nats": nats,
+                    "learning_rate": schedule.rate(state.update - 1),
                     "seconds": time.monotonic() - started,
                 }
             )

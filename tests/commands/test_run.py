@@ -43,7 +43,7 @@ def test_folder_holds_what_it_should(tmp_path, command):
     names = {"config.yaml", "record.json", "history.csv", "best.pt", "run.log", "test_nats.npy"}
     assert {p.name for p in folder.iterdir()} - {".lock"} == names
     header, *lines = (folder / "history.csv").read_text().splitlines()
-    assert header == "epoch,updates,train_nats,validation_nats,seconds"
+    assert header == "epoch,updates,train_nats,validation_nats,learning_rate,seconds"
     (entry,) = records(tmp_path)
     assert len(lines) == entry["epochs"] == entry["best_epoch"] + 5
     assert entry["run_id"] == folder.name

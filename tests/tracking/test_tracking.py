@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import math
 import os
 import pty
 import sys
@@ -38,6 +40,91 @@ def test_tensorboard_shows_what_history_says(tmp_path, command):
         ]
     command(*SHORT, "force=true", check=0)
     assert [step for step, _ in curve(folder)] == [1, 2, 3]
+
+
+def test_tensorboard_has_settings_and_result(tmp_path, command):
+    command(*SHORT, "dataset=toy/moons", check=0)
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = run_folder(tmp_path)
+    events = accumulator.EventAccumulator(str(folder / "tensorboard")).Reload()
+    record = json.loads((folder / "record.json").read_text())
+    (test,) = events.Scalars("test_nats")
+    assert test.value == pytest.approx(record["test"]["log_likelihood"])
+    assert events.Tags()["images"] == ["density"]
+    row = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"trainer.learning_rate" in row and b"model.name" in row
+
+
+def mlflow_runs(uri):
+    tracking = pytest.importorskip("mlflow.tracking")
+    client = tracking.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("maf_runner")
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def test_mlflow_has_curve_settings_result_and_picture(tmp_path, command, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    command(*SHORT[:-1], "tracker=mlflow", "dataset=toy/moons", check=0)
+    folder = run_folder(tmp_path)
+    client, (run,) = mlflow_runs(f"sqlite:///{tmp_path / 'results/mlflow/mlflow.db'}")
+    assert run.info.run_name == "/".join(folder.parts[-3:]) and run.info.status == "FINISHED"
+    assert run.data.params["dataset.name"] == "toy/moons" and run.data.params["seed"] == "0"
+    record = json.loads((folder / "record.json").read_text())
+    assert run.data.metrics["test_nats"] == pytest.approx(record["test"]["log_likelihood"])
+    with (folder / "history.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    for name in ("validation_nats", "learning_rate"):
+        points = client.get_metric_history(run.info.run_id, name)
+        assert [(p.step, p.value) for p in points] == [
+            (int(line["epoch"]), pytest.approx(float(line[name]))) for line in lines
+        ]
+    kept = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert kept == {"record.json", "density.png"}
+
+
+def test_a_resumed_run_goes_on_in_mlflow_and_in_wandb(tmp_path):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("wandb")
+    from maf_runner.tracking.mlflow import MLflow
+    from maf_runner.tracking.wandb import WandB
+
+    folder = tmp_path / "runs" / "d" / "m" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("seed: 0\n")
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    for epochs in (range(1, 3), range(3, 5)):
+        for tracker in (MLflow(folder, uri, "maf_runner"), WandB(folder, "p", None, "offline")):
+            for epoch in epochs:
+                line = {"epoch": epoch, "train_nats": math.nan, "validation_nats": -epoch}
+                tracker.validated(SimpleNamespace(epoch=epoch, history=[line]))
+            tracker.close()
+            assert tracker._works
+    client, (run,) = mlflow_runs(uri)
+    points = client.get_metric_history(run.info.run_id, "validation_nats")
+    assert [(p.step, p.value) for p in points] == [(e, -e) for e in range(1, 5)]
+    assert run.info.status == "KILLED"
+    sessions = list((folder / "wandb").glob("offline-run-*"))
+    assert len(sessions) == 2 and all(path.name.endswith("-abc") for path in sessions)
+
+
+def test_wandb_sends_nothing_unless_told(tmp_path, command):
+    pytest.importorskip("wandb")
+    command(*SHORT[:-1], "tracker=wandb", check=0)
+    (session,) = (run_folder(tmp_path) / "wandb").glob("offline-run-*")
+    assert list(session.glob("run-*.wandb"))
+    assert (
+        "offline, online or disabled"
+        in command(*SHORT[:-1], "tracker=wandb", "tracker.mode=on", "force=true", check=2).stderr
+    )
+
+
+def test_a_service_that_fails_ends_no_run(tmp_path, command):
+    pytest.importorskip("mlflow")
+    uri = "tracker.uri=nosuch://server"
+    result = command(*SHORT[:-1], "tracker=mlflow", uri, check=0)
+    assert result.stderr.count("MLflow is told no more of this run") == 1
+    assert run_folder(tmp_path)
 
 
 def test_a_tracker_makes_no_other_run(tmp_path, command):
