@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c co
 
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: help run test faults sanitize audit bench tables lint format clean
+.PHONY: help run test faults sanitize audit bench tables docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: $(VENV)/.run ## time training, evaluation and sampling beside other libra
 
 tables: $(VENV)/.run ## make results/reports/ and the README's comparison from results/records/
 	$(BIN)/python scripts/update_tables.py
+
+docs: $(VENV)/.test ## make the site of docs/ in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
 
 lint: $(VENV)/.test ## check format, style and types
 	$(BIN)/ruff format --check .

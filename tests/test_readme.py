@@ -1,4 +1,4 @@
-"""Every command of the README works as it stands."""
+"""Every command of the README, and of the pages for users, works as it stands."""
 
 import json
 import os
@@ -23,10 +23,32 @@ from tests.helpers.settings import composed
 
 pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
-LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+PAGES = {
+    "README": README,
+    **{
+        name: (ROOT / f"docs/{name}.md").read_text()
+        for name in (
+            "first_steps",
+            "data",
+            "reproduce",
+            "reading_results",
+            "sweeps",
+            "trained_models",
+        )
+    },
+}
+
+
+def commands_of(page):
+    """The lines of its shell blocks without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", page, flags=re.S)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+LINES = list(dict.fromkeys(line for page in PAGES.values() for line in commands_of(page)))
 MAKE = [line for line in LINES if line.startswith("make ")]
-COMMANDS = [line for line in LINES if line and line not in MAKE]
+COMMANDS = [line for line in LINES if line not in MAKE]
 # Trainings are cut to one update; nothing else is changed.
 SHORTER = """maf-run() {
     if [ "${1-}" = -m ]; then shift; command maf-run -m trainer.max_updates=1 "$@"
@@ -140,13 +162,21 @@ def runs_are_as_asked(words, folders):
             assert str(chosen).lower() in value.split(",") or "(" in value
 
 
-def test_using_a_trained_model(folder):
-    """The shell commands that use a run, then the Python that does."""
-    script = "\n".join(c for c in COMMANDS if "RUN" in c)
+USE_RUNS = [name for name, page in PAGES.items() if any("RUN" in c for c in commands_of(page))]
+
+
+@pytest.mark.parametrize("page", USE_RUNS)
+def test_using_a_run(page, folder):
+    """The shell commands that use a run; then the Python that does."""
+    script = "\n".join(c for c in commands_of(PAGES[page]) if "RUN" in c)
     result = in_a_shell(script + '\necho "RUN=$RUN"', folder)
     assert result.returncode == 0, result.stderr
-    run = result.stdout.rpartition("RUN=")[2].strip()
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    if page == "trained_models":
+        python_works(result.stdout.rpartition("RUN=")[2].strip(), folder)
+
+
+def python_works(run, folder):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES["trained_models"], flags=re.S)
     (named,) = re.findall(r'load_run\("(.*?)"\)', code)
     checks = "\nassert x.shape == (1000, 64) and nats.shape == (1000,)"
     code = code.replace(named, run) + checks
@@ -154,3 +184,27 @@ def test_using_a_trained_model(folder):
     # The folder it names is that of a plain maf-run.
     assert named == f"results/runs/digits/maf/{Path(named).name}"
     assert Path(named).name == run_id(from_config(composed()))
+
+
+def test_the_site_can_be_made(tmp_path):
+    """Every link and heading that a page points to is there."""
+    pytest.importorskip("mkdocs")
+    words = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--site-dir",
+        str(tmp_path / "s"),
+    ]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = {path.parent.name for path in (tmp_path / "s").glob("*/index.html")}
+    assert {"first_steps", "data", "your_own_model", "reading_results"} <= pages
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
