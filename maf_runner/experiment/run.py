@@ -143,7 +143,7 @@ def _train(
     """Train the model, while progress and history are shown and kept."""
     model, splits, settings = experiment.model, experiment.splits, experiment.settings
     title = experiment.record.title
-    reporter = Reporter(title, experiment.trainer.max_epochs, experiment.trainer.validate_every)
+    reporter = Reporter(title)
     try:
         return fit(
             model,

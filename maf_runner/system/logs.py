@@ -1,6 +1,7 @@
 """Where what the program says goes: to the screen, past the progress bar, and to the run's log."""
 
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -73,7 +74,12 @@ def _handler(handler: logging.Handler, form: str) -> Iterator[None]:
 
 
 def has_terminal() -> bool:
-    """Whether a progress bar can be shown; in some containers a terminal has no size."""
+    """Whether a progress bar can be shown.
+
+    In some containers a terminal has no size; the processes of a sweep share one.
+    """
+    if multiprocessing.current_process().name != "MainProcess":
+        return False
     try:
         return sys.stderr.isatty() and 0 not in os.get_terminal_size(sys.stderr.fileno())
     except OSError:

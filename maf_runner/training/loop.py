@@ -37,14 +37,14 @@ class TensorRows(NamedTuple):
 class Progress(Protocol):
     """An object that is told how training proceeds."""
 
-    def start(self, state: State, updates_per_epoch: int) -> None:
+    def start(self, state: State, schedule: Schedule) -> None:
         """Training starts, or continues from ``state``."""
 
     def update(self) -> None:
         """An update is done."""
 
-    def validated(self, state: State, patience: int | float) -> None:
-        """A validation is done, the last of ``state.history``; so much patience is left."""
+    def validated(self, state: State) -> None:
+        """A validation is done, the last of ``state.history``."""
 
 
 def fit(
@@ -101,7 +101,7 @@ def fit(
         )
 
     where = None  # training diverged
-    progress.start(state, schedule.between)
+    progress.start(state, schedule)
     with interrupts.deferred(), driver.session(settings.batch_size):
         while (reason := schedule.stop_reason(state)) is None:
             first = state.epoch * schedule.between
@@ -144,7 +144,7 @@ def fit(
             )
             on_validation(state)  # before the checkpoint: if killed between, it is told again
             save()
-            progress.validated(state, schedule.patience_left(state))
+            progress.validated(state)
             interrupts.act()
     if state.best is None:
         return Outcome("diverged", state, where or never_finite(state))

@@ -3,17 +3,26 @@
 import csv
 import io
 import json
+import logging
 import math
 import os
 import pty
+import re
 import sys
 import termios
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from maf_runner.system import logs
+from maf_runner.tracking.progress import Reporter
 from maf_runner.tracking.tensorboard import TensorBoard
+from maf_runner.training import TrainerSettings
+from maf_runner.training.schedule import Schedule
+from maf_runner.training.state import State
+from tests.helpers.settings import TRAINER
 
 SHORT = ("maf-run", "model=made", "trainer.max_epochs=3", "tracker=tensorboard")
 
@@ -166,4 +175,83 @@ def test_a_terminal_without_size_gets_lines_and_no_bar(monkeypatch):
             termios.tcsetwinsize(inner, size)
             assert logs.has_terminal() is expected
     monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not logs.has_terminal()
+
+
+@contextmanager
+def terminal_of_80_columns(monkeypatch):
+    """A function that gives what is shown, piece by piece as it is drawn."""
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, 80))
+    os.set_blocking(outer, False)
+    with os.fdopen(outer, "rb", buffering=0) as screen, os.fdopen(inner, "w") as terminal:
+        # Not in a fixture: pytest sets sys.stderr anew before it calls the test.
+        monkeypatch.setattr(sys, "stderr", terminal)
+
+        def pieces():
+            terminal.flush()
+            text = (screen.read(1 << 16) or b"").decode()
+            return [piece.strip() for piece in text.split("\r") if piece.strip()]
+
+        yield pieces
+
+
+def followed(settings, epochs, per_epoch=100):
+    """A reporter that was told of some epochs, each of 2 s and 1 nat worse than the last."""
+    reporter, state = Reporter("MAF (5) on mnist"), State()
+    schedule = Schedule(replace(TrainerSettings(**TRAINER), **settings), per_epoch)
+    reporter.start(state, schedule)
+    for _ in range(epochs):
+        for _ in range(per_epoch):
+            state.update += 1
+            reporter.update()
+        state.epoch += 1
+        state.seconds += 2.0
+        nats = -1299.5 - state.epoch
+        if nats > state.best_validation:
+            state.best_validation, state.best_epoch = nats, state.epoch
+        state.history.append({"validation_nats": nats, "updates": state.update})
+        reporter.validated(state)
+    return reporter
+
+
+def test_the_bar_is_over_the_whole_run_and_fits_80_columns(monkeypatch):
+    with terminal_of_80_columns(monkeypatch) as shown:
+        reporter = followed({"max_epochs": 200, "patience": 30}, 13)
+        reporter.bar.refresh()
+        pieces = shown()
+        assert reporter.bar.n == 1300 and reporter.bar.total == 20_000
+        reporter.close()
+    assert pieces[-1].startswith("epoch 13/200: -1312.50 nats, best -1300.50, patience 12/30 |")
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d$", pieces[-1])
+    assert all(len(piece) <= 80 for piece in pieces)
+
+
+def test_without_an_end_the_bar_says_when_patience_ends_it(monkeypatch):
+    with terminal_of_80_columns(monkeypatch) as shown:
+        reporter = followed({"max_epochs": None, "patience": 30}, 13)
+        reporter.bar.update(43)
+        reporter.bar.refresh()
+        last = shown()[-1]
+        reporter.close()
+    expected = "epoch 13: -1312.50 nats, best -1300.50, patience 12/30, ends in >00:36 | 43 %"
+    assert last == expected and len(expected) <= 80
+
+
+def test_a_file_gets_lines_that_say_the_same(caplog, monkeypatch):
+    monkeypatch.setattr("maf_runner.tracking.progress.QUIET_SECONDS", -1)
+    monkeypatch.setattr(logging.getLogger("maf_runner"), "propagate", True)
+    with caplog.at_level(logging.INFO, "maf_runner"):
+        followed({"max_epochs": None, "patience": 30}, 2)
+        followed({"max_epochs": 4, "patience": 30}, 2)
+    lines = [r.getMessage() for r in caplog.records if "patience" in r.getMessage()]
+    start = "MAF (5) on mnist: epoch"
+    tail = "-1301.50 nats, best -1300.50, patience 1/30, 00:04, at"
+    assert lines[1] == f"{start} 2: {tail} least 00:58 left"
+    assert lines[3] == f"{start} 2/4: {tail} most 00:04 left"
+
+
+def test_jobs_that_share_a_terminal_draw_no_bars(monkeypatch):
+    worker = SimpleNamespace(name="LokyProcess-1")
+    monkeypatch.setattr("multiprocessing.current_process", lambda: worker)
     assert not logs.has_terminal()

@@ -35,15 +35,15 @@ class Silent:
     def __init__(self, interrupts=None, stop_at=None):
         self.updates, self.interrupts, self.stop_at = 0, interrupts, stop_at
 
-    def start(self, state, updates_per_epoch):
-        self.per_epoch = updates_per_epoch
+    def start(self, state, schedule):
+        self.per_epoch = schedule.between
 
     def update(self):
         self.updates += 1
         if self.updates == self.stop_at:
             self.interrupts.stop = 15
 
-    def validated(self, state, patience):
+    def validated(self, state):
         pass
 
 
