@@ -213,7 +213,9 @@ def evaluate_splits(
     finite = all(map(is_figure, (*test.values(), *validation.values())))
     if finite and (alone := outlier(nats, splits.test.weights)):
         log.warning("%s", alone)
-    return Evaluation("finished" if finite else "diverged", test, validation, nats, validation_nats)
+    return Evaluation(
+        "finished" if finite else "diverged", test, validation, nats, validation_nats
+    )
 
 
 def _figures(

@@ -144,5 +144,7 @@ def _beside(record: Record, name: str) -> Path | None:
     if file.name == RECORD:
         path = file.with_name(name)
     else:
-        path = file.with_suffix(".validation.npy" if name == VALIDATION_NATS else Path(name).suffix)
+        path = file.with_suffix(
+            ".validation.npy" if name == VALIDATION_NATS else Path(name).suffix
+        )
     return path if path.is_file() else None

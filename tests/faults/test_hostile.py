@@ -307,7 +307,7 @@ def results(tmp_path):
         folder = tmp_path / "results" / "runs" / "power" / "made" / run_id
         folder.mkdir(parents=True)
         figures = {"log_likelihood": 0.0, "error": 0.1}
-        found = good_record(run_id=run_id, test=figures).as_json()
+        found = good_record(run_id=run_id, test=figures, validation=figures).as_json()
         (folder / "record.json").write_text(json.dumps(found))
         checkpoint.save(folder / "best.pt", {"run_id": run_id, "model": model.state_dict()})
         for split in entries.NATS:
