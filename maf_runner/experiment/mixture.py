@@ -71,8 +71,8 @@ class Mixture(TrainedRun):
                 )
         density = UniformMixture([r.model for r in runs], [_units(first, r) for r in runs])
         record = replace(first.record, model=f"mixture of {len(runs)} runs")
-        spaces = {"image": first.image, "table": first.table, "context": first.context}
-        return cls(first.folder, record, density.eval(), **spaces, runs=tuple(runs))
+        spaces = first.image, first.table, first.context
+        return cls(first.folder, record, density.eval(), *spaces, runs=tuple(runs))
 
     def data(self, raw: Path | None = None, prepared: Path | None = None) -> Splits:
         """The data that all the runs were trained and tested on, as `TrainedRun.data`.

@@ -126,7 +126,7 @@ def row_nats(record: Record, split: str = "test") -> NDArray[np.float64] | None:
         name = "marginal_log_likelihood"
     if "rows_not_finite" in figures:  # the record has the mean of the other rows alone
         name, counted = "log_likelihood_of_others", nats[np.isfinite(nats)]
-    figure = figures.get(name)
+    figure = figures.get(name, math.nan)
     if (
         nats.ndim != 1
         or not is_figure(figure)
