@@ -52,7 +52,9 @@ def sample(
     rows up to rounding.
     """
     if isinstance(model, UniformMixture):
-        return model.drawn(partial(sample, native=native), n, context, generator)
+        mixture = copy.copy(model)
+        vars(mixture)["_sample"] = partial(model.drawn, partial(sample, native=native))
+        return mixture.sample(n, context, generator)
     engine = native_rows(model) if native and isinstance(model, Flow) else None
     if engine is None or model.training or not engine.inverts():
         return model.sample(n, context, generator)

@@ -29,7 +29,7 @@ from maf_runner.reporting.page import report
 from maf_runner.reporting.plots.curves import curves_of
 from maf_runner.reporting.plots.dots import panels
 from maf_runner.reporting.tables.grid import FORMATS
-from maf_runner.reporting.tables.table import build
+from maf_runner.reporting.tables.table import Choice, build
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import checkpoint
 from tests.helpers import drawn, hostile
@@ -346,9 +346,10 @@ def test_records(read_all, results, chance, amount):
         path.write_bytes(content)
         kept, complaints = entries.find(results)
         for name in ("leaderboard", "comparison"):
-            table, _ = build(name, kept)
-            for form in FORMATS:
-                table.render(form).encode()
+            for choice in (Choice(), Choice(mixtures=True)):
+                table, _ = build(name, kept, choice)
+                for form in FORMATS:
+                    table.render(form).encode()
         assert len(kept) + len(complaints) == 2
         for entry in kept:
             entry.title, entry.describe(), entries.history(entry), entries.row_nats(entry)
