@@ -3,6 +3,9 @@
 import csv
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +21,8 @@ NAME = "MAF (5), 2 seeds mixed"
 @pytest.fixture
 def table(command, tmp_path):
     def shown(*words, check=0):
-        words = ["maf-table", "--mixtures", *words, "--width", 500, "--results", tmp_path]
-        return command(*words, check=check)
+        own = ["maf-table", "--mixtures", "--width", 500, "--results", tmp_path]
+        return command(*own, *words, check=check)
 
     return shown
 
@@ -174,5 +177,10 @@ def test_the_validation_figure_where_the_rows_were_kept(table, tmp_path):
     mixture, _ = data(table("--format", "json"))
     expected = (logsumexp(seen, axis=0) - math.log(2)).mean()
     assert mixture["validation_nats"] == pytest.approx(expected, abs=1e-6)
+    script = Path(__file__).parents[2] / "scripts" / "keep_records.py"
+    words = [sys.executable, script, tmp_path, "--to", tmp_path / "x" / "records", "--rows"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    kept = table("--shipped", "--results", tmp_path / "x", "--format", "json")
+    assert data(kept)[0]["validation_nats"] == mixture["validation_nats"]
     folder.validation_nats.unlink()
     assert data(table("--format", "json"))[0]["validation_nats"] is None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from maf_runner.records.checks import LARGEST, is_figure, plus_minus
 from maf_runner.records.entries import row_nats
 from maf_runner.records.record import Record, UnreadableRecordError
-from maf_runner.records.statistics import mean_and_error
+from maf_runner.records.statistics import mean_and_error, outlier
 from maf_runner.reporting.comparison.cells import (
     CHOSEN,
     CUT_SHORT,
@@ -204,7 +204,10 @@ def _worth(mixed: Cell, cell: Cell, nats: NDArray[np.float64]) -> list[str]:
     if single is None or not np.isfinite(single).all():
         return []
     gain, error = mean_and_error(nats - single)
-    return [
+    text = (
         f"{mixed.model} on {mixed.column}: {gain:+.2f}{plus_minus(error)} nats against the run "
         "that validation has chosen, on the same test rows"
-    ]
+    )
+    if one := outlier(nats - single):
+        text += f"; of the difference, {one}"
+    return [text]
