@@ -3,8 +3,8 @@
     python scripts/keep_records.py results
 
 Small files: settings and figures, with the learning curve beside them; no models. Test rows, which
-the t-test of the tables and mixtures need, only with --rows: MNIST has 40 kB of them, POWER 800 kB.
-With --rows validation rows too, where they take at most 256 kB.
+the t-test of the tables and mixtures need, only with --rows: MNIST has 40 kB of them, POWER
+800 kB. With --rows validation rows too, where they take at most 256 kB.
 """
 
 import argparse

@@ -16,7 +16,8 @@ from maf_runner.flows import MAF, Gaussian
 from maf_runner.flows.uniform import UniformMixture, Units
 from maf_runner.system.errors import UsageError
 
-SMALL = ("model.layers=2", "model.hidden=[8]", "trainer.max_epochs=2", "threads=1")
+pytestmark = pytest.mark.xdist_group("mixture")  # the runs are made once
+SMALL = ("model.layers=2", "model.hidden=[8]", "trainer.max_epochs=1", "threads=1")
 
 
 def people(n, *, centre, spread, seed):
@@ -43,7 +44,7 @@ def runs(server, tmp_path_factory):
 
     maf = ("model=maf", *SMALL)
     two = "dataset.columns=[income,height]"
-    label = (two, "dataset.label=kind", "model.conditional=true")
+    label = ("model=gaussian", two, "dataset.label=kind", "model.conditional=true")
     age = ("dataset.columns=[income,height]", "dataset.context=[kind,age]",
            "dataset.missing=indicator")  # fmt: skip
     toy = ("model=gaussian", "dataset=toy/moons", "threads=1")
@@ -59,9 +60,9 @@ def runs(server, tmp_path_factory):
         "turned": run("a.csv", "model=gaussian", "dataset.columns=[height,income]"),
         "steps": run("rounded.csv", "model=gaussian", two, "dataset.dequantise=[height]"),
         "bounded": run("a.csv", "model=gaussian", two, "dataset.bounded={height: [0,null]}"),
-        "class": run("a.csv", *maf, *label),
-        "class, other": run("b.csv", *maf, *label),
-        "class, shares": run("a.csv", *maf, *label, "dataset.class_prior=empirical"),
+        "class": run("a.csv", *label),
+        "class, other": run("b.csv", *label),
+        "class, shares": run("a.csv", *label, "dataset.class_prior=empirical"),
         "given": run("a.csv", *maf, *age),
         "given, other": run("b.csv", *maf, *age),
         "given one": run("a.csv", *maf, two, "dataset.context=[kind]"),
