@@ -10,6 +10,7 @@ import torch
 
 from maf_runner.datasets.base import Splits
 from maf_runner.datasets.spaces.context import ContextSpace
+from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.uniform import UniformMixture, Units
@@ -98,8 +99,8 @@ def _difference(a: TrainedRun, b: TrainedRun) -> str:
     if a.table is not None and b.table is not None:
         if text := _difference_of_tables(a.table, b.table):
             return text
-    elif a.image != b.image:
-        return f"its pictures are made as {b.image}, those of the other as {a.image}"
+    elif a.image is not None and b.image is not None and a.image != b.image:
+        return f"its pictures have {_pictures(b.image)}, those of the other {_pictures(a.image)}"
     elif a.image is None and a.record.data.fingerprint != b.record.data.fingerprint:
         return (
             f"its data ({b.record.dataset}) are not those of the other ({a.record.dataset}), and "
@@ -112,6 +113,11 @@ def _kind(run: TrainedRun) -> str:
     if run.table is not None:
         return "your own table"
     return "pictures" if run.image is not None else "data that are no table"
+
+
+def _pictures(space: LogitSpace) -> str:
+    shape = "×".join(map(str, space.shape))
+    return f"shape {shape}, {space.levels} grey levels and alpha {space.alpha}"
 
 
 def _difference_of_tables(a: TableSpace, b: TableSpace) -> str:
