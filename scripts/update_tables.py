@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maf_runner.records import entries
 from maf_runner.reporting.tables.grid import FORMATS
-from maf_runner.reporting.tables.table import TABLES, build
+from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +32,10 @@ def contents(root: Path) -> dict[Path, str]:
             made[root / "results" / "reports" / f"{name}.{FORMATS[form]}"] = table.render(form)
         if name in ("table1", "table2"):
             blocks.append(table.render("markdown"))
+        if name == TABLES[0]:
+            seeded = sorted({row["dataset"] for row in table.data if row["seeds"]})
+            mixed, _ = build(name, found, Choice(seeded, mixtures=True))
+            made[root / "results" / "reports" / "mixtures.md"] = mixed.render("markdown")
     for complaint in dict.fromkeys(complaints):
         print(complaint, file=sys.stderr)
     readme = root / "README.md"

@@ -98,16 +98,24 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def of_a_run(
-    program: str, description: str, epilog: str = "", *, label: bool = True
+    program: str, description: str, epilog: str = "", *, label: bool = True, several: bool = False
 ) -> argparse.ArgumentParser:
-    """An argument parser that takes a run folder and, with ``label``, a class label."""
+    """An argument parser that takes a run folder and, with ``label``, a class label.
+
+    With ``several`` it takes one run folder or more, as a list named ``run``.
+    """
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, as maf-run prints it")
+    text = "run folder, as maf-run prints it"
+    if several:
+        text += "; several: the uniform mixture of these runs"
+        parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help=text)
+    else:
+        parser.add_argument("run", type=Path, metavar="RUN", help=text)
     if label:
         parser.add_argument(
             "--label",

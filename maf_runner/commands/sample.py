@@ -35,6 +35,7 @@ examples:
   maf-sample RUN --n 1000 --out a.parquet --out a.png
   maf-sample RUN --given "rpm=1500,load=0.3"      of p(y | rpm, load)
   maf-sample RUN --given new.csv --n 100          100 for each row of new.csv
+  maf-sample RUN1 RUN2 --n 1000                   each row of one of the runs, chosen at random
   maf-sample RUN --n 10000000 --out - | gzip > samples.csv.gz
 """
 
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    arguments = of_a_run("maf-sample", "Draw from a trained model.", EXAMPLES)
+    arguments = of_a_run("maf-sample", "Draw from a trained model.", EXAMPLES, several=True)
     arguments.add_argument(
         "--n",
         type=int,
@@ -71,7 +72,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments.add_argument(
         "--pixels", action="store_true", help="images: write pixels in [0, 1] instead of logits"
     )
-    return arguments.parse_args(argv)
+    return arguments.parse_intermixed_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -84,10 +85,10 @@ def _work(options: argparse.Namespace) -> None:
             raise UsageError(f"{path} is a folder: name a file in it")
         if path.suffix not in (*FORMATS, PICTURE) and not output.is_special(path):
             raise UsageError(f"--out must end in .csv, .parquet, .npy or .png, got {path}")
-    from maf_runner.experiment.trained import TrainedRun
+    from maf_runner.experiment.mixture import load_trained
 
     plugins.load(plugins.named(options.plugin))
-    run = TrainedRun.load(options.run)
+    run = load_trained(options.run)
     label = run.label_code(options.label)
     conditions = given.given_rows(options.given, run)
     if options.pixels and run.image is None:

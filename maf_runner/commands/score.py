@@ -44,6 +44,7 @@ examples:
   maf-score RUN new.csv                           scores.csv
   maf-score RUN new.csv --keep id,time --percentile
   maf-score RUN new.parquet --out scores.parquet
+  maf-score RUN1 RUN2 new.csv                     of the uniform mixture of several runs
   zcat new.csv.gz | maf-score RUN - --out -       from one pipe into another
 """
 
@@ -54,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    arguments = of_a_run("maf-score", "Log densities of the rows of a file.", EXAMPLES)
+    arguments = of_a_run(
+        "maf-score", "Log densities of the rows of a file.", EXAMPLES, several=True
+    )
     arguments.add_argument(
         "file",
         type=Path,
@@ -89,16 +92,16 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help=f"of each score among those of the training rows (at most {COMPARED:,} of them)",
     )
-    return arguments.parse_args(argv)
+    return arguments.parse_intermixed_args(argv)
 
 
 def _work(options: argparse.Namespace) -> None:
     if options.out.suffix not in FORMATS and not output.is_special(options.out):
         raise UsageError(f"--out must end in {', '.join(FORMATS)}, or be -, got {options.out}")
-    from maf_runner.experiment.trained import TrainedRun
+    from maf_runner.experiment.mixture import load_trained
 
     plugins.load(plugins.named(options.plugin))
-    run = TrainedRun.load(options.run)
+    run = load_trained(options.run)
     scorer = _Scorer(run, options)
     with _spooled(options.file) as file, Writer(options.out, of_one=NATS) as writer:
         for rows, context, kept in scorer.pieces(file):

@@ -26,6 +26,7 @@ examples:
   maf-table table1 --format latex    the paper's Table 1 with your figures
   maf-table --dataset power --model maf made
   maf-table --seeds mean             mean and standard deviation over seeds
+  maf-table --mixtures               and the mixture of the seeds as one model
   maf-table runs --sort test         every run, finished or not; --watch looks again and again
   maf-table compare RUN RUN          two runs: paired test, settings and rows that differ
 """
@@ -69,6 +70,12 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         help="of several seeds the best on validation (default), or mean ± standard deviation (n)",
     )
     parser.add_argument(
+        "--mixtures",
+        action="store_true",
+        help="also the uniform mixture of the seeds of each setting shown, as one model; from the "
+        "test rows that runs keep",
+    )
+    parser.add_argument(
         "--width",
         type=int,
         metavar="N",
@@ -81,6 +88,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         parser.error("two runs are named for compare, and for no other table")
     if options.table == COMPARE and not options.runs:
         parser.error("compare needs two runs: maf-table compare RUN RUN")
+    if options.mixtures and options.table in ("runs", COMPARE):
+        parser.error("--mixtures is for tables of models")
     if options.watch and options.table != "runs":
         parser.error("--watch is for the table of runs")
     return options
@@ -115,7 +124,8 @@ def _text(options: argparse.Namespace) -> str:
 def _table(options: argparse.Namespace) -> Grid:
     records, complaints = entries.find(options.results, shipped=options.shipped)
     waiting = unfinished(options.results) if options.table == "runs" else []
-    choice = Choice(options.dataset, options.model, options.trainer, options.seeds == "mean")
+    named = options.dataset, options.model, options.trainer
+    choice = Choice(*named, options.seeds == "mean", options.mixtures)
     if not records and not waiting:
         _complain(complaints)
         raise DataError(_nothing(options))

@@ -12,6 +12,7 @@ from maf_runner.engine.products import fast_products
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.flows.uniform import UniformMixture
 from maf_runner.system import allocator, shortage
 
 
@@ -50,6 +51,10 @@ def sample(
     ``native=False``: by torch alone. The same seed gives the same noise either way, and the same
     rows up to rounding.
     """
+    if isinstance(model, UniformMixture):
+        mixture = copy.copy(model)
+        vars(mixture)["_sample"] = partial(model.drawn, partial(sample, native=native))
+        return mixture.sample(n, context, generator)
     engine = native_rows(model) if native and isinstance(model, Flow) else None
     if engine is None or model.training or not engine.inverts():
         return model.sample(n, context, generator)
@@ -67,10 +72,15 @@ class Evaluator:
     def __init__(self, model: Density, *, chunk: int | None = None, native: bool = True) -> None:
         self._native = native_rows(model) if native and not model.training else None
         self._model, self._chunk = model, chunk
+        self._parts: list[Evaluator] = []
+        if isinstance(model, UniformMixture):
+            self._parts = [Evaluator(p, chunk=chunk, native=native) for p in model.densities]
 
     @torch.no_grad()
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log densities [N] in nats."""
+        if isinstance(self._model, UniformMixture):
+            return self._model.mixed(self._parts, x, context)
         if self._native is not None:
             return self._native.log_prob(x, context)
         return _of_rows(self._model, self._model, x, context, self._chunk, empty=(0,))

@@ -175,12 +175,14 @@ class Evaluation(NamedTuple):
         test: figures of the test split.
         validation: figures of the validation split.
         test_nats: the log density of each test row, float64 [N].
+        validation_nats: the log density of each validation row, float64 [N].
     """
 
     status: str
     test: dict[str, float]
     validation: dict[str, float]
     test_nats: NDArray[np.float64]
+    validation_nats: NDArray[np.float64]
 
 
 def evaluate_splits(
@@ -197,7 +199,7 @@ def evaluate_splits(
     if image is not None:
         bits = lambda nats: torch.from_numpy(image.bits_per_pixel(nats.numpy(), x))  # noqa: E731
     test, nats = _figures(model, splits.test, conditioning, native, bits)
-    seen, _ = _figures(model, splits.validation, conditioning, native)
+    seen, validation_nats = _figures(model, splits.validation, conditioning, native)
     names = {"log_likelihood": "log_likelihood", "error": "error"}
     if conditioning.classes:
         names = {
@@ -211,7 +213,9 @@ def evaluate_splits(
     finite = all(map(is_figure, (*test.values(), *validation.values())))
     if finite and (alone := outlier(nats, splits.test.weights)):
         log.warning("%s", alone)
-    return Evaluation("finished" if finite else "diverged", test, validation, nats)
+    return Evaluation(
+        "finished" if finite else "diverged", test, validation, nats, validation_nats
+    )
 
 
 def _figures(

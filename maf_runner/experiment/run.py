@@ -176,21 +176,31 @@ def _with_classes(text: str, splits: Splits) -> str:
 
 
 def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:
-    """The record of the run that has ended; keeps the model and the test rows' densities."""
+    """The record of the run that has ended; keeps the model and the densities of the rows."""
     record, folder = description.after_training(experiment.record, outcome), experiment.folder
     if not outcome.has_model:
         return record
     started = time.monotonic()
-    status, test, validation, nats = evaluate_splits(
+    found = evaluate_splits(
         experiment.model,
         experiment.splits,
         experiment.conditioning,
         experiment.settings["engine"],
     )
-    atomic.write_array(folder.test_nats, nats.astype(np.float32))
+    for path, nats in (
+        (folder.test_nats, found.test_nats),
+        (folder.validation_nats, found.validation_nats),
+    ):
+        atomic.write_array(path, nats.astype(np.float32))
     checkpoints.save(folder.best, {**experiment.owner, "model": experiment.model.state_dict()})
     seconds = outcome.state.seconds + time.monotonic() - started
-    return replace(record, status=status, test=test, validation=validation, seconds=seconds)
+    return replace(
+        record,
+        status=found.status,
+        test=found.test,
+        validation=found.validation,
+        seconds=seconds,
+    )
 
 
 def _draw_density(experiment: Experiment) -> None:

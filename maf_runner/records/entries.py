@@ -1,4 +1,4 @@
-"""Finds records, and reads what lies beside them: learning curve, test rows, a picture."""
+"""Finds records, and reads what lies beside them: learning curve, densities of rows, a picture."""
 
 import csv
 import math
@@ -8,11 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.records.checks import LARGEST as LARGEST_FIGURE
-from maf_runner.records.folder import DENSITY, HISTORY, RECORD, TEST_NATS, run_folders
+from maf_runner.records.checks import is_figure
+from maf_runner.records.folder import (
+    DENSITY,
+    HISTORY,
+    RECORD,
+    TEST_NATS,
+    VALIDATION_NATS,
+    run_folders,
+)
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.system import reading
 
 LARGEST = 64 * reading.MB  # bytes of a picture or a learning curve
+NATS = {"test": TEST_NATS, "validation": VALIDATION_NATS}
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 
 
@@ -90,15 +99,20 @@ def history(record: Record) -> dict[str, NDArray[np.float64]] | None:
     return curve
 
 
-def row_nats(record: Record) -> NDArray[np.float64] | None:
-    """The log density in nats of each test row [N]; None where none were kept.
+def row_nats(record: Record, split: str = "test") -> NDArray[np.float64] | None:
+    """The log density in nats of each row [N] of a split; None where none were kept.
 
-    None also where the rows are weighted: the weights are not kept.
+    Of a model given the class that is the class marginal. None also where the rows are weighted:
+    the weights are not kept. Earlier versions kept the test rows only.
+
+    Args:
+        record: of the run.
+        split: ``test`` or ``validation``.
 
     Raises:
         UnreadableRecordError: they are damaged, or not those of this record.
     """
-    path = _beside(record, TEST_NATS)
+    path = _beside(record, NATS[split])
     if path is None or record.settings["dataset"].get("weight") is not None:
         return None
     try:
@@ -106,8 +120,18 @@ def row_nats(record: Record) -> NDArray[np.float64] | None:
             nats = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
     except Exception as error:  # numpy has many for a damaged header
         raise UnreadableRecordError(f"{path} cannot be read ({error!s:.200})") from error
-    figure = record.test.get("log_likelihood", math.nan)
-    if nats.ndim != 1 or not math.isclose(nats.mean(), figure, rel_tol=1e-5, abs_tol=1e-4):
+    figures = record.test if split == "test" else record.validation
+    name, counted = "log_likelihood", nats
+    if split == "validation" and "marginal_log_likelihood" in figures:
+        name = "marginal_log_likelihood"
+    if "rows_not_finite" in figures:  # the record has the mean of the other rows alone
+        name, counted = "log_likelihood_of_others", nats[np.isfinite(nats)]
+    figure = figures.get(name, math.nan)
+    if (
+        nats.ndim != 1
+        or not is_figure(figure)
+        or not math.isclose(counted.mean(), figure, rel_tol=1e-5, abs_tol=1e-4)
+    ):
         raise UnreadableRecordError(f"{path} does not hold the rows behind the record's figure")
     return nats
 
@@ -117,5 +141,10 @@ def _beside(record: Record, name: str) -> Path | None:
     file = record.file
     if file is None:
         return None
-    path = file.with_name(name) if file.name == RECORD else file.with_suffix(Path(name).suffix)
+    if file.name == RECORD:
+        path = file.with_name(name)
+    else:
+        path = file.with_suffix(
+            ".validation.npy" if name == VALIDATION_NATS else Path(name).suffix
+        )
     return path if path.is_file() else None

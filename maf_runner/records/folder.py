@@ -20,7 +20,8 @@ from maf_runner.system.errors import BusyError, ShortageError, UnwritableError
 log = logging.getLogger("maf_runner")
 
 
-RECORD, HISTORY, TEST_NATS, DENSITY = "record.json", "history.csv", "test_nats.npy", "density.png"
+RECORD, HISTORY, DENSITY = "record.json", "history.csv", "density.png"
+TEST_NATS, VALIDATION_NATS = "test_nats.npy", "validation_nats.npy"
 PUT_ASIDE = "record-put-aside-"  # and a number: records of other data
 
 
@@ -64,6 +65,11 @@ class RunFolder:
     def test_nats(self) -> Path:
         """The log density of each test row, float32 [N]."""
         return self.path / TEST_NATS
+
+    @property
+    def validation_nats(self) -> Path:
+        """The log density of each validation row, float32 [N]; earlier versions kept none."""
+        return self.path / VALIDATION_NATS
 
     @property
     def density(self) -> Path:
@@ -150,6 +156,7 @@ class RunFolder:
             self.best,
             self.last,
             self.test_nats,
+            self.validation_nats,
             self.density,
         ):
             path.unlink(missing_ok=True)

@@ -40,16 +40,19 @@ def test_folder_holds_what_it_should(tmp_path, command):
     command("maf-run", *SMALL, check=0)
     folder = only_folder(tmp_path)
     assert folder.parent == tmp_path / "results" / "runs" / "digits" / "maf"
-    names = {"config.yaml", "record.json", "history.csv", "best.pt", "run.log", "test_nats.npy"}
+    names = {"config.yaml", "record.json", "history.csv", "best.pt", "run.log"}
+    names |= {"test_nats.npy", "validation_nats.npy"}
     assert {p.name for p in folder.iterdir()} - {".lock"} == names
     header, *lines = (folder / "history.csv").read_text().splitlines()
     assert header == "epoch,updates,train_nats,validation_nats,learning_rate,seconds"
     (entry,) = records(tmp_path)
     assert len(lines) == entry["epochs"] == entry["best_epoch"] + 5
     assert entry["run_id"] == folder.name
-    nats = np.load(folder / "test_nats.npy")
-    assert nats.dtype == np.float32 and len(nats) == entry["test_rows"]
-    assert nats.mean(dtype=np.float64) == pytest.approx(entry["test"]["log_likelihood"], rel=1e-6)
+    for split in ("test", "validation"):
+        nats = np.load(folder / f"{split}_nats.npy")
+        assert nats.dtype == np.float32 and len(nats) == entry[f"{split}_rows"]
+        mean = entry[split]["log_likelihood"]
+        assert nats.mean(dtype=np.float64) == pytest.approx(mean, rel=1e-6)
     best = torch.load(folder / "best.pt", weights_only=True)
     assert best["run_id"] == folder.name
     assert entry["validation"]["log_likelihood"] == max(float(x.split(",")[3]) for x in lines)

@@ -29,7 +29,7 @@ from maf_runner.reporting.page import report
 from maf_runner.reporting.plots.curves import curves_of
 from maf_runner.reporting.plots.dots import panels
 from maf_runner.reporting.tables.grid import FORMATS
-from maf_runner.reporting.tables.table import build
+from maf_runner.reporting.tables.table import Choice, build
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import checkpoint
 from tests.helpers import drawn, hostile
@@ -307,10 +307,11 @@ def results(tmp_path):
         folder = tmp_path / "results" / "runs" / "power" / "made" / run_id
         folder.mkdir(parents=True)
         figures = {"log_likelihood": 0.0, "error": 0.1}
-        found = good_record(run_id=run_id, test=figures).as_json()
+        found = good_record(run_id=run_id, test=figures, validation=figures).as_json()
         (folder / "record.json").write_text(json.dumps(found))
         checkpoint.save(folder / "best.pt", {"run_id": run_id, "model": model.state_dict()})
-        np.save(folder / "test_nats.npy", nats)
+        for split in entries.NATS:
+            np.save(folder / entries.NATS[split], nats)
         header = "epoch,updates,train_nats,validation_nats,seconds"
         (folder / "history.csv").write_text(header + "\n1,1,-1,-1,1\n2,2,0,0,1\n")
     return tmp_path / "results"
@@ -345,9 +346,10 @@ def test_records(read_all, results, chance, amount):
         path.write_bytes(content)
         kept, complaints = entries.find(results)
         for name in ("leaderboard", "comparison"):
-            table, _ = build(name, kept)
-            for form in FORMATS:
-                table.render(form).encode()
+            for choice in (Choice(), Choice(mixtures=True)):
+                table, _ = build(name, kept, choice)
+                for form in FORMATS:
+                    table.render(form).encode()
         assert len(kept) + len(complaints) == 2
         for entry in kept:
             entry.title, entry.describe(), entries.history(entry), entries.row_nats(entry)
@@ -374,21 +376,24 @@ def test_what_lies_beside_a_record(read_all, results, chance, amount):
         "twice the same": b"epoch,epoch,validation_nats\n1,2,3\n",
     }
     cases = [(name, ("history.csv", content)) for name, content in curves.items()]
-    cases += [(f"rows {name}", ("test_nats.npy", content)) for name, content in hostile.npys()]
-    cases += [(f"packed {name}", ("test_nats.npy", hostile.packed([("data.npy", content)], "zip")))
-              for name, content in hostile.npys()]  # fmt: skip
-    for name in ("history.csv", "test_nats.npy"):
+    beside = ("history.csv", *entries.NATS.values())
+    for file in entries.NATS.values():
+        cases += [(f"{file} {name}", (file, content)) for name, content in hostile.npys()]
+        cases += [(f"{file} packed {name}", (file, hostile.packed([("data.npy", content)], "zip")))
+                  for name, content in hostile.npys()]  # fmt: skip
+    for name in beside:
         whole = (folder / name).read_bytes()
         cases += [(f"{name} {n}", (name, c))
                   for n, c in hostile.fuzzed(whole, amount(10, 100), chance)]  # fmt: skip
 
-    good = {name: (folder / name).read_bytes() for name in ("history.csv", "test_nats.npy")}
+    good = {name: (folder / name).read_bytes() for name in beside}
 
     def read(case):
         for name, content in (*good.items(), case):
             (folder / name).write_bytes(content)
         (entry,) = [e for e in entries.find(results)[0] if e.run_id == "one"]
-        entries.row_nats(entry)
+        for split in entries.NATS:
+            entries.row_nats(entry, split)
         panels, complaints = curves_of(comparison([entry]))
         assert len(panels) + len(complaints) == 1
         if panels:

@@ -63,11 +63,19 @@ class Cell:
     mean: bool = False  # ours is the mean over the seeds with its standard deviation, if several
     record: Record | None = None  # the run shown
     runs: tuple[Record, ...] = ()  # all it was chosen among, and those that failed
+    mixed: tuple[Record, ...] = ()  # ours is the figure of the mixture of these runs
+    validation: float | None = None  # nats of the mixture
 
     @property
     def column(self) -> str:
         """The name of its column."""
         return f"{self.dataset}, class" if self.conditional else self.dataset
+
+    @property
+    def run_ids(self) -> str:
+        """The run shown, or the runs of the mixture; empty without."""
+        shown = self.mixed or ((self.record,) if self.record else ())
+        return " ".join(record.run_id for record in shown)
 
     @property
     def deviation(self) -> float | None:

@@ -51,6 +51,14 @@ def mark_best(
     for i, cell in enumerate(cells):
         if cell.record is not None and CUT_SHORT not in cell.marks:
             columns.setdefault(cell.column, []).append(i)
+
+    def mean(place: int) -> float:
+        cell = cells[place]
+        if cell.mixed:
+            return float(rows[place].mean())
+        assert cell.record is not None
+        return float(cell.record.test["log_likelihood"])
+
     marked = list(cells)
     notes: list[str] = []
     untested: list[str] = []
@@ -58,7 +66,7 @@ def mark_best(
     for column, places in columns.items():
         if len(places) < 2:
             continue
-        best = max(places, key=lambda i: _mean(cells[i]))
+        best = max(places, key=mean)
         winner = rows.get(best)
         if winner is None:
             untested.append(column)
@@ -104,8 +112,3 @@ def _as_good(other: NDArray[np.float64], best: NDArray[np.float64]) -> bool | No
     if math.isnan(p):
         return None
     return bool(other.mean() >= best.mean()) or p >= LEVEL
-
-
-def _mean(cell: Cell) -> float:
-    assert cell.record is not None
-    return cell.record.test["log_likelihood"]

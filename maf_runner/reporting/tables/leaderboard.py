@@ -44,7 +44,7 @@ class _Row:
     ranks: list[float] = field(default_factory=list)
 
 
-def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
+def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
     """Rows of ours, of the paper and of its successors; ``nats`` and ``bits`` are our cells."""
     rows: dict[tuple[str, str], _Row] = {}
 
@@ -61,7 +61,7 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
             if cell.ours and cell.record and not cell.conditional:
                 item = _item(cell.ours, marks=cell.marks, run=cell.record.key)
                 name, model = cell.record.dataset, cell.model
-                note("ours", model, name, metric, item, TWO_ERRORS, cell.record.run_id)
+                note("ours", model, name, metric, item, TWO_ERRORS, cell.run_ids)
         for (dataset, conditional, model), figure in figures(metric).items():
             if not conditional:
                 note("paper", model, dataset, metric, _item(figure), TWO_ERRORS, "arXiv v4")
@@ -99,6 +99,7 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell]) -> Grid:
                 for mark in (NOT_AUTHORS, CUT_SHORT)
                 if any(mark in item.marks for row in ranked for item in row.items.values())
             ),
+            *notes,
         ],
         [_data(row, dataset, metric) for row in ranked for dataset, metric, _ in COLUMNS
          if dataset in row.items],

@@ -22,6 +22,7 @@ from maf_runner.reporting.comparison.cells import (
     size,
 )
 from maf_runner.reporting.comparison.columns import of_one_origin
+from maf_runner.reporting.comparison.mixtures import with_mixtures
 from maf_runner.reporting.comparison.published import BITS, NATS
 from maf_runner.reporting.comparison.significance import mark_best
 from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
@@ -98,12 +99,14 @@ class Choice:
     Attributes:
         datasets, models, trainers: names of options, as on the command line of a run.
         mean: the mean over seeds in a cell, instead of the run that is best on validation.
+        mixtures: also rows of the uniform mixtures of seeds.
     """
 
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
     trainers: Sequence[str] = ()
     mean: bool = False
+    mixtures: bool = False
 
     def takes(self, dataset: str, model: str, trainer: str) -> bool:
         """Whether a run with these options is shown."""
@@ -134,9 +137,15 @@ def build(
         The table, and a complaint for each record that it had to leave out.
     """
     records = choice.of(records)
+    notes: list[str] = []
     if name == "leaderboard":
         kept, complaints = of_one_origin(records, [*TABULAR, "mnist", "cifar10"])
-        return leaderboard(comparison(kept), comparison(kept, BITS)), complaints
+        nats, bits = comparison(kept), comparison(kept, BITS)
+        if choice.mixtures:
+            nats, _, notes = with_mixtures(nats, NATS)
+            bits, _, more = with_mixtures(bits, BITS)
+            notes = list(dict.fromkeys([*notes, *more]))
+        return leaderboard(nats, bits, notes), complaints
     if name == "runs":
         shown = (
             one
@@ -155,11 +164,16 @@ def build(
         cells = [cell for cell in cells if cell.model in present]
     if choice.datasets:
         cells = [cell for cell in cells if cell.name in choice.datasets]
+    mixed: dict[int, NDArray[np.float64]] = {}
+    if choice.mixtures:
+        cells, mixed, notes = with_mixtures(cells, layout.metric)
     rows, damaged = _kept_rows(cells)
+    rows |= mixed
     marked, untested = (cells, []) if choice.mean else mark_best(cells, rows)
     found = {i: outlier(nats) for i, nats in rows.items()}
     alone = [f"{cells[i].model} on {cells[i].column}: {one}" for i, one in found.items() if one]
-    return grid(layout, marked, [*damaged, *untested, *alone, *_no_figures(cells)]), complaints
+    every = [*notes, *damaged, *untested, *alone, *_no_figures(cells)]
+    return grid(layout, marked, every), complaints
 
 
 def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
@@ -222,7 +236,7 @@ def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], l
     rows, notes = {}, []
     for i, cell in enumerate(cells):
         try:
-            if cell.record and (nats := row_nats(cell.record)) is not None:
+            if cell.record and not cell.mixed and (nats := row_nats(cell.record)) is not None:
                 rows[i] = nats
         except UnreadableRecordError as error:
             notes.append(f"rows left out: {error}")
@@ -286,9 +300,10 @@ def _data(cell: Cell, unit: str) -> dict[str, Any]:
         "chosen": cell.chosen,
         "made": cell.made,
         "size": size(record) if record else "",
-        "seeds": seeds and seeds.count,
+        "seeds": len(cell.mixed) or (seeds and seeds.count),
         "seeds_mean": seeds and seeds.mean,
         "seeds_deviation": seeds and seeds.deviation,
         "best": BEST in cell.marks,
-        "run_id": record.run_id if record else "",
+        "validation_nats": cell.validation if cell.mixed else record and record.score,
+        "run_id": cell.run_ids,
     }

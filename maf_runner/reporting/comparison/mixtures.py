@@ -1,0 +1,213 @@
+"""Uniform mixtures of the seeds of a setting, from the densities of rows that runs keep."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maf_runner.records.checks import LARGEST, is_figure, plus_minus
+from maf_runner.records.entries import row_nats
+from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.records.statistics import mean_and_error, outlier
+from maf_runner.reporting.comparison.cells import (
+    CHOSEN,
+    CUT_SHORT,
+    NOT_AUTHORS,
+    Cell,
+    without_seed,
+)
+from maf_runner.reporting.comparison.published import BITS, Figure
+
+RULE = (
+    "K seeds mixed: the uniform mixture of K runs, log p = logsumexp(log p_1, ..., log p_K) - "
+    "log K for each row, of the setting of the cell above, which the validation split has chosen, "
+    "with all its seeds that keep their test rows; no test figure decides which runs are mixed"
+)
+KEPT = CHOSEN + NOT_AUTHORS + CUT_SHORT  # marks of a cell that its mixture has too
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The mixture of some runs of one setting.
+
+    Attributes:
+        runs: that are mixed.
+        nats: the log density of each test row [N].
+        validation: its mean validation log-likelihood in nats; None where a run has not kept its
+            validation rows.
+    """
+
+    runs: tuple[Record, ...]
+    nats: NDArray[np.float64]
+    validation: float | None
+
+
+def log_density(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Log densities [N] of the uniform mixture of K densities, from theirs, each [N].
+
+    A value that is not finite counts as a density of 0.
+
+    >>> one, other = np.log([0.5, 0.25]), np.log([0.1, 0.0])
+    >>> np.exp(log_density([one, other]))
+    array([0.3  , 0.125])
+    """
+    every = np.stack(parts)
+    every[~np.isfinite(every)] = -np.inf
+    with np.errstate(all="ignore"):  # where all are 0, so is the mixture
+        mixed: NDArray[np.float64] = np.logaddexp.reduce(every, axis=0) - math.log(len(every))
+    return mixed
+
+
+def with_mixtures(
+    cells: Sequence[Cell], metric: str
+) -> tuple[list[Cell], dict[int, NDArray[np.float64]], list[str]]:
+    """The cells with a row of mixtures after each row that has some.
+
+    Args:
+        cells: of a table, each column with the same rows.
+        metric: what is shown, `NATS` or `BITS`.
+
+    Returns:
+        The cells; the log densities of the test rows of each mixture, by its place among the
+        cells; and notes: the rule, what a mixture is worth on the same rows, runs left out.
+    """
+    notes: list[str] = []
+    mixtures = {i: found for i, cell in enumerate(cells) if (found := _mixture(cell, notes))}
+    titles: dict[str, set[str]] = {}
+    for i, mixture in mixtures.items():
+        titles.setdefault(cells[i].model, set()).add(_title(cells[i], mixture))
+    every: list[Cell] = []
+    rows: dict[int, NDArray[np.float64]] = {}
+    for i, cell in enumerate(cells):
+        every.append(cell)
+        for title in sorted(titles.get(cell.model, ())):
+            if i in mixtures and title == _title(cell, mixtures[i]):
+                rows[len(every)] = mixtures[i].nats
+                every.append(_cell(cell, mixtures[i], metric))
+                notes += _worth(every[-1], cell, mixtures[i].nats)
+            else:
+                every.append(_empty(cell, title))
+    return every, rows, [RULE, *notes] if mixtures or notes else notes
+
+
+def _mixture(cell: Cell, notes: list[str]) -> Mixture | None:
+    """The mixture of the seeds of the setting shown; None unless there are two that can be mixed.
+
+    Adds a note for what cannot be mixed. A run whose only fault is that test rows have no finite
+    log density is one of the seeds: without it, the test rows would choose.
+    """
+    if cell.record is None:
+        return None
+    setting = without_seed(cell.record)
+    alike = [r for r in cell.runs if without_seed(r) == setting and is_figure(_validation(r))]
+    if len(alike) < 2:
+        return None
+    mixed: list[tuple[Record, NDArray[np.float64]]] = []
+    reasons: dict[str, list[str]] = {}
+    for run in sorted(alike, key=lambda run: run.seed):
+        nats, reason = _rows(run, cell.record)
+        if nats is None:
+            reasons.setdefault(reason, []).append(str(run.seed))
+        else:
+            mixed.append((run, nats))
+    where = f"{cell.model} on {cell.column}"
+    for reason, seeds in reasons.items():
+        plural = "seeds" if len(seeds) > 1 else "seed"
+        notes.append(f"{where}: not mixed, {plural} {', '.join(seeds)}: {reason}")
+    if len(mixed) < 2:
+        return None
+    nats = log_density([nats for _, nats in mixed])
+    if not is_figure(float(nats.mean())):
+        notes.append(f"{where}: no mixture, a test row has the density 0 in every run")
+        return None
+    runs = tuple(run for run, _ in mixed)
+    return Mixture(runs, nats, _mixed_validation(runs))
+
+
+def _validation(run: Record) -> float | None:
+    """The validation figure that choices look at, also of a run without a test figure."""
+    return run.validation.get("marginal_log_likelihood", run.validation.get("log_likelihood"))
+
+
+def _rows(run: Record, shown: Record) -> tuple[NDArray[np.float64] | None, str]:
+    """The log densities of the test rows of ``run``, or why they cannot be mixed."""
+    if run.data.fingerprint is None or run.data.fingerprint != shown.data.fingerprint:
+        return None, "tested on other rows than the run shown"
+    try:
+        nats = row_nats(run)
+    except UnreadableRecordError as error:
+        return None, str(error)
+    if nats is None:
+        return None, "its test rows were not kept, or have weights"
+    if len(nats) != shown.test_rows:
+        return None, "the number of its test rows is wrong"
+    return nats, ""
+
+
+def _mixed_validation(runs: Sequence[Record]) -> float | None:
+    parts = []
+    for run in runs:
+        try:
+            nats = row_nats(run, "validation")
+        except UnreadableRecordError:
+            nats = None
+        if nats is None or len(nats) != runs[0].validation_rows:
+            return None
+        parts.append(nats)
+    mean = float(log_density(parts).mean())
+    return mean if abs(mean) < LARGEST else None
+
+
+def _title(cell: Cell, mixture: Mixture) -> str:
+    return f"{cell.model}, {len(mixture.runs)} seeds mixed"
+
+
+def _cell(cell: Cell, mixture: Mixture, metric: str) -> Cell:
+    assert cell.record is not None
+    figure = Figure(*mean_and_error(mixture.nats))
+    if metric == BITS:
+        # Bits are nats times a constant plus a number for each row. The number is not kept, so
+        # that the mean is known, from the run shown, and its error is not.
+        shown = cell.record.test
+        gain = figure.value - shown["log_likelihood"]
+        features = cell.record.features or 0
+        if not features:
+            return _empty(cell, _title(cell, mixture))
+        figure = Figure(shown["bits_per_pixel"] - gain / (features * math.log(2)), None)
+    chosen = " ".join(w for w in cell.chosen.split(" ") if not w.startswith("seed="))
+    kept = KEPT if chosen else KEPT.replace(CHOSEN, "")
+    return replace(
+        _empty(cell, _title(cell, mixture)),
+        ours=figure,
+        status="finished",
+        marks="".join(mark for mark in cell.marks if mark in kept),
+        chosen=chosen,
+        made=cell.made,
+        record=cell.record,
+        runs=mixture.runs,
+        mixed=mixture.runs,
+        validation=mixture.validation,
+    )
+
+
+def _empty(cell: Cell, title: str) -> Cell:
+    """The place of a mixture in the column of a cell."""
+    return Cell(cell.name, cell.dataset, cell.conditional, title, None, None, status="")
+
+
+def _worth(mixed: Cell, cell: Cell, nats: NDArray[np.float64]) -> list[str]:
+    """A note on how far the mixture is above the run shown, on the same test rows."""
+    assert cell.record is not None
+    single = row_nats(cell.record) if cell.record in mixed.runs else None
+    if single is None or not np.isfinite(single).all():
+        return []
+    gain, error = mean_and_error(nats - single)
+    text = (
+        f"{mixed.model} on {mixed.column}: {gain:+.2f}{plus_minus(error)} nats against the run "
+        "that validation has chosen, on the same test rows"
+    )
+    if one := outlier(nats - single):
+        text += f"; of the difference, {one}"
+    return [text]
