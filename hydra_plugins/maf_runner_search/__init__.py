@@ -4,6 +4,7 @@ Hydra takes sweepers from packages under ``hydra_plugins`` only. The settings ar
 ``conf/hydra/sweeper/search.yaml``.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,25 @@ class Search(BasicSweeper):
             DataError: a file of the user's that cannot be read.
         """
         given = {o.get_key_element(): _values(o) for o in overrides}
+        self.left_out = 0
         jobs: dict[tuple[str, str], list[str]] = {}
         for grid in self._narrowed(given):
             words = [f"{key}={','.join(values)}" for key, values in (given | grid).items()]
             parsed = OverridesParser.create().parse_overrides(words)
-            for job in BasicSweeper.split_arguments(parsed, None)[0]:
-                place = self._checked(job, sized="model.size" in grid)
+            for words_of_job in BasicSweeper.split_arguments(parsed, None)[0]:
+                job = self._fitting(words_of_job, (given | grid).get("dataset", []))
+                swept = len((given | grid).get("model.conditional", ())) > 1
+                place = self._checked(job, sized="model.size" in grid, conditional=swept)
                 if place is not None:
                     jobs.setdefault(place, job)
         if not jobs:
             raise UsageError("this sweep has no job: nothing in it is as the command line says")
+        if self.left_out:
+            print(
+                f"maf-run: {self.left_out} jobs with model.conditional=true are left out: their "
+                "dataset has no classes",
+                file=sys.stderr,
+            )
         for number, job in enumerate(jobs.values()):
             Job(number, job).write(Path(self.config.hydra.sweep.dir))  # type: ignore[union-attr]
         return [list(jobs.values())]
@@ -69,9 +79,32 @@ class Search(BasicSweeper):
                 narrowed.append(left)
         return narrowed
 
-    def _checked(self, job: list[str], *, sized: bool) -> tuple[str, str] | None:
-        """Where the job's run will lie; None if the dataset lacks the size searched."""
-        from maf_runner.experiment.settings import check, from_config
+    def _fitting(self, job: list[str], datasets: list[str]) -> list[str]:
+        """A job without the settings of other datasets of the sweep that its own does not have."""
+        if len(datasets) < 2:
+            return job
+        own = [word for word in job if word.startswith("dataset=")]
+        others = [f"dataset={name}" for name in datasets if f"dataset={name}" not in own]
+
+        def has(dataset: list[str], word: str) -> bool:
+            assert self.hydra_context is not None and self.config is not None
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, dataset)
+            key = word.partition("=")[0].removeprefix("dataset.").split(".")[0]
+            return key in set(config.dataset)  # "in" alone is false of a setting without a value
+
+        return [
+            word
+            for word in job
+            if not word.startswith("dataset.")
+            or has(own, word)
+            or not any(has([other], word) for other in others)
+        ]
+
+    def _checked(
+        self, job: list[str], *, sized: bool, conditional: bool
+    ) -> tuple[str, str] | None:
+        """Where the job's run will lie; None if the dataset lacks the size or classes searched."""
+        from maf_runner.experiment.settings import check, from_config, has_no_classes
         from maf_runner.records.identity import run_id
 
         assert self.hydra_context is not None and self.config is not None
@@ -85,6 +118,9 @@ class Search(BasicSweeper):
             if sized and int(config.model.size) >= len(sizes):
                 return None
             settings = from_config(config)
+            if conditional and settings["model"]["conditional"] and has_no_classes(settings):
+                self.left_out += 1
+                return None
             check(settings)
         except UsageError as error:
             raise UsageError(f"{' '.join(job)}: {error}") from error

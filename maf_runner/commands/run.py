@@ -35,7 +35,7 @@ from maf_runner.commands.arguments import (
 )
 from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
-from maf_runner.system import parent, streams
+from maf_runner.system import logs, parent, streams
 from maf_runner.system.conf_path import CONF, OWN
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
@@ -71,6 +71,8 @@ def job(config: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     parent.follow()
+    if in_sweep:
+        logs.warn_once()
     score, outcome, text, folder = -math.inf, "failed", "", ""
     without_numpy_warnings()
     try:
@@ -125,6 +127,7 @@ def _main() -> int:
     OWN[:] = _config_dirs(sys.argv[1:])
     try:
         overrides.check_options(sys.argv[1:])
+        sys.argv[1:] = overrides.of_several_datasets(sys.argv[1:])
         _register_sweeper()
         with _interrupts:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()

@@ -54,6 +54,21 @@ def check(hydra_config: Any) -> None:
         raise UsageError(f"{named[0]} is for the jobs of a sweep: maf-run -m {named[0]} ...")
 
 
+def of_several_datasets(arguments: list[str]) -> list[str]:
+    """The arguments of a sweep over datasets, so that each setting is for those which have it.
+
+    Hydra gives a setting with one value to the default dataset too, which may not have it; it
+    does not do so with a setting that is swept, if only over one value.
+
+    >>> of_several_datasets(["-m", "dataset=file,toy/moons", "dataset.path=t.csv", "seed=1"])
+    ['-m', 'dataset=file,toy/moons', 'dataset.path=choice(t.csv)', 'seed=1']
+    """
+    if not any(re.match(r"dataset=[^,]+,", word) for word in arguments):
+        return arguments
+    single = re.compile(r"(dataset\.[\w.]+)=(?!choice\()([^,(]+|\[[^()]*\]|'[^']*')")
+    return [f"{m[1]}=choice({m[2]})" if (m := single.fullmatch(w)) else w for w in arguments]
+
+
 def check_options(words: Sequence[str]) -> None:
     """Refuse words that cannot be read as overrides, and options that do not exist.
 

@@ -16,6 +16,10 @@ from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
 
 KINDS = {bool: "true or false", int: "a whole number"}
+WITHOUT_CLASSES = {
+    f"maf_runner.datasets.{name}.load"
+    for name in ("power", "gas", "hepmass", "miniboone", "bsds300")
+}
 LIMITS = ("max_epochs", "max_updates")
 
 
@@ -102,6 +106,18 @@ def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:
         model["conditional"] = given
     if model.get("mask", "") is None:
         model["mask"] = "full_context" if given and model["conditional"] is True else "paper"
+
+
+def has_no_classes(settings: Mapping[str, Any]) -> bool:
+    """Whether the settings alone say that the dataset has no classes."""
+    dataset = settings["dataset"]
+    if dataset["_target_"] == "maf_runner.datasets.files.load":
+        return dataset.get("label") is None and not dataset.get("context")
+    if dataset["_target_"] == "maf_runner.datasets.toy.load":
+        from maf_runner.datasets.toy import TOYS
+
+        return dataset["kind"] in TOYS and not TOYS[dataset["kind"]].classes
+    return dataset["_target_"] in WITHOUT_CLASSES
 
 
 def _place(key: str, kind: str, value: Any) -> str:

@@ -16,10 +16,23 @@ from maf_runner.system.text import plain_lines
 log = logging.getLogger("maf_runner")
 
 
+_said: set[str] | None = None  # warnings that were shown, where each is shown once
+
+
+def warn_once() -> None:
+    """Show each warning once from now on: the jobs of a sweep say the same of their table."""
+    global _said
+    _said = set() if _said is None else _said
+
+
 class _BarHandler(logging.Handler):
     """Prints above a progress bar, to standard error."""
 
     def emit(self, entry: logging.LogRecord) -> None:
+        if _said is not None and entry.levelno == logging.WARNING:
+            if entry.getMessage() in _said:
+                return
+            _said.add(entry.getMessage())
         if entry.exc_info is None or entry.levelno < logging.ERROR:
             tqdm.write(plain_lines(self.format(entry)), file=sys.stderr)
         else:

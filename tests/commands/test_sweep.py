@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pytest
 import torch
 from hydra import initialize_config_dir
@@ -113,6 +114,19 @@ def closing(result):
     lines = result.stderr.splitlines()
     words = [line.split()[0] for line in lines if line.startswith(sweep.OUTCOMES)]
     return {word: words.count(word) for word in words}
+
+
+def test_data_without_classes_get_no_models_given_the_class(tmp_path, command):
+    """And what is to be said of a table is said once."""
+    rows = np.random.default_rng(0).normal(size=(200, 2)).round(1)
+    np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="a,b", comments="")
+    words = ["maf-run", "-m", "+sweep=quick", "model=gaussian,made", "trainer.max_updates=1"]
+    tables = f"dataset.path={tmp_path / 't.csv'}"  # which the points in the plane do not have
+    result = command(*words, "dataset=file,toy/moons,toy/banana", tables, check=0)
+    assert "4 jobs with model.conditional=true are left out" in result.stderr
+    assert result.stderr.count("columns that were rounded have no density") == 1
+    assert len(records(tmp_path)) == 8
+    assert "dataset.pth" in command(*words, "dataset=file", "dataset.pth=a", check=2).stderr
 
 
 def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command, begin):
