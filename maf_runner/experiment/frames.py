@@ -79,7 +79,7 @@ def used(table: pd.DataFrame, settings: Mapping[str, Any], source: Path) -> pd.D
             need(name, table, f"dataset.{key}", source)
     taken = {name for names in named.values() for name in names}
     rest = table[[name for name in table if name not in taken]]
-    columns = settings.get("columns")
+    columns = settings.get("columns") or None  # an empty list is refused later, by the dataset
     if columns is None and not (rest.empty and named["categorical"]):
         taken |= set(choose_columns(rest, None, source))
     for name in _names(columns):
@@ -128,7 +128,7 @@ def write(table: pd.DataFrame, folder: Path, source: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write(path, content)
     except OSError as error:
-        if shortage.is_shortage(error):
+        if folder.is_dir() and shortage.is_shortage(error):
             raise ShortageError(f"{path}: {error.strerror or error}") from error
         raise UnwritableError(
             f"{folder} cannot be written ({error.strerror}): choose another folder with "
