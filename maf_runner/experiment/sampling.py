@@ -88,8 +88,10 @@ def encoded(table: "pd.DataFrame", space: ContextSpace, source: str) -> NDArray[
 
     Raises:
         DataError: a column lacks, or a value is unknown.
-        UsageError: a value is missing.
+        UsageError: a value is missing, or there are no rows.
     """
+    if table.empty:
+        raise UsageError(f"{source} has no rows")
     context = space.encode(table, source)
     gone = np.flatnonzero(np.isnan(context).any(axis=1))
     if len(gone):
