@@ -159,8 +159,8 @@ def test_interrupted_and_taken_up(results, monkeypatch):
     """Ctrl-C is KeyboardInterrupt, as elsewhere in Python; the same call goes on."""
     shown = Reporter.validated
 
-    def interrupt(self, state, patience):
-        shown(self, state, patience)
+    def interrupt(*arguments):
+        shown(*arguments)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Reporter, "validated", interrupt)
