@@ -186,6 +186,16 @@ def python_works(run, folder):
     assert Path(named).name == run_id(from_config(composed()))
 
 
+def test_fitting_in_python(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    shorter = code.replace('context=["a"]', 'context=["a"], trainer={"max_updates": 1}')
+    assert shorter != code
+    checks = """
+assert nats.shape == (300,) and list(draws) == ["given_row", "a", "b", "c"] and len(draws) == 100
+"""
+    subprocess.run([sys.executable, "-c", shorter + checks], check=True, cwd=folder)
+
+
 def test_the_site_can_be_made(tmp_path):
     """Every link and heading that a page points to is there."""
     pytest.importorskip("mkdocs")
@@ -202,7 +212,7 @@ def test_the_site_can_be_made(tmp_path):
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     pages = {path.parent.name for path in (tmp_path / "s").glob("*/index.html")}
-    assert {"first_steps", "data", "your_own_model", "reading_results"} <= pages
+    assert {"first_steps", "data", "api", "your_own_model", "reading_results"} <= pages
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maf_runner.datasets.spaces.context import ContextSpace
 from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.system.errors import UsageError, suggestion
@@ -44,24 +41,6 @@ def given_rows(text: str | None, run: "TrainedRun") -> "pd.DataFrame | None":
     if "=" in text and not Path(text).exists():
         return _assigned(text, space)
     return _of_file(Path(text), run)
-
-
-def encoded(table: "pd.DataFrame", space: ContextSpace, source: str) -> NDArray[np.float64]:
-    """The context [N, C] of ``table``.
-
-    Raises:
-        DataError: a column lacks, or a value is unknown.
-        UsageError: a value is missing.
-    """
-    context = space.encode(table, source)
-    gone = np.flatnonzero(np.isnan(context).any(axis=1))
-    if len(gone):
-        names = [name for name in space.names if table[name].isna().iloc[gone[0]]]
-        raise UsageError(
-            f"{source}: {', '.join(names) or 'a value'} is missing or not finite in row {gone[0]} "
-            "(from 0)"
-        )
-    return context
 
 
 def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":

@@ -79,14 +79,8 @@ def job(config: DictConfig) -> float:
         overrides.check(hydra_config)
         from maf_runner.experiment import known
 
-        if found := known.finished(config):
-            record, outcome, folder = found[0], "skipped", str(found[1].path)
-        else:
-            print(f"loading {config.dataset.name} ...", file=sys.stderr, flush=True)
-            from maf_runner.experiment.run import run  # torch comes in here, not before
-
-            result = run(config)
-            record, outcome, folder = result.record, result.outcome, str(result.folder.path)
+        record, run_folder, outcome = known.run_unless_finished(config)
+        folder = str(run_folder.path)
         score, text = record.score, record.describe()
         _code = CODES.get(outcome, DONE)
     except Exception as error:  # kept, not raised: Hydra would print a report of its own

@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,15 @@ from maf_runner.commands import given
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer, of_one_type
 from maf_runner.experiment import plugins
+from maf_runner.experiment.sampling import Draws, draws, draws_given, encoded
 from maf_runner.system import memory, output
 from maf_runner.system.errors import UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from maf_runner.experiment.trained import TrainedRun
 
 PICTURE = ".png"
 SHOWN = 10_000  # samples in a picture, at most
-GIVEN_ROW = "given_row"  # the column with the number of the row of --given, from 0
 DIGITS = 19  # characters of a number in CSV, about
 EXAMPLES = """\
 classes, categories and names are written as the table has them, also texts that a spreadsheet
@@ -100,12 +99,16 @@ def _work(options: argparse.Namespace) -> None:
     files = options.out or [plain, *([Path("samples.png")] if drawable else [])]
     count = options.n * (1 if conditions is None else len(conditions))
     _require_room(files, count, run)
-    plain_files = [path for path in files if path.suffix != PICTURE]
-    if conditions is not None:
-        _draw_given(run, options, conditions, plain_files)
-        shown = np.empty(0)
+    if conditions is None:
+        drawn = draws(run, options.n, seed=options.seed, label=label, pixels=options.pixels)
     else:
-        shown = _draw(run, options, label, plain_files)
+        assert run.context is not None
+        context = encoded(conditions, run.context, "--given")
+        for text in run.context.beyond(conditions):
+            print(f"maf-sample: outside of the training rows: {text}", file=sys.stderr)
+        conditions = conditions[list(run.context.names)]
+        drawn = draws_given(run, conditions, context, options.n, seed=options.seed)
+    shown = _write(run, drawn, count, [path for path in files if path.suffix != PICTURE])
     for path in files:
         if path.suffix == PICTURE:
             try:
@@ -119,71 +122,30 @@ def _work(options: argparse.Namespace) -> None:
             print(path)
 
 
-def _draw(
-    run: "TrainedRun", options: argparse.Namespace, label: int | None, files: list[Path]
+def _write(
+    run: "TrainedRun", drawn: Iterator[Draws], total: int, files: list[Path]
 ) -> NDArray[Any]:
-    """Write the samples as they are drawn; returns the first of them, for a picture."""
-    table = run.table
-    label_name = (table.label if table else None) or "label"
-    whole = table.whole_numbers if table else ()
+    """Write ``total`` samples as they are drawn; returns the first of them, for a picture."""
+    whole = run.table.whole_numbers if run.table else ()
     shown: list[NDArray[Any]] = []
     bad = count = 0
-    with ExitStack() as stack:
-        writers = {
-            path: stack.enter_context(Writer(path, rows=options.n, quoted=True, whole=whole))
-            for path in files
-        }
-        for rows, codes in run.samples(options.n, seed=options.seed, label=label):
-            bad += int((~np.isfinite(rows)).any(axis=1).sum())
-            if count < SHOWN:
-                shown.append(rows[: SHOWN - count])
-            count += len(rows)
-            columns = _columns(run, rows, pixels=options.pixels)
-            for path, writer in writers.items():
-                if codes is not None and path.suffix != ".npy":
-                    classes = of_one_type([run.classes[code] for code in codes], run.classes)
-                    writer.write({**columns, label_name: classes})
-                else:
-                    writer.write(columns)
-    if bad:
-        print(f"maf-sample: {bad:,} of {options.n:,} samples are not finite", file=sys.stderr)
-    return np.concatenate(shown)
-
-
-def _draw_given(
-    run: "TrainedRun", options: argparse.Namespace, conditions: "pd.DataFrame", files: list[Path]
-) -> None:
-    """Write ``--n`` samples for each row of ``conditions``, with its number and its values."""
-    space = run.context
-    assert space is not None
-    context = given.encoded(conditions, space, "--given")
-    for text in space.beyond(conditions):
-        print(f"maf-sample: outside of the training rows: {text}", file=sys.stderr)
-    values = {name: conditions[name].to_numpy() for name in space.names}
-    total, bad = options.n * len(context), 0
-    whole = run.table.whole_numbers if run.table else ()
     with ExitStack() as stack:
         writers = {
             path: stack.enter_context(Writer(path, rows=total, quoted=True, whole=whole))
             for path in files
         }
-        for rows, numbers in run.samples_given(context, options.n, seed=options.seed):
-            bad += int((~np.isfinite(rows)).any(axis=1).sum())
-            columns = _columns(run, rows, pixels=False)
-            asides = {GIVEN_ROW: numbers, **{name: own[numbers] for name, own in values.items()}}
+        for part in drawn:
+            bad += int((~np.isfinite(part.rows)).any(axis=1).sum())
+            if count < SHOWN:
+                shown.append(part.rows[: SHOWN - count])
+            count += len(part.rows)
+            classes = {name: of_one_type(own, run.classes) for name, own in part.classes.items()}
             for path, writer in writers.items():
-                writer.write(columns if path.suffix == ".npy" else {**asides, **columns})
+                is_plain = path.suffix == ".npy"
+                writer.write(part.values if is_plain else {**part.columns, **classes})
     if bad:
         print(f"maf-sample: {bad:,} of {total:,} samples are not finite", file=sys.stderr)
-
-
-def _columns(run: "TrainedRun", rows: NDArray[Any], *, pixels: bool) -> dict[str, Any]:
-    """Samples [n, D] as columns: of a table in its units, of pictures logits or pixels."""
-    if run.table is not None:
-        return run.table.values_of(rows)
-    if pixels and run.image is not None:
-        rows = run.image.to_unit(rows).astype(np.float32)
-    return {f"x{i + 1}": values for i, values in enumerate(rows.T)}
+    return np.concatenate(shown)
 
 
 def _require_room(files: list[Path], n: int, run: "TrainedRun") -> None:

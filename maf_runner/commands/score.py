@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer, of_one_type
 from maf_runner.datasets.untrusted.dialect import Dialect, bare_suffix
-from maf_runner.experiment import plugins
+from maf_runner.experiment import plugins, scoring
+from maf_runner.experiment.scoring import AT_ONCE, LIKELIEST, NATS, STANDARDISED
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
     from maf_runner.experiment.trained import TrainedRun
 
-AT_ONCE = 50_000  # rows; their values and densities are all that is in memory
-NATS, PERCENTILE = "log_prob_nats", "percentile"
+PERCENTILE = "percentile"
 STDIN = "standard input"
 ENDINGS = {  # of the file that standard input is, by its first bytes; else it is a CSV
     b"\x1f\x8b": ".csv.gz",
@@ -122,14 +122,15 @@ class _Scorer:
     def __init__(self, run: "TrainedRun", options: argparse.Namespace) -> None:
         self.run = run
         self.name = STDIN if options.file == output.STDOUT else str(options.file)
-        self.label = run.label_code(options.label)
+        code = run.label_code(options.label)
+        self.labels = None if code is None else np.array([code])
         keep = options.keep.split(",") if options.keep else []
         self.keep = list(dict.fromkeys(name.strip() for name in keep))
         dialect = Dialect.of(run.record.settings["dataset"])
         self.dialect = dialect if run.context else replace(dialect, label=None)
         drops = run.record.settings["dataset"].get("missing") == "drop"
         self.missing = options.missing or ("empty" if drops else "refuse")
-        self.reference = _training_scores(run, self.label) if options.percentile else None
+        self.reference = _training_scores(run, self.labels) if options.percentile else None
         self.rows = self.empty = self.lost = 0
         self.warned: set[str] = set()
         self.sums: dict[str, float] = {}
@@ -143,97 +144,44 @@ class _Scorer:
             DataError: the file does not fit the run.
         """
         from maf_runner.commands.carried import pieces_with
-        from maf_runner.datasets.untrusted.tables import numbers
 
         if self.run.table is None and bare_suffix(file) not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
         for table, kept in pieces_with(self.keep, file, AT_ONCE, self.dialect):
-            context = self._context(table)
-            if self.run.context is not None:
-                table = table.drop(columns=list(self.run.context.names))
-            chosen = table[self._columns(table, file)]
-            if self.run.table is not None:
-                chosen = self.run.table.numbers_of(chosen)
-            values = numbers(chosen, file)
-            if self.run.table is None and values.shape[1] != self.run.model.features:
-                raise DataError(
-                    f"{self.name} must have {self.run.model.features} columns as the data of this "
-                    f"run, and has shape {[len(values), values.shape[1]]}"
-                )
-            yield values, context, kept
+            rows, context = scoring.rows_of(self.run, table, file, self.keep)
+            self._warn(table)
+            yield rows, context, kept
 
-    def _context(self, table: "pd.DataFrame") -> NDArray[Any] | None:
-        """The context [n, C] of a model that is conditioned on columns; they are taken out.
-
-        Says once of each column that a value lies outside of what training had.
-        """
-        space = self.run.context
-        if space is None:
-            return None
-        context = space.encode(table, self.name)
-        for column in space.columns:
+    def _warn(self, table: "pd.DataFrame") -> None:
+        """Say, once of each column of the context, that a value lies outside of training."""
+        for column in self.run.context.columns if self.run.context else ():
             text = "" if column.name in self.warned else column.beyond(table[column.name])
             if text:
                 self.warned.add(column.name)
                 print(f"maf-score: outside of the training rows: {text}", file=sys.stderr)
-        return context
-
-    def _columns(self, table: "pd.DataFrame", file: Path) -> list[str]:
-        """The columns that the model takes, in its order."""
-        from maf_runner.datasets.untrusted.tables import need
-
-        if self.run.table is None:
-            columns = [name for name in table if name != "label"]
-            is_right = len(columns) == self.run.model.features  # those to keep are among them
-            return columns if is_right else [name for name in columns if name not in self.keep]
-        columns = list(self.run.table.columns)
-        numbered = [str(i) for i in range(len(columns))]
-        if list(table.columns) == numbered:  # an array without names, as maf-sample writes it
-            if columns != numbered and set(columns) == set(numbered):
-                raise DataError(
-                    f"{self.name}: the run has its columns in the order {', '.join(columns)}, and "
-                    "these may be in it or not; give a CSV that names them"
-                )
-            table.columns = columns
-        for column in columns:
-            need(column, table, "a column of this run", file)
-        return columns
 
     def scores(self, rows: NDArray[Any], context: NDArray[Any] | None) -> dict[str, Any]:
         """The columns to be written for rows [n, D], in the units of the file."""
-        gone = np.isnan(rows).any(axis=1)
-        if context is not None:
-            gone |= np.isnan(context).any(axis=1)
+        gone = scoring.missing(rows, context)
         if gone.any() and self.missing == "refuse":
             first = self.rows + int(np.flatnonzero(gone)[0])
             raise DataError(
                 f"{self.name} has missing values, first in row {first} (from 0): --missing empty "
                 "leaves the lines of such rows empty"
             )
-        table = self.run.table
-        with np.errstate(all="ignore"):
-            inside = rows if table is None else table.to_model(rows)
-            columns = _log_densities(self.run, inside, self.label, context)
-        names = [name for name in columns if name.startswith("log_prob")]
-        for name in names:  # of a value that is no float32 a model makes anything
-            columns[name] = np.where(np.isfinite(columns[name]), columns[name], -np.inf)
-            columns[name][gone] = np.nan
-        if "likeliest_class" in columns:
-            classes = columns["likeliest_class"]
-            classes[~np.isfinite(columns[NATS])] = None
-            columns["likeliest_class"] = of_one_type(classes, self.run.classes)
-        standardised = columns[NATS]
+        columns = scoring.densities(self.run, rows, context, self.labels)
+        if LIKELIEST in columns:
+            columns[LIKELIEST] = of_one_type(columns[LIKELIEST], self.run.classes)
         if self.reference is not None:
-            place = np.searchsorted(self.reference, standardised) / len(self.reference)
+            standardised = columns.pop(STANDARDISED, None)
+            scores = columns[NATS] if standardised is None else standardised
+            place = np.searchsorted(self.reference, scores) / len(self.reference)
             columns[PERCENTILE] = np.where(gone, np.nan, 100 * place)
-        if table is not None:
-            with np.errstate(all="ignore"):  # outside of bounds, where the density is 0
-                log_det = np.where(np.isfinite(standardised), table.log_det(rows), 0.0)
-            columns |= {name: columns[name] + log_det for name in names}
-            columns["log_prob_nats_standardised"] = standardised
+            if standardised is not None:
+                columns[STANDARDISED] = standardised
         self.rows, self.empty = self.rows + len(rows), self.empty + int(gone.sum())
         self.lost += int((columns[NATS] == -np.inf).sum())
-        for name in (NATS, "log_prob_nats_standardised"):
+        for name in (NATS, STANDARDISED):
             if name in columns:
                 finite = columns[name][np.isfinite(columns[name])]
                 self.sums[name] = self.sums.get(name, 0.0) + float(finite.sum())
@@ -255,41 +203,7 @@ class _Scorer:
         print(text, file=sys.stderr)
 
 
-def _log_densities(
-    run: "TrainedRun",
-    rows: NDArray[Any],
-    label: int | None,
-    given: NDArray[Any] | None = None,
-) -> dict[str, NDArray[Any]]:
-    """Log densities in nats [n] of rows [n, D] as the model takes them.
-
-    ``given`` [n, C] is the context of a model given columns. Of one given the class, without
-    ``label``: the class marginal, the likeliest class, and the log
-    density given each class.
-    """
-    import torch
-
-    from maf_runner.engine.rows import log_prob_of_rows
-    from maf_runner.experiment.conditioning import context_of
-    from maf_runner.experiment.evaluation import class_joint, class_log_probs, class_marginal
-
-    model = run.model
-    if given is not None:
-        return {NATS: run.log_prob(rows, given)}
-    x = torch.from_numpy(rows).to(model.reference.dtype)
-    if not model.context or label is not None:
-        context = context_of(model, torch.tensor([label or 0]))
-        return {NATS: log_prob_of_rows(model, x, context).numpy()}
-    by_class = class_log_probs(model, x, model.context)
-    classes = np.array(run.classes, dtype=object)
-    return {
-        NATS: class_marginal(by_class, run.prior).numpy(),
-        "likeliest_class": classes[class_joint(by_class, run.prior).argmax(1).numpy()],
-        **{f"log_prob_nats_class_{v}": by_class[:, y].numpy() for y, v in enumerate(classes)},
-    }
-
-
-def _training_scores(run: "TrainedRun", label: int | None) -> NDArray[np.float64]:
+def _training_scores(run: "TrainedRun", labels: NDArray[np.int64] | None) -> NDArray[np.float64]:
     """The scores of training rows in ascending order, of some if there are many.
 
     Raises:
@@ -300,7 +214,7 @@ def _training_scores(run: "TrainedRun", label: int | None) -> NDArray[np.float64
     if len(x) > COMPARED:
         chosen = np.sort(np.random.default_rng(0).choice(len(x), COMPARED, replace=False))
         x, context = x[chosen], None if context is None else context[chosen]
-    return np.sort(_log_densities(run, x.astype(np.float64), label, context)[NATS])
+    return np.sort(scoring.log_densities(run, x.astype(np.float64), context, labels)[NATS])
 
 
 @contextmanager

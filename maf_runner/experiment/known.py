@@ -1,6 +1,7 @@
 """Finds a finished run without loading the data or torch, so that it is reported at once."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,24 @@ from maf_runner.system.errors import DataError, ShortageError
 
 log = logging.getLogger("maf_runner")
 LARGEST = 1 << 30  # bytes that are hashed in about a second
+
+
+def run_unless_finished(config: DictConfig) -> tuple[Record, RunFolder, str]:
+    """The run that ``config`` describes, carried out now unless it is finished.
+
+    Returns:
+        Its record, its folder, and the outcome as `run.Result` has it.
+
+    Raises:
+        UsageError, DataError, BusyError, ShortageError, Interrupted: as `run.run`.
+    """
+    if found := finished(config):
+        return *found, "skipped"
+    print(f"loading {config.dataset.name} ...", file=sys.stderr, flush=True)
+    from maf_runner.experiment.run import run  # torch comes in here, not before
+
+    result = run(config)
+    return result.record, result.folder, result.outcome
 
 
 def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:

@@ -1,5 +1,6 @@
 """The options of a group, and the settings that each gives before anything is changed."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def preset(group: str, option: str, conf: Path = CONF) -> DictConfig:
     root = next((root for root in (conf, *OWN) if (root / file).is_file()), conf)
     node = OmegaConf.load(root / file)
     if "defaults" in node:
-        node = _composed(f"{group}/{option}", str(conf))[group]
+        node = composed(f"{group}/{option}", conf=conf)[group]
     assert isinstance(node, DictConfig)
     return node
 
@@ -41,13 +42,25 @@ def settings(group: str, option: str, conf: Path = CONF) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def _composed(name: str, conf: str) -> DictConfig:
-    # Hydra's own `compose` cannot be used where Hydra runs already, as in maf-run.
+def composed(name: str, overrides: Sequence[str] = (), conf: Path = CONF) -> DictConfig:
+    """A configuration, such as ``config``, as Hydra composes it with ``overrides``.
+
+    It has no settings of Hydra itself. It can be composed anywhere, also where Hydra runs already,
+    as in maf-run.
+
+    Raises:
+        HydraException: an override that does not fit.
+    """
+    # Not Hydra's own `compose`, which holds a state of the whole process.
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.plugins import Plugins
     from hydra.types import RunMode
+    from omegaconf import open_dict
 
     Plugins.instance()  # they can read files of configuration
-    loader = ConfigLoaderImpl(create_config_search_path(conf))
-    return loader.load_configuration(name, [], RunMode.RUN)
+    loader = ConfigLoaderImpl(create_config_search_path(str(conf)))
+    config = loader.load_configuration(name, list(overrides), RunMode.RUN)
+    with open_dict(config):
+        config.pop("hydra", None)
+    return config

@@ -108,6 +108,18 @@ class TrainedRun:
         named = self.table.classes if self.table else ()  # records of earlier versions have none
         return list(named or range(self.model.context))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the D columns: of a user's table its own, else x1, x2, ..."""
+        if self.table is not None:
+            return self.table.columns
+        return tuple(f"x{i + 1}" for i in range(self.model.features))
+
+    @property
+    def label_name(self) -> str:
+        """The name of the column with the classes."""
+        return (self.table.label if self.table else None) or "label"
+
     def log_prob(
         self, rows: NDArray[Any], context: NDArray[Any] | None = None
     ) -> NDArray[np.float64]:

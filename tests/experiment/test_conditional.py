@@ -114,9 +114,12 @@ def test_by_values_on_the_command_line(runs, capsys):
         ("rpm=1,load=1,site=nort", "has 'nort' in row 0 (from 0), which no training row has; did"),
         ("rpm=,load=1,site=NA", "--given: rpm is missing or not finite in row 0"),
         ("lost.csv", "lost.csv not found (--given)"),
+        ("header.csv", "--given has no rows"),
     ],
 )  # fmt: skip
-def test_values_that_cannot_be_given(runs, given, message, capsys):
+def test_values_that_cannot_be_given(runs, given, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("header.csv").write_text("rpm,load,site\n")
     words = [] if given is None else ["--given", given]
     assert sample.main([str(runs["maf"]), *words, "--out", "-"]) in (2, 3)
     assert message in capsys.readouterr().err

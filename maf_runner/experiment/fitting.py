@@ -1,0 +1,177 @@
+"""`maf_runner.fit`: a run on a DataFrame, by the road of ``maf-run``."""
+
+import io
+import signal
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from maf_runner.experiment import known, overrides, presets
+from maf_runner.experiment.fitted import FittedDensity
+from maf_runner.experiment.frames import categorical, source_of, table_of, used, write
+from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES
+from maf_runner.experiment.trained import TrainedRun
+from maf_runner.system import logs
+from maf_runner.system.errors import DataError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+FOLDER = "frames"  # under results_dir: the tables that were fitted
+
+
+def fit(
+    data: "pd.DataFrame | np.ndarray",
+    model: str | Mapping[str, Any] = "maf",
+    *,
+    context: str | Iterable[str] = (),
+    label: str | None = None,
+    results_dir: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> FittedDensity:
+    """Train a model on a table, or go on, or find it finished: as ``maf-run dataset=file``.
+
+    The run has the same folder, record and settings as one of ``maf-run``. The same call again
+    gives the finished run at once; one that was interrupted goes on.
+
+    Args:
+        data: a DataFrame, or an array [N, D] whose columns are named x0, x1, ... The index of a
+            DataFrame is ignored.
+        model: one of the models, or a dict of its settings: ``{"name": "maf", "layers": 2}``.
+        context: names of the columns that the model is given: p(the others | context).
+        label: name of the column with the classes. The model is given the class, unless
+            ``model.conditional`` is false.
+        results_dir: where runs are kept; None: the setting ``paths.results_dir``, ./results.
+        quiet: say nothing on standard error; the run's ``run.log`` has it all the same.
+        settings: those of ``maf-run``: ``seed=1``; ``trainer="tuned"`` for an option of a group;
+            ``trainer={"name": "tuned", "max_epochs": 20}`` for several settings of one; and with
+            their full names ``**{"dataset.missing": "drop"}``.
+
+    Raises:
+        UsageError: impossible settings.
+        DataError: data unfit, or the training left no model.
+        BusyError: another process is at this run.
+        ShortageError: no room on the disk or in memory; the same call goes on.
+        KeyboardInterrupt: what was done is saved; the same call goes on.
+    """
+    groups = {"model": model, **settings}
+    own = {
+        "dataset.context": [context] if isinstance(context, str) else list(context),
+        "dataset.label": label,
+        "paths.results_dir": results_dir,
+        "model.conditional": None if label is None else True,
+    }
+    with redirect_stderr(io.StringIO()) if quiet else nullcontext(), _as_it_was():
+        config = _composed(groups, {key: value for key, value in own.items() if value})
+        file = _written(data, config)
+        try:
+            record, folder, _ = known.run_unless_finished(config)
+        except (DataError, UsageError) as error:
+            said = str(error).replace(str(file), str(source_of(data)))
+            raise type(error)(said) from None
+        if not (record.finished or record.rows_not_finite):
+            raise DataError(f"{folder.path}: {record.describe()}")
+        return FittedDensity(TrainedRun.load(folder.path))
+
+
+def _composed(groups: Mapping[str, Any], own: Mapping[str, Any]) -> DictConfig:
+    """The configuration of ``maf-run dataset=file`` with these settings; it has no file yet.
+
+    Raises:
+        UsageError: an unknown option or setting, or one that cannot be changed.
+    """
+    choices, values = _sorted(groups)
+    if twice := sorted(own.keys() & values.keys() - {"model.conditional"}):
+        raise UsageError(f"{twice[0]} is given twice")
+    try:
+        config = presets.composed("config", [f"{k}={v}" for k, v in choices.items()])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(overrides.explained(str(error))) from None
+    for key, value in {**own, **values}.items():
+        try:
+            OmegaConf.update(config, key, _plain(value))
+        except (AttributeError, KeyError):  # OmegaConf's, for a key that is not there
+            said = overrides.explained(f"Could not override '{key}'")
+            raise UsageError(said) from None
+        except OmegaConfBaseException:
+            raise UsageError(f"{key} cannot be {value!r:.100}") from None
+    return config
+
+
+def _sorted(groups: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The options of groups that are chosen, and the settings by their full names."""
+    choices, values = {"dataset": "file"}, {}
+    for key, value in groups.items():
+        if key not in GROUPS:
+            values[key] = value
+        elif key not in NODES and key != "debug":
+            raise UsageError(f"{key} is for maf-run: fit carries out one run")
+        elif isinstance(value, Mapping):
+            named = dict(value)
+            if key != "dataset" and "name" in named:
+                choices[key] = named.pop("name")
+            values |= {f"{key}.{name}": own for name, own in named.items()}
+        elif key == "dataset":
+            raise UsageError('the dataset is what is fitted: dataset={"name": ...} sets options')
+        elif value is not None:
+            choices[key] = value
+    for key, name in choices.items():
+        if name not in presets.options(key):
+            raise UsageError(overrides.explained(f"Could not find '{key}/{name}'"))
+    for key in values:
+        if key in {f"dataset.{name}" for name in FILES}:
+            raise UsageError(f"{key}: the rows are those that are fitted")
+        if key in {f"{group}.name" for group in BUILT if group != "dataset"}:
+            group = key.partition(".")[0]
+            raise UsageError(f"{key} cannot be changed: choose an option by {group}=...")
+    return choices, values
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a configuration holds it: NumPy's numbers, tuples and paths are translated."""
+    if isinstance(value, Mapping):
+        return {name: _plain(own) for name, own in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(own) for own in value]
+    return value
+
+
+def _written(data: Any, config: DictConfig) -> Path:
+    """Write the table that the run takes into a file, and name it in ``config``."""
+    source, node = source_of(data), config.dataset
+    options: Any = OmegaConf.to_container(node)
+    with logs.console():
+        table = used(table_of(data), options, source)
+    file = write(table, Path(config.paths.results_dir).expanduser().absolute() / FOLDER, source)
+    node.path, node.categorical = str(file), categorical(table, options)
+    return file
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Leave the process as it was: threads and random numbers of torch, warnings, signals."""
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore", RuntimeWarning)  # what is not finite is reported
+            yield
+    except Interrupted as error:
+        print("interrupted; the same call goes on from here", file=sys.stderr)
+        signal.raise_signal(error.signum)  # as if it came now: KeyboardInterrupt, or the end
+        raise
+    finally:
+        torch.set_num_threads(threads)
