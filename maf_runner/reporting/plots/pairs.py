@@ -77,12 +77,15 @@ def draw(
             if j and i != j:
                 axes.tick_params(labelleft=False)
     figure.align_labels()
-    corner = every[0, -1]  # empty, but of a single column
+    handles, names = every[0, 0].get_legend_handles_labels()
+    names = [textwrap.fill(name, 30) for name in names]
     if count > 1:
+        corner = every[0, -1]  # it is empty
         corner.set_visible(True)
         corner.set_axis_off()
-    handles, names = every[0, 0].get_legend_handles_labels()
-    corner.legend(handles, [textwrap.fill(name, 30) for name in names], loc="upper right")
+        corner.legend(handles, names, loc="upper right")
+    else:
+        figure.legend(handles, names, loc="outside lower center", ncols=2)
     figure.suptitle(title, fontsize=9)
 
 
