@@ -184,7 +184,8 @@ def c2st(one: Array, other: Array) -> float:
 
 MAF = ("model=maf", "model.hidden=[64,64]", "trainer=tuned", "trainer.batch_size=200")
 NSF = ("model=nsf", "model.layers=5", "model.hidden=[64,64]", "model.dropout=0", "trainer=nsf",
-       "trainer.learning_rate=2e-3", "trainer.batch_size=500", "trainer.max_updates=6000")  # fmt: skip
+       "trainer.learning_rate=2e-3", "trainer.batch_size=500",
+       "trainer.max_updates=6000")  # fmt: skip
 # The posterior of two moons is two thin crescents: hard for affine layers, easier for splines.
 MODELS = {"Gaussian linear": {"MAF (5)": MAF}, "two moons": {"MAF (5)": MAF, "NSF (5)": NSF}}
 

@@ -65,7 +65,9 @@ def calibration(run: "TrainedRun", test: Rows, *, draws: int, seed: int) -> Cali
         UsageError: the model can neither draw nor map rows to noise, or the rows have weights.
     """
     if test.weights is not None:
-        raise UsageError("calibration: the rows of this run have weights, which bands do not know")
+        raise UsageError(
+            "calibration: the test rows of this run have weights, and the bands hold without them"
+        )
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(test))[:ROWS])
     x = test.x[chosen]

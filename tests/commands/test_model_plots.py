@@ -16,6 +16,7 @@ from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.base import StandardNormal
 from maf_runner.reporting.plots import calibration as calibrated
 from maf_runner.reporting.plots import conditionals, pairs
+from maf_runner.system.errors import UsageError
 from tests.helpers.simulators import NOISE, linear, linear_log_prob, linear_mean
 
 pytest.importorskip("matplotlib")
@@ -247,6 +248,13 @@ def test_the_command_writes_numbers_and_names(runs, tmp_path, capsys):
     assert all(f"<!-- {name} -->" in text for name in ("y1", "y2", "coverage"))
     assert main(["calibration", str(runs["all"]), "--out", str(outs[1])]) == 0
     assert "Φ(u) of each dimension of the noise u" in outs[1].read_text()
+
+
+def test_weighted_rows_are_refused(runs):
+    run = TrainedRun.load(runs["given"])
+    test = run.data().test
+    with pytest.raises(UsageError, match="have weights"):
+        calibration(run, replace(test, weights=np.ones(len(test))), draws=9, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 MOST = 10  # columns
-SHOWN = 2_000  # points of each kind in a panel; histograms count all
+SHOWN = 2_000  # points of each kind in a panel, at most; histograms count all
 ENDS = (
     0.005,
     0.995,
@@ -100,6 +100,9 @@ def _histogram(axes: "Axes", ends: Array, groups: Mapping[str, tuple[Array, str]
 
 
 def _points(axes: "Axes", groups: Mapping[str, tuple[Array, str]]) -> None:
-    for points, colour in groups.values():
-        x, y = points[:SHOWN].T
-        axes.scatter(x, y, s=2, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+    """As many of each group as there are data: neither cloud hides the other."""
+    (data, _), *_ = groups.values()
+    for i, (points, colour) in enumerate(groups.values()):
+        x, y = points[: min(SHOWN, len(data))].T
+        size, alpha = (5, 0.5) if i == 0 else (2.5, 0.45)
+        axes.scatter(x, y, s=size, color=colour, alpha=alpha, linewidths=0, rasterized=True)
