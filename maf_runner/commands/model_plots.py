@@ -19,6 +19,7 @@ from maf_runner.commands import given
 from maf_runner.commands.columns import Writer
 from maf_runner.engine.rows import noise_of_rows
 from maf_runner.experiment.calibration import Calibration, calibration
+from maf_runner.experiment.sampling import encoded
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.reporting.comparison.cells import size
 from maf_runner.reporting.plots import calibration as calibrated
@@ -207,7 +208,7 @@ def _chosen_columns(run: TrainedRun, text: str | None) -> list[int]:
     Raises:
         UsageError: it names a column that the model does not have, or too many.
     """
-    names = run.table.columns if run.table else [f"x{i + 1}" for i in range(run.model.features)]
+    names = run.columns
     if text is None:
         if len(names) > pairs.MOST:
             print(
@@ -224,7 +225,7 @@ def _chosen_columns(run: TrainedRun, text: str | None) -> list[int]:
             )
     if len(named) > pairs.MOST:
         raise UsageError(f"--columns names {len(named)} columns, and at most {pairs.MOST} fit")
-    return [list(names).index(name) for name in named]
+    return [names.index(name) for name in named]
 
 
 def _calibration(options: argparse.Namespace) -> Draw:
@@ -311,7 +312,7 @@ def _context(run: TrainedRun, conditions: "pd.DataFrame") -> Array:
     assert run.context is not None
     for text in run.context.beyond(conditions):
         print(f"maf-plot: outside of the training rows: {text}", file=sys.stderr)
-    return given.encoded(conditions, run.context, "--given")
+    return encoded(conditions, run.context, "--given")
 
 
 def _texts(conditions: "pd.DataFrame", run: TrainedRun) -> list[str]:
