@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands import given
 from maf_runner.commands.arguments import add_plugins, add_results, guarded
 from maf_runner.experiment import plugins
 from maf_runner.system.errors import DataError, UsageError
@@ -72,7 +71,12 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     )
     add_results(arguments)
     add_plugins(arguments)
-    arguments.add_argument("--given", metavar="VALUES", help=f"density, pairs: {given.HELP}")
+    arguments.add_argument(
+        "--given",
+        metavar="VALUES",
+        help="density, pairs: of a model that is conditioned on columns: their values, as "
+        "rpm=1500,load=0.3, or a file of rows that has these columns",
+    )
     arguments.add_argument(
         "--columns",
         metavar="NAMES",
