@@ -12,7 +12,6 @@ from maf_runner.experiment import plugins
 from maf_runner.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from maf_runner.experiment.trained import TrainedRun
     from maf_runner.records.record import Record
     from maf_runner.reporting.comparison.cells import Cell
 
@@ -21,9 +20,21 @@ WHAT = {
     "comparison": "their figures as dots with error bars, beside the paper's",
     "noise": "does u look Gaussian? histogram and Q-Q plot of dimensions of u on the test rows",
     "samples": "what models draw: images beside real ones, or points in the plane",
-    "density": "densities of points in the plane, a row for each dataset",
+    "density": "densities of one column or two, a row for each dataset; of a model that is given\n"
+    "            columns: with --given, a panel for each of its rows (at most 12)",
+    "pairs": "samples of one run against its test rows, each pair of columns (at most 10)",
+    "calibration": "do densities mean what they say? histograms of the PIT of test values, and\n"
+    "            how many test rows the regions of highest density hold; also as --out FILE.csv",
 }
-OUTSIDE = 1e9  # stands for noise that is not finite: out of every picture
+CALIBRATION = "calibration"
+EXAMPLES = """
+examples:
+  maf-plot curves                                      of all runs under --results
+  maf-plot density RUN --given "rpm=1500,load=0.3"     p(y | rpm, load)
+  maf-plot density RUN --given new.csv --out a.pdf     a panel for each row of new.csv
+  maf-plot pairs RUN --columns a,b,c
+  maf-plot calibration RUN --out a.png --out a.csv
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,7 +47,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         prog="maf-plot",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(f"{name:<12}{meaning}" for name, meaning in WHAT.items()),
+        epilog="\n".join(f"{name:<12}{meaning}" for name, meaning in WHAT.items())
+        + "\n"
+        + EXAMPLES,
     )
     arguments.add_argument("what", choices=WHAT, metavar="WHAT", help=f"{', '.join(WHAT)}: below")
     arguments.add_argument(
@@ -53,12 +66,27 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         action="append",
         metavar="FILE",
-        help=".png, .pdf or .svg; may be given more than once (default WHAT.png)",
+        help=".png, .pdf or .svg; calibration also .csv, with the numbers; may be given more than "
+        "once (default WHAT.png)",
     )
     add_results(arguments)
     add_plugins(arguments)
     arguments.add_argument(
-        "--n", type=int, default=100, help="number of samples of each run (default 100)"
+        "--given",
+        metavar="VALUES",
+        help="density, pairs: of a model that is conditioned on columns: their values, as "
+        "rpm=1500,load=0.3, or a file of rows that has these columns",
+    )
+    arguments.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="pairs: the columns that are shown, as a,b,c (default: the first 10)",
+    )
+    arguments.add_argument(
+        "--n",
+        type=int,
+        help="number of samples: of each run (samples: 100 if not said, pairs: 2000), or for each "
+        "test row (calibration: 199)",
     )
     arguments.add_argument("--seed", type=int, default=0, help="seed of the samples (default 0)")
     arguments.add_argument(
@@ -81,21 +109,28 @@ def _work(options: argparse.Namespace) -> None:
 
     plugins.load(plugins.named(options.plugin))
     files = options.out or [Path(f"{options.what}.png")]
+    formats = drawing.FORMATS + ((".csv",) if options.what == CALIBRATION else ())
     for path in files:
-        if path.suffix not in drawing.FORMATS:
-            raise UsageError(f"--out must end in {' or '.join(drawing.FORMATS)}, got {path}")
-    if options.n < 1:
+        if path.suffix not in formats:
+            raise UsageError(f"--out must end in {' or '.join(formats)}, got {path}")
+    if options.n is not None and options.n < 1:
         raise UsageError(f"--n must be at least 1, got {options.n}")
-    drawing.pyplot()
+    if options.given is not None and options.what not in ("density", "pairs"):
+        raise UsageError("--given is for maf-plot density and pairs")
+    if options.columns is not None and options.what != "pairs":
+        raise UsageError("--columns is for maf-plot pairs")
+    if any(path.suffix != ".csv" for path in files):
+        drawing.pyplot()
     of_records = {"curves": _curves, "comparison": _comparison}
-    of_models = {"noise": _noise, "samples": _samples, "density": _density}
     draw: Callable[[Path], None]
     if options.what in of_records:
         draw = of_records[options.what](_cells(options))
     elif not options.runs:
         raise UsageError(f"maf-plot {options.what} needs at least one run folder")
     else:
-        draw = of_models[options.what](options)
+        from maf_runner.commands import model_plots
+
+        draw = model_plots.PLOTS[options.what](options)
     for path in files:
         try:
             draw(path)
@@ -168,94 +203,6 @@ def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
             save(figure, path)
 
     return draw
-
-
-def _loaded(options: argparse.Namespace) -> dict[str, "TrainedRun"]:
-    """The runs that are named, each under a title of its own."""
-    from maf_runner.experiment.trained import TrainedRun
-    from maf_runner.reporting.comparison.cells import size
-
-    runs = [TrainedRun.load(folder) for folder in dict.fromkeys(options.runs)]
-    records = [run.record for run in runs]
-    titles = [record.title for record in records]
-    for apart in (lambda r: f"{size(r)} seed {r.seed}".strip(), lambda r: r.run_id):
-        if len(set(titles)) < len(titles):
-            titles = [f"{record.title},\n{apart(record)}" for record in records]
-    return dict(zip(titles, runs, strict=True))
-
-
-def _noise(options: argparse.Namespace) -> Callable[[Path], None]:
-    import numpy as np
-    import torch
-
-    from maf_runner.engine.rows import noise_of_rows
-    from maf_runner.experiment.conditioning import context_of
-    from maf_runner.reporting.plots import normality
-    from maf_runner.reporting.plots.drawing import drawing, save
-
-    noises = []
-    for title, run in _loaded(options).items():
-        test = run.data(options.raw_dir, options.prepared_dir).test
-        x = torch.from_numpy(test.x).to(run.model.reference.dtype)
-        noise = noise_of_rows(run.model, x, context_of(run.model, test.labels)).numpy()
-        noises.append((title, np.nan_to_num(noise, nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)))
-    shown = [normality.chosen(noise) for _, noise in noises]
-    heights = [normality.size(len(dimensions))[1] for dimensions in shown]
-
-    def draw(path: Path) -> None:
-        width = normality.size(1)[0]
-        with drawing(width, sum(heights)) as figure:
-            parts = figure.subfigures(len(noises), 1, squeeze=False, height_ratios=heights)[:, 0]
-            for part, (title, noise), dimensions in zip(parts, noises, shown, strict=True):
-                normality.draw(part, noise, dimensions, title)
-            save(figure, path)
-
-    return draw
-
-
-def _samples(options: argparse.Namespace) -> Callable[[Path], None]:
-    from maf_runner.reporting.plots import pictures
-
-    runs = _loaded(options)
-    first = next(iter(runs.values()))
-    space = first.image
-    if any(run.image != space for run in runs.values()):
-        raise UsageError("maf-plot samples: the runs must be of images of one size, or of points")
-    if space is None and any(run.model.features != 2 for run in runs.values()):
-        raise UsageError("maf-plot samples: only images and points in the plane have a picture")
-    drawn = {
-        title: run.draw_samples(options.n, seed=options.seed)[0] for title, run in runs.items()
-    }
-    if space is None:
-        points = {title: (drawn[title], run.log_prob) for title, run in runs.items()}
-        return lambda path: pictures.scatters(path, points)
-    grids = {}
-    try:
-        test = first.data(options.raw_dir, options.prepared_dir).test
-        grids[f"{first.record.dataset}, test"] = space.to_pictures(test.x[: options.n])
-    except DataError as error:
-        print(f"maf-plot: no real images beside them: {error}", file=sys.stderr)
-    grids |= {title: space.to_pictures(rows) for title, rows in drawn.items()}
-    columns = max(run.grid_columns(options.n) for run in runs.values())
-    return lambda path: pictures.sample_grids(path, grids, columns)
-
-
-def _density(options: argparse.Namespace) -> Callable[[Path], None]:
-    from maf_runner.reporting.plots import pictures
-
-    runs = _loaded(options)
-    if any(run.model.features != 2 for run in runs.values()):
-        raise UsageError("maf-plot density: only data with two features have a picture")
-    rows: dict[tuple[str, str], pictures.Learned] = {}
-    for title, run in runs.items():
-        name = run.record.dataset
-        data = name, run.record.data.fingerprint or str(run.folder.path)
-        if data not in rows:
-            points = run.data(options.raw_dir, options.prepared_dir).train.x
-            rows[data] = pictures.Learned(name, points, {})
-        # The dataset stands over the points already.
-        rows[data].densities[title.replace(f" on {name}", "")] = run.log_prob
-    return lambda path: pictures.densities(path, list(rows.values()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What every dataset gives: three splits of rows, ready for a density model."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,7 @@ class Splits:
         table: how the rows were made from a table; None if they were not.
         context: how the context of the rows was made from columns of the table; None without.
         entropy: of the true density, in nats, if it is known.
+        true_log_prob: the true log density in nats [N] of rows [N, D], if it is known.
         sources: SHA-256 of each file it was made from.
     """
 
@@ -73,6 +75,7 @@ class Splits:
     table: TableSpace | None = None
     context: ContextSpace | None = None
     entropy: float | None = None
+    true_log_prob: Callable[[NDArray[np.floating]], NDArray[np.float64]] | None = None
     sources: dict[str, str] = field(default_factory=dict)
 
     @property

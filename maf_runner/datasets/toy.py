@@ -2,7 +2,7 @@
 
 Preparation: one ``numpy.random.default_rng(seed)`` draws the training, validation and test points
 in turn. Where the density is known, so is its entropy H: no model can do better than -H nats on
-average.
+average. `Splits` has both.
 
 - ``circles``: as scikit-learn's make_circles: a ring of radius 1 and one of radius ``factor``,
   noise N(0, ``noise``²); classes outer, inner.
@@ -18,8 +18,9 @@ average.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from inspect import signature
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,15 @@ MOST_ROWS = 10_000_000
 
 
 class Toy(NamedTuple):
-    """How to draw ``n`` points [n, 2] or [n, 1] with labels; the classes; the entropy in nats."""
+    """How to draw ``n`` points [n, 2] or [n, 1] with labels; the classes.
+
+    If the density is known: its entropy in nats, and the log density [n] of points.
+    """
 
     draw: Callable[..., tuple[Points, Labels]]
     classes: int = 0
     entropy: Callable[..., float] | None = None
+    log_prob: Callable[..., NDArray[np.float64]] | None = None
 
 
 def load(
@@ -89,6 +94,7 @@ def load(
         origin="raw",
         classes=toy.classes,
         entropy=toy.entropy(**options) if toy.entropy else None,
+        true_log_prob=partial(toy.log_prob, **options) if toy.log_prob else None,
     )
 
 
@@ -107,16 +113,29 @@ def _circles(
     return ring + noise * rng.standard_normal((n, 2)), labels
 
 
-def _circles_entropy(*, noise: float, factor: float) -> float:
-    """By quadrature over the radius; the mean over the angle is a Bessel function."""
+def _rings(r: NDArray[np.float64], *, noise: float, factor: float) -> NDArray[np.float64]:
+    """The density in the plane at distance ``r`` from the centre of the circles.
+
+    The mean over the angle is a Bessel function.
+    """
     from scipy.special import i0e
 
-    end = max(1.0, factor) + 12 * noise
-    r = np.linspace(0, end, 1 + max(20000, round(50 * end / noise)))[1:]
-    p = np.zeros_like(r)  # density in the plane at distance r from the centre
+    p = np.zeros_like(r)
     for ring in (1.0, factor):
         z = r * ring / noise**2
         p += 0.5 * i0e(z) * np.exp(-((r - ring) ** 2) / (2 * noise**2)) / (2 * math.pi * noise**2)
+    return p
+
+
+def _circles_log_prob(x: Points, *, noise: float, factor: float) -> NDArray[np.float64]:
+    return _log(_rings(np.hypot(*x.T.astype(float)), noise=noise, factor=factor))
+
+
+def _circles_entropy(*, noise: float, factor: float) -> float:
+    """By quadrature over the radius."""
+    end = max(1.0, factor) + 12 * noise
+    r = np.linspace(0, end, 1 + max(20000, round(50 * end / noise)))[1:]
+    p = _rings(r, noise=noise, factor=factor)
     inside = np.where(p > 0, -p * np.log(np.maximum(p, 1e-300)), 0.0) * 2 * math.pi * r
     return float(np.trapezoid(inside, r))
 
@@ -137,11 +156,22 @@ def _checkerboard(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return corner + 2 * rng.random((n, 2)), None
 
 
+def _checkerboard_log_prob(x: Points) -> NDArray[np.float64]:
+    column, row = (np.floor((x + 4) / 2)).T
+    dark = ((column + row) % 2 == 0) & (np.abs(x) <= 4).all(axis=1)
+    return np.where(dark, -math.log(32), -np.inf)
+
+
 def _two_gaussians(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     labels = _half(rng, n)
     points = rng.standard_normal((n, 2)) * [0.5, 1.0]
     points[:, 0] += np.where(labels == 0, -2.0, 2.0)
     return points, labels
+
+
+def _two_gaussians_log_prob(x: Points) -> NDArray[np.float64]:
+    halves = _normal(x[:, 0], -2, 0.5), _normal(x[:, 0], 2, 0.5)
+    return np.logaddexp(*halves) - math.log(2) + _normal(x[:, 1], 0, 1)
 
 
 def _two_gaussians_entropy() -> float:
@@ -170,6 +200,11 @@ def _mixture1d(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return points[:, None], labels
 
 
+def _mixture1d_log_prob(x: Points) -> NDArray[np.float64]:
+    halves = _normal(x[:, 0], -1, 0.25), _normal(x[:, 0], 0.5, 0.5)
+    return np.logaddexp(*halves) - math.log(2)
+
+
 def _mixture1d_entropy() -> float:
     """By quadrature."""
     x = np.linspace(-6, 6, 20001)
@@ -186,12 +221,28 @@ def _banana(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return np.column_stack([x2**2 / 4 + rng.standard_normal(n), x2]), None
 
 
+def _banana_log_prob(x: Points) -> NDArray[np.float64]:
+    return _normal(x[:, 1], 0, 2) + _normal(x[:, 0], x[:, 1].astype(float) ** 2 / 4, 1)
+
+
+def _normal(x: NDArray[Any], mean: NDArray[Any] | float, deviation: float) -> NDArray[np.float64]:
+    """The log density of a normal distribution."""
+    z = (x.astype(float) - mean) / deviation
+    return -0.5 * (z**2 + math.log(2 * math.pi)) - math.log(deviation)
+
+
+def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(p, out=np.full_like(p, -np.inf), where=p > 0)
+
+
 TOYS: dict[str, Toy] = {
-    "circles": Toy(_circles, 2, _circles_entropy),
+    "circles": Toy(_circles, 2, _circles_entropy, _circles_log_prob),
     "moons": Toy(_moons, 2),
-    "checkerboard": Toy(_checkerboard, entropy=lambda: math.log(32)),
-    "two_gaussians": Toy(_two_gaussians, 2, _two_gaussians_entropy),
+    "checkerboard": Toy(_checkerboard, 0, lambda: math.log(32), _checkerboard_log_prob),
+    "two_gaussians": Toy(_two_gaussians, 2, _two_gaussians_entropy, _two_gaussians_log_prob),
     "smile": Toy(_smile, 3),
-    "mixture1d": Toy(_mixture1d, 2, _mixture1d_entropy),
-    "banana": Toy(_banana, entropy=lambda: math.log(2 * math.pi * math.e) + math.log(2)),
+    "mixture1d": Toy(_mixture1d, 2, _mixture1d_entropy, _mixture1d_log_prob),
+    "banana": Toy(
+        _banana, 0, lambda: math.log(2 * math.pi * math.e) + math.log(2), _banana_log_prob
+    ),
 }

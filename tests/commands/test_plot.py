@@ -64,7 +64,7 @@ def shown_in(path):
         ("samples", "digits", ["digits, test", "MAF (2) on digits", "MADE MoG"]),
         ("samples", "toy-moons", ["x₁", "Gaussian on toy/moons", "MADE MoG on toy/moons"]),
         ("density", "toy-moons", ["toy/moons", "x₂", "Gaussian", "MADE MoG", "density"]),
-        ("density", "toy-*", ["toy/moons", "toy/circles", "Gaussian", "MADE MoG"]),  # two and one
+        ("density", "toy-*", ["toy/moons", "toy/circles", "Gaussian", "MADE MoG", "true density"]),
     ],
 )
 def test_pictures(results, tmp_path, command, what, dataset, texts):
@@ -109,7 +109,21 @@ def test_the_same_picture_is_the_same_file(results, tmp_path, command):
         (["noise"], 2, "needs at least one run folder"),
         (["curves", "--out", "a.gif"], 2, "--out must end in .png or .pdf or .svg"),
         (["samples", "DIGITS", "MOONS"], 2, "images of one size, or of points"),
-        (["density", "DIGITS"], 2, "two features"),
+        (
+            ["density", "DIGITS"],
+            2,
+            "has 64 columns, and a density is drawn of one or two; maf-plot pa",
+        ),
+        (["pairs", "DIGITS", "MOONS"], 2, "maf-plot pairs takes one run folder"),
+        (
+            ["pairs", "MOONS", "--columns", "x1,x3"],
+            2,
+            "this run models no column 'x3'; did you mean",
+        ),
+        (["density", "MOONS", "--given", "a=1"], 2, "--given: this model is given"),
+        (["noise", "MOONS", "--given", "a=1"], 2, "--given is for maf-plot density and pairs"),
+        (["density", "MOONS", "--columns", "x1"], 2, "--columns is for maf-plot pairs"),
+        (["pairs", "MOONS", "--out", "a.csv"], 2, "--out must end in .png or .pdf or .svg, got"),
         (["samples", "DIGITS", "--n", "0"], 2, "--n must be at least 1"),
         (["noise", "nowhere"], 3, "is not a run folder"),
         (["curves", "--results", "nowhere"], 3, "maf-run model=gaussian"),

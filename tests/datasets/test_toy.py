@@ -48,6 +48,9 @@ def test_entropy_is_that_of_the_points(kind):
     splits = draw(kind)
     nats = -DENSITIES[kind](splits.train.x.astype(float))
     assert nats.mean() == pytest.approx(splits.entropy, abs=4 * nats.std() / math.sqrt(len(nats)))
+    far = np.concatenate([splits.train.x, 20 + splits.train.x[:9]])
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(splits.true_log_prob(far), DENSITIES[kind](far.astype(float)))
 
 
 def test_smile_has_two_eyes_and_a_mouth():
@@ -65,6 +68,9 @@ def test_checkerboard_is_uniform_over_its_dark_squares():
     counts = np.unique(column * 4 + row, return_counts=True)[1]
     assert len(counts) == 8 and abs(counts - 2500).max() < 5 * math.sqrt(2500)
     assert splits.entropy == pytest.approx(math.log(8 * 4))
+    assert (splits.true_log_prob(splits.train.x) == -math.log(32)).all()
+    outside = np.array([[-3.0, -1.0], [3.0, 5.0], [-5.0, -5.0]])
+    assert (splits.true_log_prob(outside) == -np.inf).all()
 
 
 def test_entropy_of_two_far_rings():

@@ -10,17 +10,20 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from maf_runner.system import output
 from maf_runner.system.errors import UsageError, extra
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2, 2, 2)))
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+MOST_CATEGORIES = 8  # on an axis, by their texts
+LONGEST_NAME = 30  # letters of a column's name
 FORMATS = (".png", ".pdf", ".svg")
 STYLE = {
     "font.size": 9,
@@ -34,6 +37,27 @@ STYLE = {
     "pdf.fonttype": 42,  # letters stay letters
     "svg.hashsalt": "maf_runner",  # the same picture is the same file
 }
+
+
+class Axis(NamedTuple):
+    """A column along an axis: its name and, of categories, their texts.
+
+    A category lies between its code and the next: the codes 0, 1, ... have noise.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+
+    def mark(self, axes: "Axes", side: Literal["x", "y"], *, label: bool = True) -> None:
+        """Put the name and the ticks beside one side of ``axes``."""
+        if label:
+            name = self.name if len(self.name) <= LONGEST_NAME else f"{self.name[:LONGEST_NAME]}…"
+            axes.set(**{f"{side}label": name})
+        if 0 < len(self.categories) <= MOST_CATEGORIES:
+            places = [code + 0.5 for code in range(len(self.categories))]
+            axes.set(**{f"{side}ticks": places, f"{side}ticklabels": self.categories})
+        else:
+            axes.locator_params(axis=side, nbins=4)
 
 
 @contextmanager

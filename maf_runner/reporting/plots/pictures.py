@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.reporting.plots.drawing import drawing, pyplot, save
+from maf_runner.reporting.plots.drawing import Axis, drawing, pyplot, save
 from maf_runner.system import output
 
 if TYPE_CHECKING:
@@ -66,11 +66,16 @@ def sample_grids(path: Path, grids: Mapping[str, Array], columns: int) -> None:
 
 
 class Learned(NamedTuple):
-    """Points [n, 2] under their ``name``, and the densities models learned of them, by title."""
+    """Points [n, 2] under their ``name``, and the densities models learned of them, by title.
+
+    ``axes`` are the columns of a table, in whose units the points are; None: no names, and one
+    scale for both.
+    """
 
     name: str
     points: Array
     densities: dict[str, LogProb]
+    axes: tuple[Axis, Axis] | None = None
 
 
 def densities(path: Path, learned: Sequence[Learned]) -> None:
@@ -86,19 +91,25 @@ def densities(path: Path, learned: Sequence[Learned]) -> None:
 def _densities(figure: "SubFigure", learned: Learned, across: int) -> None:
     points = learned.points
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.1 * (high - low).max()
-    sides = [np.linspace(a - margin, b + margin, CELLS) for a, b in zip(low, high, strict=True)]
+    margin = 0.1 * (high - low if learned.axes else np.full(2, (high - low).max()))
+    ends = zip(low - margin, high + margin, strict=True)
+    sides = [np.linspace(a, b, CELLS) for a, b in ends]
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
+    aspect = "auto" if learned.axes else "equal"
+    first, second = learned.axes or (Axis("x₁"), Axis("x₂"))
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     # A spike away from the data, as flows have them, must not darken all the rest.
     top = max(np.quantile(_values(f, points), 0.99) for f in learned.densities.values())
     left, *others = figure.subplots(1, across, sharex=True, sharey=True)
     left.scatter(points[:5000, 0], points[:5000, 1], s=1.5, color="black", alpha=0.5, linewidths=0)
-    left.set(title=learned.name, xlabel="x₁", ylabel="x₂", aspect="equal")
+    left.set(title=learned.name, aspect=aspect)
+    second.mark(left, "y")
+    first.mark(left, "x")
     for axes, (title, log_prob) in zip(others, learned.densities.items(), strict=False):
         values = _values(log_prob, grid).reshape(CELLS, CELLS).T
         image = axes.imshow(values, origin="lower", extent=extent, vmin=0, vmax=top)
-        axes.set(title=title, xlabel="x₁", aspect="equal")
+        axes.set(title=title, aspect=aspect)
+        first.mark(axes, "x")
     for axes in others[len(learned.densities) :]:
         axes.set_axis_off()
     figure.colorbar(image, ax=others, label="density", extend="max")
