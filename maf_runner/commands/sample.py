@@ -80,6 +80,7 @@ def _work(options: argparse.Namespace) -> None:
     if not 0 <= options.seed < 2**63:
         raise UsageError(f"--seed must be a whole number of at least 0, got {options.seed}")
     for path in options.out or ():
+        output.keep_apart(path, *([Path(options.given)] if options.given else []))
         if path.is_dir():
             raise UsageError(f"{path} is a folder: name a file in it")
         if path.suffix not in (*FORMATS, PICTURE) and not output.is_special(path):

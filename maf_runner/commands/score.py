@@ -98,6 +98,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 def _work(options: argparse.Namespace) -> None:
     if options.out.suffix not in FORMATS and not output.is_special(options.out):
         raise UsageError(f"--out must end in {', '.join(FORMATS)}, or be -, got {options.out}")
+    output.keep_apart(options.out, options.file)
     from maf_runner.experiment.mixture import load_trained
 
     plugins.load(plugins.named(options.plugin))
@@ -144,10 +145,14 @@ class _Scorer:
             DataError: the file does not fit the run.
         """
         from maf_runner.commands.carried import pieces_with
+        from maf_runner.datasets.untrusted.first_lines import plain_names
 
         if self.run.table is None and bare_suffix(file) not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
-        for table, kept in pieces_with(self.keep, file, AT_ONCE, self.dialect):
+        dialect = self.dialect
+        if dialect.of_text and plain_names(file, self.run.columns):  # written by maf-sample
+            dialect = replace(dialect, header=None, separator=None, decimal=".", thousands=None)
+        for table, kept in pieces_with(self.keep, file, AT_ONCE, dialect):
             rows, context = scoring.rows_of(self.run, table, file, self.keep)
             self._warn(table)
             yield rows, context, kept

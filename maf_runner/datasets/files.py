@@ -179,7 +179,7 @@ def load(
             take_context(table, given, files[name]),
         )
         if not parts:
-            chosen = choose_columns(table, columns, file)
+            chosen = choose_columns(table, columns, file, dialect)
         lacking = [c for c in chosen if c not in table.columns]
         if lacking:
             raise DataError(f"{files[name]}: the split {name} has no column {lacking[0]!r}")
@@ -192,7 +192,10 @@ def load(
     parts = divide(parts, fractions, seed, shuffle=shuffle)
     for name in SPLITS:
         if len(parts[name]) == 0:
-            raise DataError(f"{parts[name].file}: no row is left for the split {name}")
+            count = sum(map(len, parts.values()))
+            raise DataError(
+                f"{parts[name].file}: no row is left for the split {name}: there are {count} rows"
+            )
     dequantise = [*dequantise, *(name for name in chosen if name in coded)]
     warn(parts, chosen, dequantise)
     steps, origins = add_noise(parts, chosen, dequantise, seed)

@@ -99,3 +99,10 @@ def write(path: Path, content: bytes) -> None:
     """Write ``content`` to what the user has named; see `opened`."""
     with opened(path) as file:
         file.write(content)
+
+
+def keep_apart(out: Path, *inputs: Path) -> None:
+    """Raise UsageError if ``out`` is a regular file that is also read."""
+    for path in inputs:
+        if out.is_file() and path.is_file() and out.samefile(path):
+            raise UsageError(f"--out {out} is the file that is read: name another one")

@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from maf_runner.commands import columns, score
 from maf_runner.commands.carried import pieces_with
 from maf_runner.datasets.spaces.table import TableSpace
-from maf_runner.datasets.untrusted.delimited import Dialect
+from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows import Gaussian
 from maf_runner.records.folder import RunFolder
@@ -264,7 +264,9 @@ def test_a_record_without_the_names_of_the_classes_has_their_codes(runs, command
 def test_maf_score_does_not_misread_a_csv_either(runs, tmp_path, capsys):
     (tmp_path / "x.csv").write_text("a,b\nx,1,2\ny,3,4\n")
     assert score.main([str(runs["all"]), str(tmp_path / "x.csv")]) == 3
-    assert "a row has 3 fields, the header has 2 names" in capsys.readouterr().err
+    assert (
+        "its first line has 2 names, and all others have a field more" in capsys.readouterr().err
+    )
 
 
 def test_every_row_has_a_line_in_its_order(runs, server, command, tmp_path):
@@ -440,3 +442,35 @@ def test_splits_of_different_types_are_kept_as_text(tmp_path):
     values = [kept["0"].tolist() for _, kept in pieces]
     assert values == [["1152921504606846977"], ["0.5"], ["0.5"]]
     assert pieces[0][0]["1"].tolist() == [2]
+
+
+def test_scores_never_replace_the_file_they_are_of(runs, tmp_path, capsys):
+    path = tmp_path / "mine.csv"
+    people().to_csv(path, index=False)
+    before = path.read_bytes()
+    assert score.main([str(runs["all"]), str(path), "--out", str(path)]) == 2
+    assert "is the file that is read" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ("dataset.header=false", "{0:.3f},{1:.3f}\n"),
+        ("dataset.separator=';' dataset.decimal=','", "{0:.3f};{1:.3f}\n"),
+    ],
+)
+def test_samples_are_scored_whatever_the_table_was_like(server, tmp_path, settings, text):
+    """maf-sample writes a plain CSV with a header."""
+    rows = np.random.default_rng(0).normal(size=(90, 2))
+    lines = "".join(text.format(*row) for row in rows)
+    if "decimal" in settings:
+        lines = "a;b\n" + lines.replace(".", ",")
+    (tmp_path / "t.csv").write_text(lines)
+    words = ["dataset=file", "dataset.path=t.csv", "model=gaussian", *settings.split()]
+    run = server("maf-run", *words, cwd=tmp_path, check=0).stdout.strip()
+    server("maf-sample", run, "--n", "5", "--out", "s.csv", cwd=tmp_path, check=0)
+    server("maf-score", run, "s.csv", cwd=tmp_path, check=0)
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 5
+    server("maf-score", run, "t.csv", cwd=tmp_path, check=0)  # and the table itself, as it is
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 90

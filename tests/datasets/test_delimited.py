@@ -1,6 +1,8 @@
 """Tables as text: nothing is guessed in silence, and what is refused is named with its mend."""
 
 import gzip
+import re
+import time
 
 import h5py
 import numpy as np
@@ -9,7 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from maf_runner.datasets.untrusted import first_lines
 from maf_runner.datasets.untrusted.archives import _matches
+from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.system.errors import DataError
 from tests.helpers.tables import read, table
 
@@ -104,8 +108,14 @@ NOTATION = {
     "limits": (["<0.22", "<0.22", "0.5", "<0.1"], "a limit"),
     "errors": (["0.70 ± 0.1", "1.2 ± 0.2", "3 ± 1", "4.0 ± 1.1"], "an error"),
     "powers": (["6.99×10^-01", "1.0×10^3", "2x10^4", "3.1×10^0"], "a power of ten"),
-    "fractions": (["7/8", "1/2", "3/4", "5/8"], "a fraction"),
     "digits": (["١٢.٥", "٣", "١", "٢"], "digits other than"),
+    "wide digits": (["１２．５", "３", "１", "２"], "digits other than"),
+    "hidden signs": (["\u00a012.5", "3\u200e", "\ufeff1", "2\u00a0"], "cannot be seen"),
+    "guarded": (['="0.299"', '="1.5"', '="2"', '="3.25"'], "quotes around them"),
+    "short errors": (["0.30(5)", "1.25(3)", "2.1(1)", "0.5(2)"], "an error"),
+    "blank exponents": (["0.299 E-3", "1.5 E-2", "2.0 E-1", "3.5 E+0"], "a blank before"),
+    "imaginary": (["0.3+0.27i", "1.5-2i", "2+3i", "0.1+0.2i"], "imaginary parts"),
+    "francs": (["CHF 2'993.61", "CHF 12.50", "CHF 7", "CHF 1'000"], "a currency"),
 }
 
 
@@ -137,6 +147,77 @@ def test_notations_that_can_be_read(tmp_path):
     for wrong in ({"decimal": ""}, {"decimal": ",", "thousands": ","}, {"separator": "ab"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             read(tmp_path / "plain.csv", **wrong)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["1A", "2B", "3C"], ["1st", "2nd", "3rd"], ["10mg", "20mg", "placebo"],
+        ["2000/01", "2001/02", "2002/03"], ["<5", "5-10", ">10"], ["A12", "B7", "C3"],
+        ["male", "female", "n/a"], ["12:30", "14:15", "9:00"],
+    ],
+)  # fmt: skip
+def test_codes_are_words(tmp_path, codes):
+    frame = table()[["height", "weight"]].assign(code=[codes[i % 3] for i in range(200)])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert read(tmp_path / "t.csv").table.columns == ("height", "weight")
+
+
+def test_a_mark_for_a_missing_number_is_named(tmp_path):
+    frame = table()[["height", "weight"]].astype({"weight": str})
+    for mark, rows in (("-", 140), ("#DIV/0!", 5), (".", 60)):
+        frame.loc[:rows, "weight"] = mark
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        with pytest.raises(DataError, match=rf"dataset.missing_markers=\['{re.escape(mark)}'\]"):
+            read(tmp_path / "t.csv")
+        frame["weight"] = table()["weight"].astype(str)
+
+
+def test_points_between_groups_beside_a_decimal_comma(tmp_path):
+    rows = [f"0,{i % 97};{i % 9 + 1}.{i % 1000:03d}" for i in range(90)]
+    path = written(tmp_path / "t.csv", "a;b\n" + "\n".join(rows) + "\n")
+    own = {"separator": ";", "decimal": ","}
+    with pytest.raises(DataError, match=r"'b' holds numbers .*dataset.thousands='.'"):
+        read(path, **own)
+    with pytest.raises(DataError, match=r"non-numeric columns: b"):  # never as 1.234
+        read(path, columns=["a", "b"], **own)
+    assert read(path, thousands=".", standardise=False, **own).train.x[:, 1].min() >= 1000
+
+
+def test_names_of_rows_as_r_writes_them_are_recognised(tmp_path):
+    text = '"a" "b"\n' + "".join(f'"{i}" {i / 7:.3f} {i % 11}\n' for i in range(50))
+    with pytest.raises(DataError, match=r"2 names, .*row\.names=FALSE"):
+        read(written(tmp_path / "t.txt", text), separator=" ")
+
+
+def test_wide_files_and_bombs_end_soon(tmp_path):
+    wide = ",".join(f"c{i}" for i in range(20_000))
+    numbers = ",".join(str(i / 7) for i in range(20_000))
+    path = written(tmp_path / "wide.csv", "\n".join([wide, *[numbers] * 30]) + "\n")
+    started = time.monotonic()
+    assert len(first_lines.column_names(path, Dialect())) == 20_000
+    written(tmp_path / "line.csv", "1," * 600_000)
+    with pytest.raises(DataError, match="are the line ends missing"):
+        read(tmp_path / "line.csv")
+    assert time.monotonic() - started < 10
+    with gzip.open(tmp_path / "bomb.csv.gz", "wb", compresslevel=6) as bomb:
+        bomb.write(b"a,b\n")
+        for _ in range(300):
+            bomb.write(b"1.0,2.0\n" * (1 << 17))
+    with pytest.raises(DataError, match="would unpack to"):
+        read(tmp_path / "bomb.csv.gz")
+
+
+def test_texts_in_another_encoding_are_no_damage(tmp_path):
+    x = np.random.default_rng(0).normal(size=(90, 2))
+    fields = np.empty(90, dtype=[("a", "f8"), ("b", "f8"), ("place", "S8")])
+    fields["a"], fields["b"], fields["place"] = *x.T, "Köln".encode("latin-1")
+    np.save(tmp_path / "t.npy", fields)
+    with h5py.File(tmp_path / "t.h5", "w") as store:
+        for name in fields.dtype.names:
+            store[name] = fields[name]
+    for name in ("t.npy", "t.h5"):
+        assert read(tmp_path / name).table.columns == ("a", "b")
 
 
 def test_digits_are_in_groups_of_three(tmp_path):

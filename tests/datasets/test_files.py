@@ -235,9 +235,9 @@ def test_a_suffix_in_capitals(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\nx,1,2\ny,3,4\n", "a row has 3 fields, the header has 2 names"),
+        ("a,b\nx,1,2\ny,3,4\n", "its first line has 2 names, and all others have a field more"),
         ("a,b\n1,2,3\n3,4\n", "a row has 3 fields, the header has 2 names"),
-        ("a,b\n0,1,2\n1,3,4\n", "a row has 3 fields, the header has 2 names"),
+        ("a,b\n0,1,2\n1,3,4\n", "its first line has 2 names, and all others have a field more"),
         ("a;b;c\n1,5;2,5;3\n2,5;3,5;4\n", "seems to be separated by semicolons: save it"),
         ("a;b\n1,5;2,5\n2;3\n", "seems to be separated by semicolons: save it"),
         ("a\tb\n1\t2\n", "seems to be separated by tabs"),

@@ -4,16 +4,19 @@ One line holds one row, the first line the names of the columns. Nothing is gues
 what is not surely understood is refused, with the setting or the step that mends it.
 """
 
+import io
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES
 
-from maf_runner.datasets.untrusted.dialect import Dialect
+from maf_runner.datasets.untrusted import limits
+from maf_runner.datasets.untrusted.dialect import PACKED, Dialect
 from maf_runner.datasets.untrusted.first_lines import all_rows, column_names, not_utf8
 from maf_runner.datasets.untrusted.notations import ungrouped
 
@@ -39,13 +42,13 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
     names = column_names(file, dialect)
     empty = {place: True for place, name in enumerate(names) if not name}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _opened(file) as text:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             settings = _settings(file, dialect, names)
             if rows is None:
-                parts: Iterable[pd.DataFrame] = [pd.read_csv(file, **settings)]
+                parts: Iterable[pd.DataFrame] = [pd.read_csv(text, **settings)]
             else:
-                parts = pd.read_csv(file, chunksize=rows, **settings)
+                parts = pd.read_csv(text, chunksize=rows, **settings)
             for part in parts:
                 for place in empty:
                     empty[place] &= bool(part.iloc[:, place].isna().all())
@@ -66,6 +69,38 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
     except pd.errors.ParserError as error:
         raise ValueError(_in_words(error)) from error
     _refuse_empty(empty)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """What pandas reads: the file itself, or what a packed one holds, within limits."""
+    if file.suffix.lower() not in PACKED:
+        yield file
+        return
+    with io.BufferedReader(_Unpacked(file), 1 << 20) as text:
+        yield text
+
+
+class _Unpacked(io.RawIOBase):
+    """The bytes of a packed file, refused where there are far more than of real data."""
+
+    def __init__(self, file: Path) -> None:
+        self.packed = PACKED[file.suffix.lower()](file, "rb")
+        self.stored, self.seen = file.stat().st_size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.packed.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self.seen += len(chunk)
+        limits.check(self.seen, self.stored, "its text")
+        return len(chunk)
+
+    def close(self) -> None:
+        self.packed.close()
+        super().close()
 
 
 def _settings(file: Path, dialect: Dialect, names: list[str]) -> dict[str, Any]:

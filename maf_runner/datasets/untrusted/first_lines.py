@@ -8,10 +8,12 @@ import csv
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from maf_runner.datasets.untrusted.dialect import PACKED, Dialect, is_number
+from pandas._libs.parsers import STR_NA_VALUES
+
+from maf_runner.datasets.untrusted.dialect import PACKED, TEXT, Dialect, bare_suffix, is_number
 from maf_runner.datasets.untrusted.notations import DECIMAL_COMMA, looks_like_number
 
 SIGNS = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ"}
@@ -19,6 +21,8 @@ MAGIC = {
     SIGNS[".gz"]: ("compressed by gzip", "give it the ending .csv.gz"),
     SIGNS[".bz2"]: ("compressed by bzip2", "give it the ending .csv.bz2"),
     SIGNS[".xz"]: ("compressed by xz", "give it the ending .csv.xz"),
+    b"\xd0\xcf\x11\xe0": ("a workbook of Excel", "save it as CSV"),
+    b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file by git lfs pull"),
     b"PK\x03\x04": ("a zip archive (or a spreadsheet)", "unpack it, or save it as CSV"),
     b"PAR1": ("a Parquet file", "give it the ending .parquet"),
     b"\x89HDF": ("an HDF5 file", "give it the ending .h5"),
@@ -31,6 +35,8 @@ WIDE = {  # the longer marks first, as they begin like the shorter ones
 }
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ",": "commas"}
 LOOKED_AT = 200  # lines at the beginning
+FIELDS = 100_000  # in them, about, at most
+MOST_COLUMNS = 1 << 16
 START = 1 << 20  # bytes in which these lines are sought
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a long text is no damage
 
@@ -44,10 +50,14 @@ def column_names(file: Path, dialect: Dialect) -> list[str]:
     lines = _first_lines(file)
     if not lines:
         raise ValueError("it is empty")
+    first = next(iter(_parsed(lines, dialect.separator_in(file))))
+    if len(first) > MOST_COLUMNS:
+        raise ValueError(f"its first line has {len(first):,} fields: are the line ends missing?")
+    lines = lines[: max(5, FIELDS // len(first))]
     rows = list(_parsed(lines, dialect.separator_in(file)))
-    first = rows[0]
     if dialect.separator is None:
         _refuse_separator(lines, dialect.separator_in(file))
+    _refuse_row_names(rows)
     _refuse_preamble(rows, dialect)
     if dialect.header is False:
         return [str(i) for i in range(len(first))]
@@ -169,6 +179,17 @@ def _numbers(rows: list[list[str]]) -> float:
     return sum(map(looks_like_number, fields)) / max(len(fields), 1)
 
 
+def _refuse_row_names(rows: list[list[str]]) -> None:
+    """Refuse a header without a name for the first column, as R writes it."""
+    counts = {len(row) for row in rows[1:]}
+    if len(rows) > 2 and counts == {len(rows[0]) + 1} and rows[1][-1].strip():
+        raise ValueError(
+            f"its first line has {len(rows[0])} names, and all others have a field more, as R's "
+            "write.table writes the names of rows: write it with row.names=FALSE, or put a name "
+            "before the others"
+        )
+
+
 def _refuse_preamble(rows: list[list[str]], dialect: Dialect) -> None:
     """Refuse lines above the table: some have another number of fields than all that follow."""
     counts = [len(row) for row in rows]
@@ -185,8 +206,9 @@ def _refuse_preamble(rows: list[list[str]], dialect: Dialect) -> None:
     else:
         header, odd = begin, True
     if header > 0 and odd and usual > 1 and len(rows) - header > 2:
+        what = "its first line" if header == 1 else f"its first {header} lines"
         raise ValueError(
-            f"its first {header} lines ({','.join(rows[0])[:50]!r}, ...) are not of the table, "
+            f"{what} ({','.join(rows[0])[:50]!r}, ...) cannot be of the table, "
             f"which seems to begin in line {header + 1} with {','.join(rows[header])[:50]!r} "
             "(blank lines not counted): remove the lines above it"
         )
@@ -205,10 +227,14 @@ def _refuse_row_as_header(lines: list[str], rows: list[list[str]], dialect: Dial
             if place < len(r)
         ]
         column = [value for value, _ in below if value.strip()]
+        if not is_number(field, dialect):
+            continue
         over_numbers = all(is_number(value, dialect) for value in column) and (column or not below)
-        quotes = [f'"{value}"' in line for value, line in below if value.strip()]
-        is_name = f'"{field}"' in lines[0] and not (quotes and all(quotes))
-        if over_numbers and not is_name and is_number(field, dialect):
+        is_name = f'"{field}"' in lines[0]
+        if is_name and column:
+            is_name = not all(f'"{value}"' in line for value, line in below if value.strip())
+        is_missing = field.strip() in STR_NA_VALUES
+        if over_numbers and not is_name and not is_missing and is_number(field, dialect):
             above.append(field)
     if above:
         raise ValueError(
@@ -222,4 +248,23 @@ def distinct(names: list[str]) -> None:
     """Refuse names that several columns have."""
     twins = [name for name, count in Counter(names).items() if name and count > 1]
     if twins:
-        raise ValueError(f"several columns have the name {twins[0]!r}: rename them")
+        raise ValueError(
+            f"several columns have the name {twins[0]!r}: rename them, or say by "
+            "dataset.header=false that the first line is a row"
+        )
+
+
+def plain_names(file: Path, columns: Sequence[str]) -> bool:
+    """Whether the first line names ``columns`` between commas, as ``maf-sample`` writes them.
+
+    Names that are numbers must stand in quotes.
+    """
+    if bare_suffix(file) not in TEXT:
+        return False
+    try:
+        line = _first_lines(file)[:1]
+        names = next(iter(_parsed(line, ",")), [])
+    except ValueError:
+        return False
+    quoted = all(f'"{name}"' in line[0] for name in columns if is_number(name, Dialect()))
+    return bool(line) and set(columns) <= set(names) and quoted

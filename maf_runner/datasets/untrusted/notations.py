@@ -1,6 +1,7 @@
 """Numbers in a table of text that are written otherwise than ``-1234.5`` or ``1e-3``."""
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,14 +11,16 @@ from maf_runner.datasets.untrusted.dialect import Dialect
 MOSTLY = 0.5  # of the values, in which another notation is recognised
 OFTEN = 0.1  # of the values that must be written in it
 FEW_UNITS = 3  # different words behind the numbers, at most, that are units
+MANY = 20  # different values from which whole numbers with something behind are no codes
 
-NUMBER = r"[-+]?\d+(?:\.\d+)?"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 DECIMAL_COMMA = r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?"
 GROUPED = r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"
 GROUPED_AS_IN_INDIA = r"[-+]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"
 GROUPED_BY_POINTS = r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+,\d+"
 CURRENCY = r"(?:[$€£¥]|EUR|USD|GBP|CHF|JPY|CNY|INR)"
-AMOUNT = r"\d[\d,]*(?:\.\d+)?"
+AMOUNT = r"\d[\d.,'’\u00a0\u202f ]*"
+INVISIBLE = "\u00a0\u202f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
 
 class Notation(NamedTuple):
@@ -30,12 +33,11 @@ class Notation(NamedTuple):
 
 OTHERS = (  # pattern, what, way out
     (
-        r"[-+]?\d{1,3}(?:['’\u00a0\u202f ]\d{3})+(?:[.,]\d+)?",
+        r"[-+]?\d{1,3}(?:['’_\u00a0\u202f ]\d{3})+(?:[.,]\d+)?",
         "groups of digits",
         "remove the signs between the groups, or name the sign by dataset.thousands",
     ),
-    (rf"['’`]{NUMBER}", "an apostrophe before them", "remove it"),
-    (rf"(?=.*[^\x00-\x7f]){NUMBER}", "digits other than 0 to 9", "write them as 0 to 9"),
+    (rf"=?\s*([\"'’`]){NUMBER}\1|=?[\"'’`]{NUMBER}", "quotes around them", "remove the quotes"),
     (rf"{NUMBER}\s*%", "a percent sign", "remove the sign"),
     (
         rf"[-+(]?{CURRENCY}\s*[-+]?{AMOUNT}\)?|[-+]?{AMOUNT}\s*{CURRENCY}",
@@ -43,51 +45,106 @@ OTHERS = (  # pattern, what, way out
         "remove it",
     ),
     (r"[\u2212\u2013]\d+(?:\.\d+)?", "another sign for minus", "write it as a hyphen"),
-    (r"[-+]?\d*\.?\d*[dD][-+]?\d+", "an exponent as Fortran writes it", "write D as E"),
     (
-        rf"{NUMBER}\s*[x×*·]\s*10\s*(?:\^\s*|\*\*)?[-+\u2212⁻⁺]?[\d⁰¹²³⁴-⁹]+",
+        r"[-+]?\d*\.?\d*[dD][-+]?\d+|[-+]?\d*\.\d+[-+]\d{2,3}",
+        "an exponent as Fortran writes it",
+        "write it as E",
+    ),
+    (rf"{NUMBER}\s+[eE][-+]?\d+", "a blank before the exponent", "remove the blank"),
+    (
+        rf"{NUMBER}\s*[x×*·]\s*10\s*(?:\^\s*|\*\*)?[-+\u2212⁻⁺]?[\d⁰¹²³⁴-⁹]+"
+        rf"|10\s*(?:\^|\*\*)\s*{NUMBER}",
         "a power of ten",
         "write it as 1.5e-3",
     ),
-    (rf"{NUMBER}\s*(?:±|\+/-|\+-)\s*\d.*", "an error", "put errors into a column of their own"),
     (
-        rf"[<>≤≥~≈]=?\s*{NUMBER}",
-        "a limit in the place of a value",
-        "write a number, or leave the field empty",
+        rf"{NUMBER}\s*(?:±|\+/-|\+-)\s*\d.*|{NUMBER}\(\d+\)",
+        "an error",
+        "put errors into a column of their own",
     ),
     (rf"\({AMOUNT}\)", "brackets that stand for minus", "write it as -1.5"),
     (rf"{AMOUNT}[-\u2212]", "a minus behind them", "write it before them"),
-    (r"[-+]?\d+/\d+", "a fraction (or a date)", "write it as a decimal number"),
+    (
+        rf"{NUMBER}[-+]\d+(?:\.\d+)?[ij]",
+        "imaginary parts",
+        "put real and imaginary parts into separate columns",
+    ),
+    (r"[-+]?\d+\s*°.*\d.*", "degrees and minutes", "write them as decimal degrees"),
     (r"[-+]?0[xX][0-9a-fA-F]+", "hexadecimal digits", "write it as a decimal number"),
 )
-UNIT = re.compile(rf"{NUMBER}\s*(?!days?\b)([^\d\s.,;:/()+<>=-][^\d]{{0,9}})")
+LIMIT = rf"[<>≤≥~≈]=?\s*{NUMBER}"
+TWO = r"[-+]?\d+(?:\.\d+)?/\d+(?:\.\d+)?"
+UNIT = rf"({NUMBER})\s*(?!days?\b)([^\d\s.,;:/()+<>=-][^\d]{{0,9}})"
 
 
-def notation(column: pd.Series) -> Notation | None:
+def notation(column: pd.Series, dialect: Dialect = Dialect()) -> Notation | None:  # noqa: B008
     """How a text column of numbers is written, if not as ``-1234.5``; None if it holds words.
 
     >>> notation(pd.Series(["0,699", "1,25"]))
     Notation(example='0,699', what='a decimal comma', way_out="dataset.decimal=','")
     """
-    values = column.dropna().astype(str).str.strip()
-    if values.empty:
+    raw = column.dropna().astype(str)
+    if raw.empty:
         return None
-    plain = pd.to_numeric(values, errors="coerce").notna()
+    clean = raw.str.strip().str.strip(INVISIBLE).str.strip()
+    values = clean
+    if swapped := dialect.decimal == ",":  # as it would be with a point
+        values = clean.str.translate({ord(","): ".", ord("."): ","})
+    plain = _are_numbers(values)
 
     def found(fits: pd.Series, what: str, way_out: str) -> Notation | None:
         if (fits | plain).mean() > MOSTLY and fits.mean() >= OFTEN:
-            return Notation(values[fits].iloc[0], what, way_out)
+            if swapped:
+                way_out = re.sub("'[.,]'", lambda m: "'.'" if "," in m[0] else "','", way_out)
+                what = what.replace("comma", "point")
+            return Notation(raw[fits].iloc[0], what, way_out)
         return None
 
+    hidden = plain & ~_are_numbers(raw.str.strip(" \t")) if not swapped else plain & (raw != clean)
+    if result := found(hidden, "signs that cannot be seen", "remove them"):
+        return result
     if (commas := _commas(values)) and (result := found(*commas)):
         return result
     for pattern, what, way_out in OTHERS:
         if result := found(values.str.fullmatch(pattern), what, way_out):
             return result
-    units = values.str.extract(rf"^{UNIT.pattern}$", expand=False)
-    if units.str.strip().nunique() <= FEW_UNITS:
-        return found(units.notna(), "a unit behind them", "remove the unit")
+    usual = values.map(_is_number_to_python) & ~plain
+    if result := found(usual, "digits other than 0 to 9", "write them as 0 to 9"):
+        return result
+    limits = values.str.fullmatch(LIMIT)
+    if (plain.any() or values[limits].nunique() >= MANY) and (
+        result := found(
+            limits, "a limit in the place of a value", "write a number, or leave the field empty"
+        )
+    ):
+        return result
+    two = values.str.fullmatch(TWO)
+    if values[two].nunique() >= MANY and (
+        result := found(
+            two,
+            "another number behind a stroke",
+            "give each a column, or write a fraction as a decimal number",
+        )
+    ):
+        return result
+    parts = values.str.extract(f"^{UNIT}$")
+    are_codes = parts[0].nunique() < MANY and not parts[0].str.contains(".", regex=False).any()
+    if not are_codes and parts[1].str.strip().nunique() <= FEW_UNITS:
+        return found(parts[1].notna(), "a unit behind them", "remove the unit")
     return None
+
+
+def _are_numbers(values: pd.Series) -> pd.Series:
+    return pd.to_numeric(values, errors="coerce").notna()
+
+
+def _is_number_to_python(text: str) -> bool:
+    """Whether Python takes it for a number, in whatever script its digits are."""
+    try:
+        float(unicodedata.normalize("NFKC", text))
+    except ValueError:
+        return False
+    return True
 
 
 def _commas(values: pd.Series) -> tuple[pd.Series, str, str] | None:

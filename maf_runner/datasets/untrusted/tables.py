@@ -18,6 +18,7 @@ from maf_runner.datasets.base import SPLITS
 from maf_runner.datasets.untrusted import delimited, hdf5, limits
 from maf_runner.datasets.untrusted.dialect import TEXT, Dialect, bare_suffix, is_number
 from maf_runner.datasets.untrusted.first_lines import distinct
+from maf_runner.datasets.untrusted.notations import notation
 from maf_runner.system import reading, shortage
 from maf_runner.system.errors import DataError, ShortageError, extra, suggestion
 
@@ -54,7 +55,7 @@ def read_table(file: Path, setting: str, *, dialect: Dialect = Dialect()) -> Tab
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except Exception as error:  # each library raises its own for a damaged file
         _raise_if_out_of_reach(error, file)
-        raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
+        raise DataError(f"{file} cannot be read as a table: {_in_words(error)}") from error
     if not tables:
         raise DataError(f"{file}: expected {READABLE} ({setting})")
     return tables
@@ -82,7 +83,22 @@ def pieces(file: Path, setting: str, rows: int, dialect: Dialect) -> Iterator[pd
         raise
     except Exception as error:  # each library raises its own for a damaged file
         _raise_if_out_of_reach(error, file)
-        raise DataError(f"{file} cannot be read as a table: {error!s:.500}") from error
+        raise DataError(f"{file} cannot be read as a table: {_in_words(error)}") from error
+
+
+IN_WORDS = (  # what a library says, and what it means
+    ("allow_pickle", "it holds Python objects, or is none of NumPy's files: store numbers"),
+    ("Parquet magic bytes not found", "it is no Parquet file"),
+    ("Not a Feather", "it is no feather file"),
+    ("file signature not found", "it is no HDF5 file"),
+    ("File is not a zip file", "it is none of NumPy's archives"),
+)
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong with a file, for its author."""
+    text = f"{error!s:.500}"
+    return next((words for said, words in IN_WORDS if said in text), text)
 
 
 def _raise_if_out_of_reach(error: Exception, file: Path) -> None:
@@ -184,7 +200,13 @@ def _read(file: Path, dialect: Dialect) -> Tables:
         about = parquet.read_metadata(file)
         limits.check(8 * about.num_rows * about.num_columns, file.stat().st_size, "its table")
         distinct(about.schema.to_arrow_schema().names)
-        return {"all": _of_arrow(parquet.read_table(file), dialect)}
+        texts = [
+            field.name
+            for field in about.schema.to_arrow_schema()
+            if str(field.type) in ("string", "large_string")
+        ]
+        # Each text once, however many rows have it.
+        return {"all": _of_arrow(parquet.read_table(file, read_dictionary=texts), dialect)}
     if suffix == ".npy":
         return {"all": _frame(np.load(file, allow_pickle=False))}
     if suffix == ".npz":
@@ -198,9 +220,16 @@ def _read(file: Path, dialect: Dialect) -> Tables:
             if not found:
                 raise ValueError(hdf5.where_tables_are(store))
             words = {name for name, entry in found.items() if entry.dtype.kind not in "biufV"}
-            arrays = {n: (e.asstr() if n in words else e)[()] for n, e in found.items()}
+            empty = [n for n, entry in found.items() if entry.shape is None]
+            if empty:
+                raise ValueError(f"{empty[0]!r} is empty")
+            arrays = {n: (_texts_of(e) if n in words else e)[()] for n, e in found.items()}
             return _named(arrays, dialect)
     return {}
+
+
+def _texts_of(entry: Any) -> Any:
+    return entry.asstr(errors="backslashreplace")  # bytes in another encoding are no damage
 
 
 def _frame(array: NDArray[Any], labels: NDArray[Any] | None = None) -> pd.DataFrame:
@@ -232,7 +261,9 @@ def _fields(array: NDArray[Any]) -> pd.DataFrame:
 
 
 def _words(array: NDArray[Any]) -> Any:
-    words = np.char.decode(array) if array.dtype.kind == "S" else array  # bytes are too
+    words = array
+    if array.dtype.kind == "S":  # bytes are too
+        words = np.char.decode(array, "utf-8", "backslashreplace")
     return words.tolist() if words.dtype.kind == "U" else _native(words)
 
 
@@ -330,10 +361,16 @@ def numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
     try:
         if any(dtype.kind in "cmM" for dtype in table.dtypes):
             raise TypeError("complex numbers, dates or times")  # numpy would convert them
+        for name in table:
+            if pd.api.types.infer_dtype(table[name]) == "string":
+                raise TypeError(f"{name} ({table[name].dropna().iloc[0]!r:.60} is text)")
         return table.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError, OverflowError) as error:
-        bad = (f"{name}{word}" for name in table if (word := first_word(table[name])))
-        raise DataError(f"{file}: non-numeric columns: {some(bad) or error}") from error
+        bad = [f"{name}{word}" for name in table if (word := first_word(table[name]))]
+        mend = ""
+        if bad and (other := next(filter(None, map(notation, (table[n] for n in table))), None)):
+            mend = f": numbers with {other.what}: {other.way_out}"
+        raise DataError(f"{file}: non-numeric columns: {some(bad) or error}{mend}") from error
 
 
 def first_word(column: pd.Series) -> str:

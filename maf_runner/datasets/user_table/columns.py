@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maf_runner.datasets.untrusted.dialect import TEXT, Dialect, bare_suffix
 from maf_runner.datasets.untrusted.notations import notation
 from maf_runner.datasets.untrusted.tables import first_word, is_numeric, need, some
 from maf_runner.system.errors import DataError
@@ -16,6 +18,8 @@ from maf_runner.system.errors import DataError
 log = logging.getLogger("maf_runner")
 UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # names that pandas gives, or none
 FEW_STEPS = 1000  # between neighbouring 64-bit numbers, in which large values are lost
+FEW_MARKS = 3  # different texts, at most, that may stand for a missing number
+NO_WORD = re.compile(r"\W+|#.*")  # a sign, or an error of a spreadsheet
 RESTARTS = 0.05  # of the rows of a numbering, at most
 
 
@@ -27,7 +31,12 @@ def take_label(table: pd.DataFrame, label: Any, file: Path) -> pd.Series | None:
     return table.pop(str(label))
 
 
-def choose_columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -> list[str]:
+def choose_columns(
+    table: pd.DataFrame,
+    columns: list[Any] | None,
+    file: Path,
+    dialect: Dialect = Dialect(),  # noqa: B008
+) -> list[str]:
     """The columns to model: those named, or all numeric ones except a saved index.
 
     Raises:
@@ -40,7 +49,7 @@ def choose_columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -
     plain = {c for c, dtype in table.dtypes.items() if dtype.kind in "biuf"}
     left_out = dict.fromkeys(c for c in table if c not in plain and not is_numeric(table[c]))
     for column in left_out:
-        _refuse_nearly_numeric(table[column], file)
+        _refuse_nearly_numeric(table[column], file, dialect)
     if left_out:
         words = some(f"{c}{first_word(table[c])}" for c in left_out)
         log.info("%s: non-numeric columns skipped: %s", file, words)
@@ -60,24 +69,41 @@ def choose_columns(table: pd.DataFrame, columns: list[Any] | None, file: Path) -
     return chosen
 
 
-def _refuse_nearly_numeric(column: pd.Series, file: Path) -> None:
+def _refuse_nearly_numeric(column: pd.Series, file: Path, dialect: Dialect) -> None:
     """Refuse numbers in another notation, or with a few words: skipping them is easily missed."""
     values = column.dropna()
     if not pd.api.types.infer_dtype(values).startswith(("string", "mixed")):
         return
-    if other := notation(values):
+    name = column.name
+    otherwise = (
+        "or name the columns to use: dataset.columns=[...]; a column of categories is named by "
+        f"dataset.categorical=[{name}]"
+    )
+    if other := notation(values, dialect):
         example, what, way_out = other
+        if "dataset." in way_out and bare_suffix(file) not in TEXT:
+            way_out = "store them as numbers"
         raise DataError(
-            f"{file}: column {column.name!r} holds numbers with {what} (such as {example!r}): "
-            f"{way_out}, or name the columns to use: dataset.columns=[...]"
+            f"{file}: column {name!r} holds numbers with {what} (such as {example!r}): {way_out}, "
+            f"{otherwise}"
         )
-    good = int(pd.to_numeric(values.astype(str), errors="coerce").notna().sum())
-    if 2 * good >= len(values):
+    texts = values.astype(str).str.strip()
+    is_number = pd.to_numeric(texts.str.replace(dialect.decimal, "."), errors="coerce").notna()
+    good, words = int(is_number.sum()), texts[~is_number]
+    marks = words.unique()[:FEW_MARKS]
+    only_marks = good and words.nunique() <= FEW_MARKS and all(map(NO_WORD.fullmatch, marks))
+    if 2 * good >= len(values) or only_marks:
+        markers = ""
+        if 0 < words.nunique() <= FEW_MARKS:
+            markers = f", say that they are missing: dataset.missing_markers=[{_quoted(marks)}]"
         raise DataError(
-            f"{file}: {good} of {len(values)} values of column {column.name!r} are numbers, but "
-            f"it is read as text{first_word(column)}. Correct these values, or name the columns "
-            "to use: dataset.columns=[...]"
+            f"{file}: {good} of {len(values)} values of column {name!r} are numbers, but "
+            f"it is read as text{first_word(column)}. Correct these values{markers}, {otherwise}"
         )
+
+
+def _quoted(texts: Iterable[str]) -> str:
+    return ",".join(f"'{text}'" for text in texts)
 
 
 def _is_saved_index(column: pd.Series) -> bool:

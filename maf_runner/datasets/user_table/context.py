@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
 from maf_runner.datasets.spaces.context import ContextColumn, ContextSpace
+from maf_runner.datasets.untrusted.notations import notation
 from maf_runner.datasets.untrusted.tables import is_numeric, need, numbers, some
 from maf_runner.datasets.user_table.float32 import LARGEST
-from maf_runner.datasets.user_table.labels import categories
+from maf_runner.datasets.user_table.labels import MOST, categories
 from maf_runner.datasets.user_table.part import Part
 from maf_runner.system.errors import DataError
 
@@ -103,6 +104,11 @@ def _column(parts: Mapping[str, Part], name: str, *, categorical: bool) -> Conte
         if present.dtype.kind in "mM":
             raise DataError(
                 f"{file}: context column {name!r} holds dates or times: give them as numbers"
+            )
+        if len(present.unique()) > MOST * len(present) and (other := notation(present)):
+            raise DataError(
+                f"{file}: context column {name!r} holds numbers with {other.what} (such as "
+                f"{other.example!r}): {other.way_out}"
             )
         _, values = categories(present, f"context ({name})", file)
         return ContextColumn(name, categories=tuple(values), flagged=flagged)
