@@ -3,7 +3,7 @@
 import operator
 import secrets
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets.spaces.categories import codes_of
 from maf_runner.experiment import plugins as modules
 from maf_runner.experiment import scoring
+from maf_runner.experiment.mixture import load_trained
 from maf_runner.experiment.sampling import draws, draws_given, encoded
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.base import Density
@@ -23,19 +24,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def load(run: str | Path, *, plugins: Iterable[str] = ()) -> "FittedDensity":
-    """A finished run, ready to score rows and to draw samples.
+def load(
+    run: str | Path | Sequence[str | Path], *, plugins: Iterable[str] = ()
+) -> "FittedDensity":
+    """A finished run, or the uniform mixture of several, to score rows and to draw samples.
 
     Args:
-        run: the run folder, as ``maf-run`` prints it. Nothing in it is executed.
+        run: the run folder, as ``maf-run`` prints it, or a list of them. Nothing in it is
+            executed.
         plugins: modules from outside that the run's model or data are of; they are imported.
 
     Raises:
         DataError: not a run folder, not finished, or damaged.
-        UsageError: a plugin that cannot be imported.
+        UsageError: a plugin that cannot be imported, or runs that cannot be mixed.
     """
     modules.load(modules.named([plugins] if isinstance(plugins, str) else plugins))
-    return FittedDensity(TrainedRun.load(run))
+    folders = [run] if isinstance(run, (str, Path)) else list(run)
+    if not folders:
+        raise UsageError("load needs a run folder")
+    return FittedDensity(load_trained(folders))
 
 
 class FittedDensity:

@@ -143,6 +143,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(own) for name, own in value.items()}
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str):
+        return value.replace("${", "\\${")  # no interpolation, whatever a column is called
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -153,7 +155,7 @@ def _plain(value: Any) -> Any:
 def _written(data: Any, config: DictConfig) -> Path:
     """Write the table that the run takes into a file, and name it in ``config``."""
     source, node = source_of(data), config.dataset
-    options: Any = OmegaConf.to_container(node)
+    options: Any = OmegaConf.to_container(node, resolve=True)
     with logs.console():
         table = used(table_of(data), options, source)
     file = write(table, Path(config.paths.results_dir).expanduser().absolute() / FOLDER, source)

@@ -310,3 +310,16 @@ def test_the_page_on_python(tmp_path, monkeypatch):
     assert failed == 0 and tried > 15
     text = page.read_text()
     assert all(f"`{name}" in text for name in maf_runner.__all__ if not name.startswith("_"))
+
+
+def test_a_column_may_have_any_name(tmp_path):
+    """Also one that a configuration would take for a reference to another setting."""
+    rows = np.random.default_rng(0).normal(size=(90, 3))
+    frame = pd.DataFrame(rows, columns=["${oc.env:HOME}", "b", "a=1,2"])
+    run = maf_runner.fit(frame, "gaussian", context=[], results_dir=tmp_path, quiet=True)
+    assert run.columns == list(frame) and np.isfinite(run.score_samples(frame)).all()
+    chosen = ["${oc.env:HOME}", "b"]
+    run = maf_runner.fit(
+        frame, "gaussian", results_dir=tmp_path, quiet=True, dataset={"columns": chosen}
+    )
+    assert run.columns == chosen
