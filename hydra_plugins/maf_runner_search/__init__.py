@@ -37,7 +37,7 @@ class Search(BasicSweeper):
             DataError: a file of the user's that cannot be read.
         """
         given = {o.get_key_element(): _values(o) for o in overrides}
-        self.left_out = 0
+        self.left_out = self.alike = 0
         jobs: dict[tuple[str, str], list[str]] = {}
         for grid in self._narrowed(given):
             words = [f"{key}={','.join(values)}" for key, values in (given | grid).items()]
@@ -46,14 +46,22 @@ class Search(BasicSweeper):
                 job = self._fitting(words_of_job, (given | grid).get("dataset", []))
                 swept = len((given | grid).get("model.conditional", ())) > 1
                 place = self._checked(job, sized="model.size" in grid, conditional=swept)
-                if place is not None:
-                    jobs.setdefault(place, job)
+                if place in jobs:
+                    self.alike += 1
+                elif place is not None:
+                    jobs[place] = job
         if not jobs:
             raise UsageError("this sweep has no job: nothing in it is as the command line says")
         if self.left_out:
             print(
                 f"maf-run: {self.left_out} jobs with model.conditional=true are left out: their "
                 "dataset has no classes",
+                file=sys.stderr,
+            )
+        if self.alike:
+            print(
+                f"maf-run: {self.alike} jobs are the same runs as others and left out (a fit in "
+                "closed form takes no seed and no trainer)",
                 file=sys.stderr,
             )
         for number, job in enumerate(jobs.values()):

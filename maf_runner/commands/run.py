@@ -35,7 +35,7 @@ from maf_runner.commands.arguments import (
 )
 from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
-from maf_runner.system import logs, parent, streams
+from maf_runner.system import parent, streams
 from maf_runner.system.conf_path import CONF, OWN
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
@@ -72,6 +72,8 @@ def job(config: DictConfig) -> float:
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     parent.follow()
     if in_sweep:
+        from maf_runner.system import logs  # not above: --help needs none of what it imports
+
         logs.warn_once()
     score, outcome, text, folder = -math.inf, "failed", "", ""
     without_numpy_warnings()

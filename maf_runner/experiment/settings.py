@@ -20,6 +20,7 @@ WITHOUT_CLASSES = {
     f"maf_runner.datasets.{name}.load"
     for name in ("power", "gas", "hepmass", "miniboone", "bsds300")
 }
+CLOSED_FORM = {"maf_runner.flows.Gaussian"}
 LIMITS = ("max_epochs", "max_updates")
 
 
@@ -73,6 +74,8 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     conditional = settings["model"]["conditional"]
     if not isinstance(conditional, bool):
         raise UsageError(f"model.conditional must be true, false or null, got {conditional!r}")
+    if settings["model"]["_target_"] in CLOSED_FORM:
+        _forget_training(settings)
     for name in BUILT:
         _name(f"{name}.name", settings[name]["name"])
     if "size" in settings["model"] and settings["model"].get("hidden") is None:
@@ -93,6 +96,16 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         if key != "mirror":
             settings["paths"][key] = _place(f"paths.{key}", "folder", value)
     return settings  # type: ignore[return-value]
+
+
+def _forget_training(settings: dict[Any, Any]) -> None:
+    """Give a model that is fitted in closed form the usual seed and trainer: it takes neither.
+
+    So all that differ in these alone are one run.
+    """
+    settings["seed"] = 0
+    trainer = presets.settings("trainer", "paper")
+    settings["trainer"] = trainer | {"learning_rate": settings["model"]["paper_rate"]}
 
 
 def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:

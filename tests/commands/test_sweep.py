@@ -129,6 +129,13 @@ def test_data_without_classes_get_no_models_given_the_class(tmp_path, command):
     assert "dataset.pth" in command(*words, "dataset=file", "dataset.pth=a", check=2).stderr
 
 
+def test_seeds_of_a_fit_in_closed_form_are_one_run(tmp_path, command):
+    words = ("maf-run", "-m", "model=gaussian", "seed=0,1", "trainer=paper,tuned")
+    assert "3 jobs are the same runs as others" in command(*words, check=0).stderr
+    (record,) = records(tmp_path)
+    assert record["settings"]["seed"] == 0 and record["settings"]["trainer"]["name"] == "paper"
+
+
 def test_what_was_done_skipped_resumed_failed_diverged(tmp_path, command, begin):
     words = ("maf-run", "-m", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40")
     with begin(*words):
