@@ -1,7 +1,7 @@
 """Learning curves of the runs shown in the tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = (4.4, 2.5)  # inches, the legend included
+MOST_LINES = 12  # of a legend in letters of the usual size
 WARM_UP = 0.04  # share of a run's epochs whose climb may leave the picture below
 FALL = 2  # what falls this many times as far as the worst quarter of all epochs leaves it too
 
@@ -72,8 +73,7 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
     every = figure.subplots(-(-len(panels) // across), across, squeeze=False)
     for axes, (title, curves) in zip(every.flat, panels.items(), strict=False):
         for curve in curves:
-            i = labels.index(curve.label)
-            colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
+            colour, dashes = style_of(curve.label, labels)
             name = label(curve.label)
             axes.plot(curve.epochs, curve.nats, color=colour, linestyle=dashes, label=name)
             best = int(np.nanargmax(curve.nats))
@@ -82,9 +82,32 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
         axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside: curves end anywhere
+        # Beside the curves, which end anywhere; and no higher than they are.
+        size = min(7.5, 7.5 * MOST_LINES / sum(label(c.label).count("\n") + 1 for c in curves))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=size)
     for axes in every.flat[len(panels) :]:
         axes.set_visible(False)
+
+
+def style_of(own: str, labels: Sequence[str]) -> tuple[str, Any]:
+    """The colour of a model, and the dashes of its trainer and other settings.
+
+    >>> labels = ["MAF (5)", "MADE", "MAF (5), tuned"]
+    >>> style_of("MAF (5), tuned", labels)[0] == style_of("MAF (5)", labels)[0] == COLOURS[0]
+    True
+    """
+    models, settings = (
+        list(dict.fromkeys(part)) for part in zip(*map(_parts, labels), strict=True)
+    )
+    model, setting = _parts(own)
+    i = models.index(model)
+    dashes = settings.index(setting) + i // len(COLOURS)
+    return COLOURS[i % len(COLOURS)], DASHES[dashes % len(DASHES)]
+
+
+def _parts(label: str) -> tuple[str, str]:
+    model, _, setting = label.partition(", ")
+    return model, setting
 
 
 def _bottom(curves: Sequence[NDArray[np.float64]]) -> float:

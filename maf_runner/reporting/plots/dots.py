@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from statistics import median
 from typing import TYPE_CHECKING
 
 from maf_runner.reporting.comparison.cells import BEST, CHOSEN, SEEDS, Cell
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACROSS = 3  # panels
+FAR = 5  # times as far below the best as the middle one: beyond it a figure is an arrow,
+MANY = 6  # where there are so many
 SHIFT = 0.14  # of ours up and the paper's down, so that neither hides the other
 
 
@@ -36,6 +39,21 @@ def _rows(column: list[Cell]) -> tuple[list[float], float]:
     return [end - own / 2 for end, own in zip(ends, room, strict=True)], ends[-1]
 
 
+def _limits(column: Sequence[Cell]) -> tuple[float, float]:
+    """The lowest and highest figure of a panel that are drawn in their places.
+
+    One far below all others, of a model that gives single rows nothing, would press them together.
+    """
+    figures = [f for cell in column for f in (cell.ours, cell.published) if f is not None]
+    values = sorted(f.value for f in figures)
+    lowest = values[0]
+    if len(values) >= MANY:
+        lowest = values[-1] - FAR * (values[-1] - median(values))
+    shown = [f for f in figures if f.value >= lowest]
+    ends = [f.value + sign * (f.error or 0) for f in shown for sign in (-1, 1)]
+    return max(min(ends), lowest), max(ends)
+
+
 def draw(figure: "Figure", columns: dict[str, list[Cell]]) -> None:
     """Draw a panel for each column, a line in it for each model."""
     across = min(ACROSS, len(columns))
@@ -47,27 +65,45 @@ def draw(figure: "Figure", columns: dict[str, list[Cell]]) -> None:
         ("paper", SHIFT, {"marker": "D", "color": COLOURS[1], "markerfacecolor": "white"}),
     )
     for axes, (title, column) in zip(every.flat, columns.items(), strict=False):
+        left, right = _limits(column)
         for kind, shift, style in styles:
             there = [
                 (y + shift, cell, shown)
                 for y, cell in zip(rows, column, strict=True)
                 if (shown := cell.ours if kind == "ours" else cell.published) is not None
             ]
+            inside = [(y, f) for y, _, f in there if f.value >= left]
             axes.errorbar(
-                [f.value for _, _, f in there],
-                [y for y, _, _ in there],
-                xerr=[f.error or 0 for _, _, f in there],
+                [f.value for _, f in inside],
+                [y for y, _ in inside],
+                xerr=[f.error or 0 for _, f in inside],
                 label=kind,
                 linestyle="none",
                 markersize=4.5,
                 capsize=2,
                 **style,
             )
+            for y, _, f in there:
+                if f.value < left:  # an arrow at the edge, with the figure in words
+                    colour = style["color"]
+                    axes.plot(left, y, "<", color=colour, markersize=5, clip_on=False)
+                    text = f"{f.value:,.0f}" if abs(f.value) > 100 else f"{f.value:.1f}"
+                    axes.annotate(
+                        text,
+                        (left, y),
+                        (6, -3),
+                        textcoords="offset points",
+                        fontsize=7,
+                        color=colour,
+                    )
             if kind == "ours":
                 for y, cell, f in there:
+                    if f.value < left:
+                        continue
                     told = [m for m in cell.marks if m not in BEST + CHOSEN + SEEDS]
                     axes.annotate("".join(told), (f.value, y), (5, 1), textcoords="offset points")
-        axes.set(title=title, xlabel="nats", ylim=(end, 0))
+        margin = 0.05 * (right - left) or 1.0
+        axes.set(title=title, xlabel="nats", ylim=(end, 0), xlim=(left - margin, right + margin))
         axes.set_yticks(rows, [label(cell.model) for cell in first])
         axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="y", color="0.9")
