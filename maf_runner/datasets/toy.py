@@ -29,7 +29,10 @@ from maf_runner.datasets.base import Paths, Rows, Splits
 
 Points = NDArray[np.float64]
 Labels = NDArray[np.int64] | None
+Weighted = tuple[Points, NDArray[np.float64]]  # places [K, 2] and their weights [K]
 MOST_ROWS = 10_000_000
+SMILE_NOISE = 0.2
+LEAST_NOISE = 0.08  # with which the entropy of a curve takes a moment
 
 
 class Toy(NamedTuple):
@@ -40,7 +43,7 @@ class Toy(NamedTuple):
 
     draw: Callable[..., tuple[Points, Labels]]
     classes: int = 0
-    entropy: Callable[..., float] | None = None
+    entropy: Callable[..., float | None] | None = None
     log_prob: Callable[..., NDArray[np.float64]] | None = None
 
 
@@ -149,6 +152,51 @@ def _moons(rng: np.random.Generator, n: int, *, noise: float) -> tuple[Points, L
     return points + noise * rng.standard_normal((n, 2)), labels
 
 
+def _moons_places(noise: float) -> Weighted:
+    """Points along both half circles, an eighth of the noise apart, and their weights."""
+    angle = _middles(math.pi, noise / 8)
+    upper = np.column_stack([np.cos(angle), np.sin(angle)])
+    lower = np.column_stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
+    return np.concatenate([upper, lower]), np.full(2 * len(angle), 0.5 / len(angle))
+
+
+def _moons_log_prob(x: Points, *, noise: float) -> NDArray[np.float64]:
+    return _blurred(x, _moons_places(noise), noise)
+
+
+def _moons_entropy(*, noise: float) -> float | None:
+    return _entropy_of_blurred(_moons_places(noise), noise)
+
+
+def _middles(length: float, step: float) -> NDArray[np.float64]:
+    """The middles of equal parts of an interval from 0, each at most ``step`` long."""
+    parts = math.ceil(length / step)
+    return (np.arange(parts) + 0.5) * length / parts
+
+
+def _blurred(x: Points, places: Weighted, noise: float) -> NDArray[np.float64]:
+    """The log density at ``x`` [n, 2] of weighted places [K, 2] with normal noise."""
+    centres, weights = places
+    p = np.empty(len(x))
+    for start in range(0, len(x), 1000):
+        part = x[start : start + 1000, None].astype(float) - centres
+        p[start : start + 1000] = np.exp(-(part**2).sum(2) / (2 * noise**2)) @ weights
+    return _log(p / (2 * math.pi * noise**2))
+
+
+def _entropy_of_blurred(places: Weighted, noise: float) -> float | None:
+    """The entropy of weighted places with noise, by a sum over a grid."""
+    if noise < LEAST_NOISE:
+        return None
+    step = noise / 3
+    low, high = (end(places[0], axis=0) for end in (np.min, np.max))
+    axes = [np.arange(a - 8 * noise, b + 8 * noise, step) for a, b in zip(low, high, strict=True)]
+    grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    nats = _blurred(grid, places, noise)
+    finite = nats[np.isfinite(nats)]
+    return float(-(np.exp(finite) * finite).sum() * step**2)
+
+
 def _checkerboard(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     column = rng.integers(0, 4, n)
     row = 2 * rng.integers(0, 2, n) + column % 2
@@ -189,7 +237,22 @@ def _smile(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     mouth = np.column_stack([2 * np.cos(angle), -np.sin(angle)])
     eye = np.column_stack([np.where(labels == 0, -1.5, 1.5), np.full(n, 2.5)])
     points = np.where(labels[:, None] == 2, mouth, eye)
-    return points + 0.2 * rng.standard_normal((n, 2)), labels
+    return points + SMILE_NOISE * rng.standard_normal((n, 2)), labels
+
+
+def _smile_places() -> Weighted:
+    angle = _middles(math.pi, SMILE_NOISE / 16)
+    mouth = np.column_stack([2 * np.cos(angle), -np.sin(angle)])
+    places = np.concatenate([mouth, [[-1.5, 2.5], [1.5, 2.5]]])
+    return places, np.append(np.full(len(angle), 1 / len(angle)), [1.0, 1.0]) / 3
+
+
+def _smile_log_prob(x: Points) -> NDArray[np.float64]:
+    return _blurred(x, _smile_places(), SMILE_NOISE)
+
+
+def _smile_entropy() -> float | None:
+    return _entropy_of_blurred(_smile_places(), SMILE_NOISE)
 
 
 def _mixture1d(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
@@ -237,10 +300,10 @@ def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 TOYS: dict[str, Toy] = {
     "circles": Toy(_circles, 2, _circles_entropy, _circles_log_prob),
-    "moons": Toy(_moons, 2),
+    "moons": Toy(_moons, 2, _moons_entropy, _moons_log_prob),
     "checkerboard": Toy(_checkerboard, 0, lambda: math.log(32), _checkerboard_log_prob),
     "two_gaussians": Toy(_two_gaussians, 2, _two_gaussians_entropy, _two_gaussians_log_prob),
-    "smile": Toy(_smile, 3),
+    "smile": Toy(_smile, 3, _smile_entropy, _smile_log_prob),
     "mixture1d": Toy(_mixture1d, 2, _mixture1d_entropy, _mixture1d_log_prob),
     "banana": Toy(
         _banana, 0, lambda: math.log(2 * math.pi * math.e) + math.log(2), _banana_log_prob

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.special import i0e
 
 from maf_runner.datasets.toy import TOYS, load
@@ -51,6 +52,39 @@ def test_entropy_is_that_of_the_points(kind):
     far = np.concatenate([splits.train.x, 20 + splits.train.x[:9]])
     with np.errstate(divide="ignore"):
         np.testing.assert_allclose(splits.true_log_prob(far), DENSITIES[kind](far.astype(float)))
+
+
+def along(curve, ends, x, noise):
+    """The density of points along a curve, each alike, with noise."""
+
+    def integrand(t):
+        return math.exp(-((x - curve(t)) ** 2).sum() / (2 * noise**2)) / (2 * math.pi * noise**2)
+
+    return quad(integrand, *ends, limit=200)[0] / (ends[1] - ends[0])
+
+
+CURVES = {  # share, curve
+    "moons": (
+        (1 / 2, lambda t: np.array([math.cos(t), math.sin(t)])),
+        (1 / 2, lambda t: np.array([1 - math.cos(t), 0.5 - math.sin(t)])),
+    ),
+    "smile": (
+        (1 / 3, lambda t: np.array([2 * math.cos(t), -math.sin(t)])),
+        (1 / 3, lambda t: np.array([-1.5, 2.5])),
+        (1 / 3, lambda t: np.array([1.5, 2.5])),
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "noise"), [("moons", 0.1), ("smile", 0.2)])
+def test_density_and_entropy_of_curves(kind, noise):
+    splits = draw(kind)
+    x = splits.test.x[:20].astype(float)
+    ends = (0, math.pi)
+    expected = [sum(w * along(c, ends, row, noise) for w, c in CURVES[kind]) for row in x]
+    np.testing.assert_allclose(splits.true_log_prob(x), np.log(expected), atol=1e-5)
+    nats = -splits.true_log_prob(splits.train.x)
+    assert nats.mean() == pytest.approx(splits.entropy, abs=4 * nats.std() / math.sqrt(len(nats)))
 
 
 def test_smile_has_two_eyes_and_a_mouth():
