@@ -153,11 +153,11 @@ def _moons(rng: np.random.Generator, n: int, *, noise: float) -> tuple[Points, L
 
 
 def _moons_places(noise: float) -> Weighted:
-    """Points along both half circles, an eighth of the noise apart, and their weights."""
-    angle = _middles(math.pi, noise / 8)
+    """Points along both half circles, and their weights."""
+    angle, weights = _nodes(math.pi, noise / 4)
     upper = np.column_stack([np.cos(angle), np.sin(angle)])
     lower = np.column_stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
-    return np.concatenate([upper, lower]), np.full(2 * len(angle), 0.5 / len(angle))
+    return np.concatenate([upper, lower]), np.tile(weights / 2, 2)
 
 
 def _moons_log_prob(x: Points, *, noise: float) -> NDArray[np.float64]:
@@ -168,10 +168,10 @@ def _moons_entropy(*, noise: float) -> float | None:
     return _entropy_of_blurred(_moons_places(noise), noise)
 
 
-def _middles(length: float, step: float) -> NDArray[np.float64]:
-    """The middles of equal parts of an interval from 0, each at most ``step`` long."""
-    parts = math.ceil(length / step)
-    return (np.arange(parts) + 0.5) * length / parts
+def _nodes(length: float, step: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places in an interval from 0, about ``step`` apart, and weights of sum 1 (Gauss-Legendre)."""
+    nodes, weights = np.polynomial.legendre.leggauss(math.ceil(length / step))
+    return (nodes + 1) * length / 2, weights / 2
 
 
 def _blurred(x: Points, places: Weighted, noise: float) -> NDArray[np.float64]:
@@ -241,10 +241,10 @@ def _smile(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
 
 
 def _smile_places() -> Weighted:
-    angle = _middles(math.pi, SMILE_NOISE / 16)
+    angle, weights = _nodes(math.pi, SMILE_NOISE / 8)
     mouth = np.column_stack([2 * np.cos(angle), -np.sin(angle)])
     places = np.concatenate([mouth, [[-1.5, 2.5], [1.5, 2.5]]])
-    return places, np.append(np.full(len(angle), 1 / len(angle)), [1.0, 1.0]) / 3
+    return places, np.append(weights, [1.0, 1.0]) / 3
 
 
 def _smile_log_prob(x: Points) -> NDArray[np.float64]:

@@ -82,7 +82,7 @@ def test_density_and_entropy_of_curves(kind, noise):
     x = splits.test.x[:20].astype(float)
     ends = (0, math.pi)
     expected = [sum(w * along(c, ends, row, noise) for w, c in CURVES[kind]) for row in x]
-    np.testing.assert_allclose(splits.true_log_prob(x), np.log(expected), atol=1e-5)
+    np.testing.assert_allclose(splits.true_log_prob(x), np.log(expected), atol=1e-6)
     nats = -splits.true_log_prob(splits.train.x)
     assert nats.mean() == pytest.approx(splits.entropy, abs=4 * nats.std() / math.sqrt(len(nats)))
 
