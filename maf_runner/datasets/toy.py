@@ -169,7 +169,7 @@ def _moons_entropy(*, noise: float) -> float | None:
 
 
 def _nodes(length: float, step: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Places in an interval from 0, about ``step`` apart, and weights of sum 1 (Gauss-Legendre)."""
+    """Places in an interval from 0, about ``step`` apart; weights of sum 1 (Gauss-Legendre)."""
     nodes, weights = np.polynomial.legendre.leggauss(math.ceil(length / step))
     return (nodes + 1) * length / 2, weights / 2
 
