@@ -21,9 +21,12 @@ from maf_runner.engine.rows import noise_of_rows
 from maf_runner.experiment.calibration import Calibration, calibration
 from maf_runner.experiment.sampling import encoded
 from maf_runner.experiment.trained import TrainedRun
+from maf_runner.flows.base import Flow
+from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.flows.linear import LULinear, Permutation
 from maf_runner.reporting.comparison.cells import size
 from maf_runner.reporting.plots import calibration as calibrated
-from maf_runner.reporting.plots import conditionals, normality, pairs, pictures
+from maf_runner.reporting.plots import conditionals, layers, normality, pairs, pictures
 from maf_runner.reporting.plots.conditionals import LogProb, Panel
 from maf_runner.reporting.plots.drawing import Axis, drawing, numbered, save
 from maf_runner.system.errors import DataError, UsageError, suggestion
@@ -32,10 +35,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+AUXILIARY = (BatchNorm, Permutation, LULinear)  # transforms that are no layers of their own
 Draw = Callable[[Path], None]
 Array = NDArray[Any]
 OUTSIDE = 1e9  # stands for noise that is not finite: out of every picture
-SAMPLES, PAIRS, RANKED = 100, 2_000, 199  # samples, where --n does not say
+SAMPLES, PAIRS, RANKED, POINTS = 100, 2_000, 199, 2_000  # samples, where --n does not say
 FOR_LIMITS = 2_000  # draws for each context, to find where its density lies
 
 
@@ -66,6 +70,36 @@ def _noise(options: argparse.Namespace) -> Draw:
             parts = figure.subfigures(len(noises), 1, squeeze=False, height_ratios=heights)[:, 0]
             for part, (title, noise), dimensions in zip(parts, noises, shown, strict=True):
                 normality.draw(part, noise, dimensions, title)
+            save(figure, path)
+
+    return draw
+
+
+def _layers(options: argparse.Namespace) -> Draw:
+    run = _only(options)
+    model = run.model
+    if model.features != 2 or not isinstance(model, Flow):
+        raise UsageError(
+            "maf-plot layers: only a flow of points in the plane has such a picture, and "
+            f"{run.record.title} is none"
+        )
+    test = run.data(options.raw_dir, options.prepared_dir).test
+    count = min(options.n or POINTS, len(test.x))
+    x = torch.from_numpy(test.x[:count]).to(model.reference.dtype)
+    context = run.conditioning.context_of(test, model)
+    stages = {"data": x}
+    with torch.inference_mode():
+        for own in model.chain:
+            x, _ = own._forward(x, None if context is None else context[:count])
+            if own is model.chain[-1]:
+                stages["noise"] = x
+            elif not isinstance(own, AUXILIARY):
+                stages[f"after layer {len(stages)}"] = x
+    points = {name: stage.numpy().astype(np.float64) for name, stage in stages.items()}
+
+    def draw(path: Path) -> None:
+        with drawing(*layers.size(len(points))) as figure:
+            layers.draw(figure, points, run.record.title)
             save(figure, path)
 
     return draw
@@ -335,6 +369,7 @@ def _text(value: Any) -> str:
 
 
 PLOTS: dict[str, Callable[[argparse.Namespace], Draw]] = {
+    "layers": _layers,
     "noise": _noise,
     "samples": _samples,
     "density": _density,

@@ -19,6 +19,7 @@ WHAT = {
     "curves": "learning curves of the runs the tables show",
     "comparison": "their figures as dots with error bars, beside the paper's",
     "noise": "does u look Gaussian? histogram and Q-Q plot of dimensions of u on the test rows",
+    "layers": "what each layer of a flow does to points in the plane",
     "samples": "what models draw: images beside real ones, or points in the plane",
     "density": "densities of one column or two, a row for each dataset; of a model that is given\n"
     "            columns: with --given, a panel for each of its rows (at most 12)",

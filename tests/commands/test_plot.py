@@ -28,6 +28,7 @@ def results(server, tmp_path_factory):
         ["dataset=digits", "model=made_mog", "model.conditional=true"],
         ["dataset=toy/moons", "model=made_mog"],
         ["dataset=toy/moons", "model=gaussian"],
+        ["dataset=toy/moons", "model=maf", "model.layers=2"],
         ["dataset=toy/circles", "model=gaussian"],
     ):
         short = [] if words[-1] == "model=gaussian" else ["trainer.max_epochs=2"]
@@ -36,7 +37,8 @@ def results(server, tmp_path_factory):
 
 
 def runs(results, dataset):
-    return sorted(path.parent for path in results.glob(f"runs/{dataset}/*/*/record.json"))
+    folders = results.glob(f"runs/{dataset}/**/record.json")
+    return sorted(path.parent for path in folders)
 
 
 def is_picture(path):
@@ -61,6 +63,7 @@ def shown_in(path):
         ("curves", "digits", ["digits", "MAF (2)", "MADE MoG"]),
         ("noise", "digits", ["quantile of u", "u₁", "MAF (2) on digits", "MADE MoG"]),
         ("noise", "toy-moons", ["u₁", "u₂", "Gaussian on toy/moons", "MADE MoG on toy/moons"]),
+        ("layers", "toy-moons/maf", ["data", "after layer 1", "noise", "MAF (2) on toy/moons"]),
         ("samples", "digits", ["digits, test", "MAF (2) on digits", "MADE MoG"]),
         ("samples", "toy-moons", ["x₁", "Gaussian on toy/moons", "MADE MoG on toy/moons"]),
         ("density", "toy-moons", ["toy/moons", "x₂", "Gaussian", "MADE MoG", "density"]),
@@ -120,6 +123,7 @@ def test_the_same_picture_is_the_same_file(results, tmp_path, command):
             2,
             "this run models no column 'x3'; did you mean",
         ),
+        (["layers", "GAUSSIAN"], 2, "only a flow of points in the plane"),
         (["density", "MOONS", "--given", "a=1"], 2, "--given: this model is given"),
         (["noise", "MOONS", "--given", "a=1"], 2, "--given is for maf-plot density and pairs"),
         (["density", "MOONS", "--columns", "x1"], 2, "--columns is for maf-plot pairs"),
