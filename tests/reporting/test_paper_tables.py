@@ -110,12 +110,34 @@ def test_latex_compiles(search, command, tmp_path, name):
     shutil.copytree(search / "runs", tmp_path / "runs", dirs_exist_ok=True)
     table(command, tmp_path, name, "--format", "latex")
     (tmp_path / "page.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
-        f"\\resizebox{{\\linewidth}}{{!}}{{\\input{{tables/{name}}}}}\\end{{document}}\n"
+        "\\documentclass{article}\\usepackage{booktabs,threeparttable}\\begin{document}\n"
+        f"\\input{{tables/{name}}}\\end{{document}}\n"
     )
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "comparison", "leaderboard", "runs"])
+def test_latex_drops_into_a_paper(search, command, tmp_path, name):
+    keep(tmp_path, made_up(model=r"x_1 & \undefined{50% #~^$", run_id="strange"))
+    shutil.copytree(search / "runs", tmp_path / "runs", dirs_exist_ok=True)
+    latex = table(command, tmp_path, name, "--format", "latex").stdout
+    assert latex.startswith("% in the preamble: \\usepackage{booktabs,threeparttable}\n")
+    assert all(len(line) <= 100 for line in latex.splitlines())
+    begun = re.findall(r"\\(begin|end)\{(\w+)\}", latex)
+    open_ones = []
+    for what, environment in begun:
+        if what == "begin":
+            open_ones.append(environment)
+        else:
+            assert open_ones.pop() == environment
+    assert not open_ones and begun[0][1] == "table" and f"\\label{{tab:{name}}}" in latex
+    body = re.search(r"begin\{tabular\}\{(l(r+))\}(.*)\\end\{tabular\}", latex, re.S)
+    for row in body[3].replace("\n", " ").split("\\\\ "):
+        if "multicolumn" not in row and "&" in row:
+            assert len(re.findall(r"(?<!\\)&", row)) == len(body[2])
+    assert not re.search(r"(?<!\\)[#%~^](?!\{)", body[3].replace("^{", ""))
 
 
 def test_p_value_is_that_of_scipy():

@@ -22,6 +22,7 @@ from maf_runner.system.text import plain
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
+LATEX_WIDTH = 99
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",
@@ -201,8 +202,18 @@ def _aligned(headings: list[str]) -> dict[str, Any]:
 
 
 def _latex(grid: Grid) -> str:
-    """A tabular for booktabs, to be put into a table; the notes are comments."""
-    lines = [rf"\begin{{tabular}}{{l{'r' * len(grid.headings)}}}", r"\toprule"]
+    """A table for a paper, with caption, label and notes."""
+    lines = [
+        "% in the preamble: \\usepackage{booktabs,threeparttable}",
+        r"\begin{table}",
+        r"\centering",
+        r"\small",
+        r"\begin{threeparttable}",
+        rf"\caption{{{latex(grid.caption)}}}",
+        rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', grid.name.lower())}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(grid.headings)}}}",
+        r"\toprule",
+    ]
     levels = max(map(len, grid.headings))
     for level in range(levels):
         above = groupby([heading[: level + 1] for heading in grid.headings])
@@ -225,7 +236,23 @@ def _latex(grid: Grid) -> str:
         first = f"{{}}{first}" if first[:1] in ("[", "*") else first  # else an option of the \\
         lines.append(" & ".join([first, *map(_latex_item, items)]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*lines, *(f"% {plain(n)}" for n in (grid.caption, *grid.notes))]) + "\n"
+    if grid.notes:
+        notes = [rf"\item {latex(note)}" for note in grid.notes]
+        lines += [r"\begin{tablenotes}\footnotesize", *notes, r"\end{tablenotes}"]
+    lines += [r"\end{threeparttable}", r"\end{table}"]
+    return "\n".join(part for line in lines for part in _broken(line)) + "\n"
+
+
+def _broken(line: str) -> list[str]:
+    """A line of LaTeX in shorter ones: between cells, or at blanks, which mean the same there."""
+    if " & " not in line:
+        return wrap(line, LATEX_WIDTH, subsequent_indent="  ", break_long_words=False)
+    cells = [cell.replace(" ", "\0") for cell in line.split(" & ")]
+    text = " ".join([*(f"{cell}\0&" for cell in cells[:-1]), cells[-1]])
+    parts = wrap(
+        text, LATEX_WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace("\0", " ") for part in parts]
 
 
 def _latex_item(item: Item) -> str:
