@@ -22,7 +22,8 @@ from maf_runner.system.text import plain
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
-LATEX_WIDTH = 99
+LATEX_WIDTH = 99  # letters of a line of LaTeX
+WIDE = 4  # columns beside the first, beyond which a page is too narrow for letters of usual size
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",
@@ -203,11 +204,13 @@ def _aligned(headings: list[str]) -> dict[str, Any]:
 
 def _latex(grid: Grid) -> str:
     """A table for a paper, with caption, label and notes."""
+    wide = len(grid.headings) > WIDE
     lines = [
         "% in the preamble: \\usepackage{booktabs,threeparttable}",
+        *(["% wide: choose columns by --columns, or turn it by sidewaystable"] if wide else []),
         r"\begin{table}",
         r"\centering",
-        r"\small",
+        r"\scriptsize\setlength{\tabcolsep}{3pt}" if wide else r"\small",
         r"\begin{threeparttable}",
         rf"\caption{{{latex(grid.caption)}}}",
         rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', grid.name.lower())}}}",
