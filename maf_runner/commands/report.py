@@ -36,9 +36,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _work(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
     from maf_runner.records import entries
+    from maf_runner.records.unfinished import unfinished
     from maf_runner.reporting.comparison.cells import comparison
     from maf_runner.reporting.page import report
+    from maf_runner.system import logs
 
     plugins.load(plugins.named(options.plugin))
     records, complaints = entries.find(options.results)
@@ -47,7 +51,9 @@ def _work(options: argparse.Namespace) -> None:
             print(f"maf-report: {plain(complaint)}", file=sys.stderr)
         raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
     samples = {}
-    for record in [] if options.no_samples else report.shown(comparison(records)):
+    drawn = [] if options.no_samples else report.shown(comparison(records))
+    print(f"maf-report: {len(records)} runs, samples of {len(drawn)} ...", file=sys.stderr)
+    for record in tqdm(drawn, desc="samples", leave=False, disable=not logs.has_terminal()):
         try:
             content = _samples(record)
         except (DataError, UsageError) as error:
@@ -55,7 +61,7 @@ def _work(options: argparse.Namespace) -> None:
             continue
         if content is not None:
             samples[record.key] = content
-    page = report.render(records, complaints, samples)
+    page = report.render(records, complaints, samples, unfinished(options.results))
     path = options.out or options.results / "report.html"
     try:
         output.write(path, page.encode(errors="replace"))

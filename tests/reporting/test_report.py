@@ -1,10 +1,12 @@
 """The page of all results: what is in it, and that it works in a browser without a network."""
 
+import re
 import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 
 from maf_runner.commands.report import main
 from tests.helpers.records import keep, made_up, run
@@ -72,6 +74,35 @@ def test_the_page_warns(page):
     warnings = text[text.index('id="warnings"') : text.index("</section>")]
     assert "cut/record.json is not JSON" in warnings
     assert "MADE MoG on mnist: diverged" in warnings
+
+
+def test_own_runs_come_first_and_the_leaderboards_are_folded(page):
+    text = page.read_text()
+    sections = re.findall(r'<section id="([\w-]+)">', text)
+    assert sections[:2] == ["comparison", "runs"]
+    assert sections.index("leaderboard") > sections.index("table2")
+    parts = {part[: part.index('"')]: part for part in text.split('<section id="')[1:]}
+    tables, images = parts["leaderboard"], parts["leaderboard-images"]
+    for part in (tables, images):
+        assert "<details><summary><h2>" in part and "<details open" not in part
+    assert ">MINIBOONE<" in tables and ">MNIST bits<" not in tables
+    assert ">CIFAR-10 bits<" in images and ">POWER<" not in images
+    assert "Flow++" in images and "Flow++" not in tables  # which has images only
+
+
+def test_runs_without_a_record_are_shown(results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "results")
+    begun = folder / "runs" / "digits" / "made" / "begun"
+    begun.mkdir(parents=True)
+    settings = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "made"},
+        "trainer": {"name": "paper"},
+    }
+    (begun / "config.yaml").write_text(yaml.safe_dump({**settings, "seed": 7}))
+    assert main(["--results", str(folder), "--out", str(tmp_path / "a.html"), "--no-samples"]) == 0
+    text = (tmp_path / "a.html").read_text()
+    assert "begun" in text[text.index('id="runs"') : text.index('id="table2"')]
 
 
 def test_no_records_says_how_to_make_one(tmp_path, command):
@@ -178,10 +209,25 @@ def test_readable_on_a_phone(opened):
         "return [document.documentElement.scrollWidth,"
         " Math.min(...[...document.querySelectorAll('td, th, p, li, a')].map(size)),"
         " Math.min(...[...document.querySelectorAll('main button, section button')]"
-        "   .map(b => b.getBoundingClientRect().height)),"
+        "   .filter(b => b.offsetParent).map(b => b.getBoundingClientRect().height)),"
         " document.querySelector('#comparison .wide').scrollWidth]"
     )
     width, letters, targets, table = shown
+    script = """
+        const cut = [];
+        const names = '#leaderboard tbody th, #leaderboard-images tbody th';
+        for (const cell of document.querySelectorAll(names)) {
+          const range = document.createRange(), node = cell.firstChild;
+          for (const word of cell.textContent.matchAll(/\\w+/g)) {
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            if (range.getClientRects().length > 1 && word[0].length < 20) cut.push(word[0]);
+          }
+        }
+        return cut;
+    """
+    opened.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+    assert opened.execute_script(script) == []  # no word of a usual name is cut
     assert width <= 390  # only the tables scroll sideways
     assert table > 390 and letters >= 14 and targets >= 24
     opened.find_element("css selector", "#comparison [data-run]").click()

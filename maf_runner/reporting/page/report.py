@@ -18,6 +18,7 @@ from markupsafe import Markup
 import maf_runner
 from maf_runner.records.entries import picture
 from maf_runner.records.record import Record
+from maf_runner.records.unfinished import Unfinished
 from maf_runner.reporting.comparison.cells import (
     CUT_SHORT,
     MARKS,
@@ -30,12 +31,15 @@ from maf_runner.reporting.comparison.columns import flat
 from maf_runner.reporting.plots import curves, dots
 from maf_runner.reporting.plots.drawing import drawing, rendered
 from maf_runner.reporting.tables.grid import Grid
+from maf_runner.reporting.tables.leaderboard import halves
 from maf_runner.reporting.tables.table import LAYOUTS, TABLES, build
 from maf_runner.system.errors import UsageError
 
 TITLE = "Density estimation: the results"
 ROOM = "maf_runner.reporting.page"
 FAR = 3  # standard errors
+FIRST = ("comparison", "runs")
+FOLDED = ("leaderboard", "leaderboard-images")
 
 
 class Picture(NamedTuple):
@@ -48,7 +52,10 @@ class Picture(NamedTuple):
 
 
 def render(
-    records: Sequence[Record], complaints: Sequence[str], samples: Mapping[str, bytes]
+    records: Sequence[Record],
+    complaints: Sequence[str],
+    samples: Mapping[str, bytes],
+    waiting: Sequence[Unfinished] = (),
 ) -> str:
     """The page as HTML.
 
@@ -56,9 +63,10 @@ def render(
         records: the runs.
         complaints: of files that were left out.
         samples: PNGs of what models draw, by the key of the run.
+        waiting: runs without a record.
     """
     cells = comparison(records)
-    tables, left_out = _tables(records)
+    tables, left_out = _tables(records, waiting)
     pictures, damaged = _pictures(cells, samples)
     warnings = [*complaints, *left_out, *damaged, *_doubts(records, cells)]
     places = {record.key: f"run-{i}" for i, record in enumerate(records)}
@@ -71,6 +79,7 @@ def render(
         version=maf_runner.__version__,
         count=len(records),
         tables=tables,
+        folded=FOLDED,
         levels=_levels,
         places=places,
         warnings=list(dict.fromkeys(warnings)),
@@ -86,16 +95,18 @@ def shown(cells: Sequence[Cell]) -> list[Record]:
     return [cell.record for cell in cells if cell.record is not None]
 
 
-def _tables(records: Sequence[Record]) -> tuple[list[Grid], list[str]]:
-    """All tables, those of the paper only where there is a run for them."""
+def _tables(
+    records: Sequence[Record], waiting: Sequence[Unfinished]
+) -> tuple[list[Grid], list[str]]:
+    """All tables, own runs first; those of the paper only where there is a run for them."""
     there = {record.dataset for record in records}
     tables, complaints = [], []
-    for name in TABLES:
+    for name in sorted(TABLES, key=lambda name: (name not in FIRST, name in FOLDED)):
         columns = LAYOUTS[name].columns if name in LAYOUTS else ()
         if columns and not there & {dataset for dataset, _ in columns}:
             continue
-        table, left_out = build(name, records)
-        tables.append(table)
+        table, left_out = build(name, records, waiting=waiting if name == "runs" else ())
+        tables += halves(table) if name == "leaderboard" else [table]
         complaints += left_out
     return tables, complaints
 

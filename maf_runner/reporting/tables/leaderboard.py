@@ -1,7 +1,7 @@
 """Our rows among the results of the paper and of its successors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -105,6 +105,21 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell], notes: Sequence[str]
          if dataset in row.items],
         blocks=[2 + tables, 1 + len(COLUMNS) - tables],
     )  # fmt: skip
+
+
+def halves(board: Grid) -> list[Grid]:
+    """The leaderboard of tables and that of images, with the rows that have a figure there."""
+    parts = []
+    for name, title, metric in (
+        (board.name, "Leaderboard: tables", NATS),
+        (f"{board.name}-images", "Leaderboard: images", BITS),
+    ):
+        own = [heading for _, kind, heading in COLUMNS if kind == metric]
+        part = board.only(["by", "likelihood", *own, "± is"])
+        rows = [row for row in part.rows if any(item.value is not None for item in row[1])]
+        data = [entry for entry in board.data if entry["metric"] == metric]
+        parts.append(replace(part, name=name, title=title, rows=rows, data=data))
+    return parts
 
 
 def _item(figure: Figure, *, marks: str = "", run: str = "") -> Item:
