@@ -1,17 +1,21 @@
 """What the commands share: exit codes, errors in one line, default folders, arguments."""
 
 import argparse
+import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from maf_runner import __version__
 from maf_runner.system import shortage, streams
 from maf_runner.system.conf_path import CONF
-from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageError
+from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageError, extra
 from maf_runner.system.text import plain, plain_lines
 
+WIDTH = 80  # letters of a line of help
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4  # exit codes
 USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 
@@ -97,6 +101,59 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def parser_of(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """The argument parser of a command, with ``--version`` and ``--print-completion``.
+
+    Its help has no marks of a docstring, and lines of at most 80 letters.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=textwrap.fill(description.replace("``", ""), WIDTH),
+        epilog="\n".join(narrow(line) for line in epilog.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes this command in a shell",
+    )
+    return parser
+
+
+def narrow(line: str) -> str:
+    """A line of at most 80 letters, or several; what stands behind an example goes below it.
+
+    >>> print(narrow("  maf-table runs    " + "every run, finished or not, in its own line " * 2))
+      maf-table runs
+          every run, finished or not, in its own line every run, finished or not, in
+          its own line
+    """
+    if len(line) <= WIDTH:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()))
+    example = re.fullmatch(r"(\s*\S.*?)\s{2,}(\S.*?)\s*", line)
+    if example is None:
+        return textwrap.fill(line, WIDTH, subsequent_indent=indent)
+    behind = textwrap.fill(
+        example[2], WIDTH, initial_indent=f"{indent}    ", subsequent_indent=f"{indent}    "
+    )
+    return f"{example[1]}\n{behind}"
+
+
+class _Completion(argparse.Action):
+    """Prints the script, made by shtab, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *details: Any) -> None:
+        try:
+            import shtab
+        except ImportError:
+            parser.error(f"--print-completion needs shtab: {extra('completion')}")
+        print(shtab.complete(parser, shell=details[1]))
+        parser.exit()
+
+
 def of_a_run(
     program: str, description: str, epilog: str = "", *, label: bool = True, several: bool = False
 ) -> argparse.ArgumentParser:
@@ -104,12 +161,7 @@ def of_a_run(
 
     With ``several`` it takes one run folder or more, as a list named ``run``.
     """
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(program, description, epilog)
     text = "run folder, as maf-run prints it"
     if several:
         text += "; several: the uniform mixture of these runs"

@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from maf_runner.commands.arguments import default_paths, guarded
+from maf_runner.commands.arguments import default_paths, guarded, parser_of
 from maf_runner.system.errors import DataError, UsageError, suggestion
 
 log = logging.getLogger("maf_runner")
@@ -16,9 +16,18 @@ def main(argv: list[str] | None = None) -> int:
     return guarded("maf-data", lambda: _work(_options(argv)))
 
 
+EXAMPLES = """\
+examples:
+  maf-data list                  what is here, where, and how to get the rest
+  maf-data fetch mnist           download into data/raw, and check it
+  maf-data prepare power         make the arrays now; maf-run does so on first use
+  maf-data verify mnist          hashes, counts, statistics
+"""
+
+
 def _options(argv: list[str] | None) -> argparse.Namespace:
     paths = default_paths()
-    parser = argparse.ArgumentParser(prog="maf-data", description=__doc__)
+    parser = parser_of("maf-data", "The datasets of the paper.", EXAMPLES)
     folders = argparse.ArgumentParser(add_help=False)
     folders.add_argument(
         "--raw-dir",

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.arguments import add_plugins, add_results, guarded
+from maf_runner.commands.arguments import add_plugins, add_results, guarded, parser_of
+from maf_runner.commands.help import wrapped
 from maf_runner.experiment import plugins
 from maf_runner.system.errors import DataError, UsageError
 
@@ -21,11 +22,11 @@ WHAT = {
     "noise": "does u look Gaussian? histogram and Q-Q plot of dimensions of u on the test rows",
     "layers": "what each layer of a flow does to points in the plane",
     "samples": "what models draw: images beside real ones, or points in the plane",
-    "density": "densities of one column or two, a row for each dataset; of a model that is given\n"
-    "            columns: with --given, a panel for each of its rows (at most 12)",
+    "density": "densities of one column or two, a row for each dataset; of a model that is given "
+    "columns: with --given, a panel for each of its rows (at most 12)",
     "pairs": "samples of one run against its test rows, each pair of columns (at most 10)",
-    "calibration": "do densities mean what they say? histograms of the PIT of test values, and\n"
-    "            how many test rows the regions of highest density hold; also as --out FILE.csv",
+    "calibration": "do densities mean what they say? histograms of the PIT of test values, and "
+    "how many test rows the regions of highest density hold; also as --out FILE.csv",
 }
 CALIBRATION = "calibration"
 EXAMPLES = """
@@ -44,15 +45,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    arguments = argparse.ArgumentParser(
-        prog="maf-plot",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(f"{name:<12}{meaning}" for name, meaning in WHAT.items())
-        + "\n"
-        + EXAMPLES,
+    meanings = "\n".join(wrapped(f"{name:<13}", text) for name, text in WHAT.items())
+    arguments = parser_of(
+        "maf-plot",
+        "Pictures of results and of trained models, as PNG, PDF or SVG.",
+        f"{meanings}\n{EXAMPLES}",
     )
-    arguments.add_argument("what", choices=WHAT, metavar="WHAT", help=f"{', '.join(WHAT)}: below")
+    arguments.add_argument(
+        "what", choices=tuple(WHAT), metavar="WHAT", help=f"{', '.join(WHAT)}: below"
+    )
     arguments.add_argument(
         "runs",
         nargs="*",

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.arguments import add_plugins, add_results, guarded
+from maf_runner.commands.arguments import add_plugins, add_results, guarded, parser_of
 from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
@@ -22,8 +22,16 @@ def main(argv: list[str] | None = None) -> int:
     return guarded("maf-report", lambda: _work(_options(argv)))
 
 
+EXAMPLES = """\
+examples:
+  maf-report                                results/report.html
+  maf-report --no-samples --out page.html   without loading any model
+"""
+
+
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    arguments = argparse.ArgumentParser(prog="maf-report", description=__doc__)
+    meaning = "One HTML page of all results, to open from a file, without a network."
+    arguments = parser_of("maf-report", meaning, EXAMPLES)
     add_results(arguments)
     add_plugins(arguments)
     arguments.add_argument(

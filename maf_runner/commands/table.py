@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from maf_runner.commands.arguments import add_results, guarded
+from maf_runner.commands.arguments import add_results, guarded, parser_of
 from maf_runner.records import entries
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.records.unfinished import unfinished
@@ -38,12 +38,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="maf-table",
-        description="The results under a folder, beside the figures of the paper and later ones.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    meaning = "The results under a folder, beside the figures of the paper and later ones."
+    parser = parser_of("maf-table", meaning, EXAMPLES)
     parser.add_argument(
         "table",
         nargs="?",
