@@ -173,7 +173,9 @@ def _as_it_was() -> Iterator[None]:
             yield
     except Interrupted as error:
         print("interrupted; the same call goes on from here", file=sys.stderr)
-        signal.raise_signal(error.signum)  # as if it came now: KeyboardInterrupt, or the end
+        if error.signum == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        signal.raise_signal(error.signum)  # as if it came now: the end
         raise
     finally:
         torch.set_num_threads(threads)

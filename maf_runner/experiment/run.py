@@ -205,12 +205,15 @@ def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:
 
 def _draw_density(experiment: Experiment) -> None:
     from maf_runner.reporting.plots import pictures
+    from maf_runner.reporting.plots.conditionals import TRUE
 
     splits = experiment.splits
     log_prob = log_prob_function(experiment.model, splits.prior)
     try:
-        title = experiment.record.title
-        learned = pictures.Learned("training data", splits.train.x, {title: log_prob})
+        shown = {experiment.record.title: log_prob}
+        if splits.true_log_prob is not None:
+            shown = {TRUE: splits.true_log_prob, **shown}
+        learned = pictures.Learned("training data", splits.train.x, shown)
         pictures.densities(experiment.folder.density, [learned])
     except Exception as error:  # no extra installed, no disk left: the run is as good without
         log.warning("no picture of the density: %s", error)

@@ -101,8 +101,12 @@ def from_config(config: DictConfig) -> dict[str, Any]:
 def _forget_training(settings: dict[Any, Any]) -> None:
     """Give a model that is fitted in closed form the usual seed and trainer: it takes neither.
 
-    So all that differ in these alone are one run.
+    So all that differ in these alone are one run. Impossible ones are refused all the same.
+
+    Raises:
+        UsageError: a setting of the trainer that is unknown or impossible.
     """
+    build("trainer", settings["trainer"])
     settings["seed"] = 0
     trainer = presets.settings("trainer", "paper")
     settings["trainer"] = trainer | {"learning_rate": settings["model"]["paper_rate"]}

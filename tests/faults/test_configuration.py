@@ -118,7 +118,7 @@ def maf_run(table, monkeypatch, capfd):
     """All of ``maf-run`` but training, in this process: exit code, what it said, the settings."""
     seen = []
 
-    def taken(experiment, interrupts):
+    def taken(experiment, *others):
         seen.append(experiment.settings)
         diverged = replace(experiment.record, status="diverged")
         return runs.Result(diverged, experiment.folder)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-# Kinds of runs in turn: with a picture of the density or without, trained or in closed form.
-KINDS = ("model=made,maf,gaussian", "tracker=tensorboard")
+# Kinds of runs in turn: with a picture of the density or without, of one layer or several.
+KINDS = ("model=made,maf,made_mog", "tracker=tensorboard")
 TINY = ("dataset.sizes=[[8]]", "trainer.max_epochs=1", "threads=1")
 KEPT = 300_000  # bytes a job: Hydra keeps the configuration of each until the sweep is over
 SOAK = """
