@@ -21,7 +21,7 @@ from tests.helpers.commands import BIN
 from tests.helpers.mirror import serving
 from tests.helpers.settings import composed
 
-pytestmark = pytest.mark.xdist_group("readme")  # one after another: they share a folder
+pytestmark = pytest.mark.xdist_group("readme")  # they share a folder
 README = (ROOT / "README.md").read_text()
 PAGES = {
     "README": README,
@@ -105,9 +105,10 @@ def as_in_a_shell(line, folder, server, **env):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Where the commands leave their runs, one after another as in the README."""
+def folder(tmp_path_factory, server):
+    """Where the commands leave their runs; there is one already, for those that show some."""
     folder = tmp_path_factory.mktemp("readme")
+    server("maf-run", "trainer.max_updates=1", cwd=folder, check=0)
     rows = np.random.default_rng(0).normal(size=(300, 3))
     np.savetxt(folder / "table.csv", rows, delimiter=",", header="a,b,c", comments="")
     return folder

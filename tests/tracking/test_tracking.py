@@ -8,6 +8,7 @@ import math
 import os
 import pty
 import re
+import select
 import sys
 import termios
 from contextlib import contextmanager
@@ -190,7 +191,9 @@ def terminal_of_80_columns(monkeypatch):
 
         def pieces():
             terminal.flush()
-            text = (screen.read(1 << 16) or b"").decode()
+            text = ""
+            while select.select([screen], [], [], 0.5)[0]:  # the kernel passes it on in its time
+                text += (screen.read(1 << 16) or b"").decode()
             return [piece.strip() for piece in text.split("\r") if piece.strip()]
 
         yield pieces
