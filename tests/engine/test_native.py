@@ -2,7 +2,9 @@
 
 import copy
 import math
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -446,3 +448,13 @@ def test_a_sample_of_what_the_library_cannot_invert_is_torchs():
         sample(build("maf"), -1)
     with pytest.raises(ValueError, match="context is missing"):
         sample(build("maf", 5, 3), 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the files of Linux are judged")
+def test_a_library_cut_short_is_not_loaded(tmp_path):
+    (file,) = Path(library.__file__).parent.glob("_library*.so")
+    assert library.is_whole(file)
+    content, cut = file.read_bytes(), tmp_path / "cut.so"
+    for length in (100, 4096, len(content) // 2, len(content) - 1):
+        cut.write_bytes(content[:length])
+        assert not library.is_whole(cut)

@@ -32,11 +32,29 @@ class _Numbers(ctypes.Structure):
     )
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a library of Linux is as long as its header says; other files are not judged.
+
+    The table of sections, of which the header says place and size, is the end of such a file.
+    """
+    with file.open("rb") as raw:
+        header = raw.read(64)
+    if header[:6] != b"\x7fELF\x02\x01" or len(header) < 64:
+        return True
+    place, size, count = (
+        int.from_bytes(header[start:end], "little")
+        for start, end in ((40, 48), (58, 60), (60, 62))
+    )
+    return file.stat().st_size >= place + size * count
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The library, or None where none was built that fits."""
     for file in sorted(Path(__file__).parent.glob("_library*.so")):
         try:
+            if not is_whole(file):  # loaded all the same, it would end the process
+                continue
             found = ctypes.CDLL(str(file))
             if found.maf_version() != VERSION:
                 continue
