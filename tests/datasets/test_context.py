@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from maf_runner.datasets.spaces.categories import codes_of
 from maf_runner.datasets.spaces.context import ContextSpace
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.system.errors import DataError
@@ -181,3 +182,11 @@ def test_bounded_columns(tmp_path):
     assert (far[:, 2] >= 0).all() and (far[:, 3] <= 0).all()
     outside = space.to_model(np.array([[0.0, 1.5, 2.0, -1.0]]))
     assert not np.isfinite(outside).all()
+
+
+def test_whole_numbers_beside_a_gap_are_the_same_categories_at_scoring():
+    """pandas writes them as 5.0; a file is scored with its categories as text."""
+    values = pd.Series(["5.0", "1.0", None, "2"], name="k")
+    assert codes_of(values, [1, 2, 5]).tolist() == [2, 0, -1, 1]
+    with pytest.raises(DataError, match="'01'"):
+        codes_of(pd.Series(["01"], name="k"), [1, 2, 5])

@@ -1,7 +1,7 @@
 """The codes 0, 1, ... of categories, by their values or their texts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 Category = str | int | float | bool
 
 
+def _as_float(value: Any) -> Any:
+    """A text such as 5.0, as pandas writes a whole number beside a missing one, as the number."""
+    try:
+        return float(value) if isinstance(value, str) and str(float(value)) == value else value
+    except ValueError:
+        return value
+
+
 def codes_of(values: "pd.Series", categories: Sequence[Category]) -> NDArray[np.int64]:
     """The index of each value [N] among ``categories``; -1 where it is missing.
 
@@ -23,7 +31,7 @@ def codes_of(values: "pd.Series", categories: Sequence[Category]) -> NDArray[np.
     texts = {text: code for code, text in enumerate(map(str, categories))}
     numbers = {v: code for code, v in enumerate(categories) if not isinstance(v, str)}
     different = values.dropna().unique().tolist()
-    found = {value: texts.get(str(value), numbers.get(value, -1)) for value in different}
+    found = {v: texts.get(str(v), numbers.get(_as_float(v), -1)) for v in different}
     unknown = next((value for value, code in found.items() if code < 0), None)
     if unknown is not None:
         row = values.index[(values == unknown).to_numpy().argmax()]
