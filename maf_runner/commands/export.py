@@ -14,8 +14,9 @@ EXAMPLES = """\
 programs take rows [N, D] and give their log densities [N] in nats, both float64. Rows are in the
 units of your own table (a category is its code from 0, plus 0.5), logits for images; of a model
 given the class it is log p(x), summed over the classes. A model given columns takes a context
-[N, C] too: numbers in the units of the table, categories one-hot in the order of the record. The
-record of the run is in every file.
+[N, C] too, whose places are printed: numbers in the units of the table, categories one-hot, and
+with dataset.missing=indicator a flag after each column: 1 where its value is missing (which is
+then 0 in the other places), else 0. The record of the run is in every file.
 
 examples:
   maf-export RUN --format torch                   model.pt2, for torch.export.load; where samples
@@ -70,6 +71,9 @@ def _work(options: argparse.Namespace) -> None:
         "safetensors": export.safetensors,
     }
     _write(out, make[options.format](run))
+    if run.context is not None and options.format != "safetensors":
+        places = [place for column in run.context.columns for place in column.places]
+        print(f"context [N, {len(places)}]: {', '.join(places)}", file=sys.stderr)
     if special:
         return
     if options.format == "safetensors":

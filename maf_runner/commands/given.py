@@ -1,5 +1,6 @@
 """``--given``: the values of the columns that a model is conditioned on."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from maf_runner.experiment.trained import TrainedRun
 
 HELP = (
-    "of a model that is conditioned on columns: their values, as rpm=1500,load=0.3, or a file of "
-    "rows that has these columns"
+    "of a model that is conditioned on columns: their values, as rpm=1500,load=0.3 (one with a "
+    'comma as site="a, b"), or a file of rows that has these columns'
 )
+FLAGS = {"true": "1", "false": "0"}  # columns of these are numbers in a table
 
 
 def given_rows(text: str | None, run: "TrainedRun") -> "pd.DataFrame | None":
@@ -47,7 +49,7 @@ def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":
     import pandas as pd
 
     values: dict[str, Any] = {}
-    for part in text.split(","):
+    for part in _parts(text):
         name, equals, value = (word.strip() for word in part.partition("="))
         if not equals:
             raise UsageError(f"--given must be as a=1,b=2, got {part!r} in it")
@@ -60,17 +62,29 @@ def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":
         values[name] = value
     for column in space.columns:
         if column.name in values and not column.categories:
+            value = values[column.name]
             try:
-                values[column.name] = float(values[column.name] or "nan")
+                values[column.name] = float(FLAGS.get(value.lower(), value) or "nan")
             except ValueError as error:
                 raise UsageError(
-                    f"--given: {column.name} must be a number, got {values[column.name]!r}"
+                    f"--given: {column.name} must be a number, got {value!r}"
                 ) from error
         elif values.get(column.name) == "":
             values[column.name] = None
     if lacking := [name for name in space.names if name not in values]:
         raise UsageError(f"--given lacks {', '.join(lacking)}, on which this model is conditioned")
     return pd.DataFrame([values])
+
+
+def _parts(text: str) -> list[str]:
+    """The assignments, split at commas outside of double quotes."""
+    words = shlex.shlex(text, posix=True)
+    words.whitespace, words.whitespace_split = ",", True
+    words.quotes, words.escape, words.commenters = '"', "", ""
+    try:
+        return list(words)
+    except ValueError as error:
+        raise UsageError(f"--given: a quotation mark is not closed in {text!r}") from error
 
 
 def _of_file(file: Path, run: "TrainedRun") -> "pd.DataFrame":

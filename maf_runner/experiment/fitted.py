@@ -1,6 +1,7 @@
 """`maf_runner.load`: a finished run for Python programs, with DataFrames and arrays."""
 
 import operator
+import re
 import secrets
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,7 +94,8 @@ class FittedDensity:
 
         Args:
             data: a DataFrame with `columns` and `context` in any order; others are ignored. Or
-                an array of `columns`, then `context`, in their order. Of a model given the class:
+                an array of these columns: in the order of the array that was fitted, or of a run
+                on a table with names `columns`, then `context`. Of a model given the class:
                 if the label column is there, the density is that given the class of each row,
                 and else that of all classes together.
 
@@ -109,7 +111,7 @@ class FittedDensity:
         from maf_runner.experiment.frames import source_of, table_of
 
         run, source = self._run, source_of(data)
-        table = table_of(data, [*self.columns, *self.context])
+        table = table_of(data, self._in_order)
         rows, context = scoring.rows_of(run, table, source)
         self._warn(table)
         labels = None
@@ -176,6 +178,14 @@ class FittedDensity:
                 context = np.eye(len(self.classes))[codes]
             parts = draws_given(run, conditions, context, n, seed=seed)
         return pd.concat([pd.DataFrame(part.columns) for part in parts], ignore_index=True)
+
+    @property
+    def _in_order(self) -> list[str]:
+        """`columns` and `context` as they stand in an array."""
+        names = [*self.columns, *self.context]
+        if self.context and all(re.fullmatch(r"x\d+", name) for name in names):
+            names.sort(key=lambda name: int(name[1:]))  # as in the array that `fit` has named
+        return names
 
     def _conditions(self, given: Any) -> "pd.DataFrame":
         """What the model is given, a column each."""

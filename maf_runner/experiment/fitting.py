@@ -33,7 +33,7 @@ def fit(
     data: "pd.DataFrame | np.ndarray",
     model: str | Mapping[str, Any] = "maf",
     *,
-    context: str | Iterable[str] = (),
+    context: str | Iterable[str] | None = None,
     label: str | None = None,
     results_dir: str | Path | None = None,
     quiet: bool = False,
@@ -46,7 +46,7 @@ def fit(
 
     Args:
         data: a DataFrame, or an array [N, D] whose columns are named x0, x1, ... The index of a
-            DataFrame is ignored.
+            DataFrame is ignored. A Series is a table by its ``to_frame()``.
         model: one of the models, or a dict of its settings: ``{"name": "maf", "layers": 2}``.
         context: names of the columns that the model is given: p(the others | context).
         label: name of the column with the classes. The model is given the class, unless
@@ -66,7 +66,7 @@ def fit(
     """
     groups = {"model": model, **settings}
     own = {
-        "dataset.context": [context] if isinstance(context, str) else list(context),
+        "dataset.context": [context] if isinstance(context, str) else list(context or ()),
         "dataset.label": label,
         "paths.results_dir": results_dir,
         "model.conditional": None if label is None else True,

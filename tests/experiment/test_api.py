@@ -85,6 +85,14 @@ def test_columns_are_given(given, tmp_path):
     np.testing.assert_array_equal(again.score_samples(rows[:3]), nats[:3])
 
 
+def test_an_array_is_scored_in_the_order_in_which_it_was_fitted(results):
+    rows = frame()[["rpm", "y1", "load", "y2"]].to_numpy()
+    run = maf_runner.fit(rows, context=["x2", "x0"], results_dir=results, quiet=True, **SMALL)
+    assert run.columns == ["x1", "x3"] and run.context == ["x2", "x0"]
+    named = pd.DataFrame(rows, columns=["x0", "x1", "x2", "x3"])
+    np.testing.assert_array_equal(run.score_samples(rows), run.score_samples(named))
+
+
 def test_samples_given_columns(given, tmp_path):
     point = {"rpm": 1500, "load": 0.5, "site": "NA"}
     drawn = given.sample(20, given=point, seed=3)

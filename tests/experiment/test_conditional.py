@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import pytest
 from scipy.stats import binom, norm
 
 from maf_runner.commands import sample, score
+from maf_runner.commands.given import given_rows
+from maf_runner.datasets.spaces.context import ContextColumn, ContextSpace
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.system.errors import DataError
 from tests.helpers.simulators import NOISE, linear, linear_log_prob, linear_mean
@@ -103,6 +106,13 @@ def test_by_values_on_the_command_line(runs, capsys):
     assert lines[1].startswith('0,1500.0,0.5,"NA",1')
 
 
+def test_a_quoted_category_and_a_flag_among_the_values():
+    columns = ContextColumn("city", categories=("Paris", "Paris, TX")), ContextColumn("on")
+    words = 'city="Paris, TX", on=True'
+    rows = given_rows(words, SimpleNamespace(context=ContextSpace(columns)))
+    assert rows.to_dict("records") == [{"city": "Paris, TX", "on": 1.0}]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -115,6 +125,7 @@ def test_by_values_on_the_command_line(runs, capsys):
         ("rpm=,load=1,site=NA", "--given: rpm is missing or not finite in row 0"),
         ("lost.csv", "lost.csv not found (--given)"),
         ("header.csv", "--given has no rows"),
+        ('rpm=1,load=1,site="NA', "--given: a quotation mark is not closed"),
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_given(runs, given, message, capsys, tmp_path, monkeypatch):

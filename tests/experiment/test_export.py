@@ -244,7 +244,10 @@ def test_a_model_given_columns_takes_their_values(runs, command, tmp_path, form)
     if form == "onnx":
         pytest.importorskip("onnxscript", reason="not tested: the extra export is missing")
     ending = {"torch": "pt2", "onnx": "onnx"}[form]
-    command("maf-export", runs["given"], "--format", form, "--out", f"m.{ending}", check=0)
+    said = command(
+        "maf-export", runs["given"], "--format", form, "--out", f"m.{ending}", check=0
+    ).stderr
+    assert "context [N, 4]: load, load is missing, kind=rare, kind=usual\n" in said
     run, rows = TrainedRun.load(runs["given"]), runs["table"].to_numpy()[:50]
     load, kind = runs["load"][:50], ["rare", "usual"] * 25
     frame = pd.DataFrame({"load": load, "kind": kind})

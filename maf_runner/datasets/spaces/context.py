@@ -52,6 +52,12 @@ class ContextColumn:
         """Places in the context."""
         return (len(self.categories) or 1) + self.flagged
 
+    @property
+    def places(self) -> list[str]:
+        """What stands in each place, as ``rpm``, ``site=north`` or ``rpm is missing``."""
+        own = [f"{self.name}={value}" for value in self.categories] or [self.name]
+        return [*own, f"{self.name} is missing"] if self.flagged else own
+
     def encode(self, values: "pd.Series") -> NDArray[np.float64]:
         """The context [N, width] of ``values``; NaN where one is missing and there is no flag.
 

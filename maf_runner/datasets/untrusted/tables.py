@@ -303,7 +303,8 @@ def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
     else:
         raise ValueError(
             f"expected arrays train, validation and test, or one table; got {sorted(arrays)}. "
-            "An array of labels is named by dataset.label, one of weights by dataset.weight"
+            "An array of labels is named by dataset.label, one of weights by dataset.weight, one "
+            "that the model is given by dataset.context"
         )
     for name, own in asides.items():
         if len(own) != len(frame):
