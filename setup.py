@@ -7,6 +7,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 SOURCES = Path("maf_runner", "engine", "native", "src")
 # No -ffast-math: overflow, inf and NaN must come out as they are.
@@ -18,25 +19,35 @@ OWN = {  # of the instruction sets among which the library chooses when it is lo
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
     "avx2": ["-mavx2", "-mfma"],
 }
-NAMES = ["interface", "pool", "portable", *(OWN if X86 else ())]
+NAMES = [*(OWN if X86 else ()), "portable", "pool", "interface"]
 
 
 class Build(build_ext):
     """Compiles each file with its own flags."""
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile and link; a failure costs a warning, since the extension is optional."""
-        objects = []
+        """Compile and link; a failure costs a warning, since the extension is optional.
+
+        A compiler that does not know an instruction set costs that set alone.
+        """
+        objects: list[str] = []
+        there = []  # instruction sets, for the interface, which comes last
         for source in ext.sources:
-            own = OWN.get(Path(source).stem, []) if X86 else []
-            defined = [("MAF_X86", None)] if X86 else []
-            objects += self.compiler.compile(
-                [source],
-                output_dir=self.build_temp,
-                macros=defined,
-                extra_postargs=[*FLAGS, *own, *MORE],
-                depends=ext.depends,
-            )
+            name = Path(source).stem
+            try:
+                objects += self.compiler.compile(
+                    [source],
+                    output_dir=self.build_temp,
+                    macros=[(f"MAF_{name.upper()}", None) for name in there],
+                    extra_postargs=[*FLAGS, *OWN.get(name, []), *MORE],
+                    depends=ext.depends,
+                )
+            except CompileError as error:
+                if name not in OWN:
+                    raise
+                self.warn(f"the native engine is built without {name}: {error}")
+            else:
+                there += [name] if name in OWN else []
         self.compiler.link_shared_object(
             objects,
             self.get_ext_fullpath(ext.name),

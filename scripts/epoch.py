@@ -4,7 +4,7 @@ The real data, batches of 100, one thread, one after another on the same machine
 ``bench`` and POWER's raw file (MAF_RUNNER_RAW_DIR). An epoch has 16,600 updates; ours includes
 the statistics of batch norm over all training rows and the validation, zuko's the updates alone.
 
-    python scripts/epoch.py
+    python scripts/epoch.py "$MAF_RUNNER_RAW_DIR"
 """
 
 import argparse
@@ -53,7 +53,9 @@ def zuko(raw: str, prepared: Path) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("raw", help="the folder of raw data")
     parser.add_argument("--prepared", type=Path, default=Path("data/prepared"))
     options = parser.parse_args()

@@ -86,6 +86,19 @@ def choose(
     )
 
 
+def continued(model: Density, name: str, otherwise: str) -> str:
+    """The engine of a run that began on ``name``; ``otherwise`` if that is not here any more."""
+    if name == NATIVE and (reason := look(model)[1]):
+        log.warning(
+            "this run began on the native engine, but %s: it goes on with the %s engine, whose "
+            "results are equal up to rounding",
+            reason,
+            otherwise,
+        )
+        return otherwise
+    return name
+
+
 def evaluates_natively(model: Density, engine: str) -> bool:
     """Whether the rows of a run are evaluated by the native engine, whatever made its updates."""
     return engine in (AUTO, NATIVE) and serves(model)

@@ -71,6 +71,7 @@ def after_training(record: Record, outcome: Outcome) -> Record:
         stop_reason=outcome.reason,
         resumed=state.resumed,
         seconds=state.seconds,
+        environment=record.environment | ({"engine": outcome.engine} if outcome.engine else {}),
     )
 
 

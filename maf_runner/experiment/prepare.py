@@ -1,5 +1,7 @@
 """What a run needs before it can train: settings, data, model, and the folder it will write to."""
 
+import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +30,7 @@ from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import TrainerSettings
 from maf_runner.training.loop import TensorRows
 
+log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
 
 
@@ -88,7 +91,7 @@ def prepare(config: DictConfig) -> Experiment:
     trainer: TrainerSettings = build("trainer", settings["trainer"])
     device = devices.choose(settings["device"])
     size = PlannedSize.of(settings["model"].get("hidden"))
-    torch.set_num_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
+    _set_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
     splits = load_splits(settings)
     model = build_model(settings, splits, trainer, device)
     conditioning = Conditioning.of(splits, conditional=settings["model"]["conditional"])
@@ -96,6 +99,14 @@ def prepare(config: DictConfig) -> Experiment:
     record = description.before_training(settings, splits, model)
     folder = run_folder(settings, record.run_id)
     return Experiment(settings, trainer, splits, model, record, folder)
+
+
+def _set_threads(threads: int) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
+    if threads > cores:
+        said = "threads=%d on %d cores: they wait for each other; fewer are faster"
+        log.warning(said, threads, cores)
+    torch.set_num_threads(threads)
 
 
 def load_splits(settings: dict[str, Any]) -> Splits:
@@ -188,8 +199,8 @@ def as_density(built: Any, features: int, context: int, settings: dict[str, Any]
     Raises:
         UsageError: it is no model.
     """
-    if isinstance(built, Density):
-        return built
+    if isinstance(built, Density) and type(built).log_prob is Density.log_prob:
+        return built  # a ``log_prob`` of its own is called as that of any other module
     target = settings.get("_target_")
     if not isinstance(built, torch.nn.Module):
         raise UsageError(f"{target} must make a torch.nn.Module, got {type(built).__name__}")

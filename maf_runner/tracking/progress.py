@@ -33,8 +33,8 @@ class Reporter:
         self.bar: _Bar | None = None
         self.said = time.monotonic()
 
-    def start(self, state: State, schedule: Schedule) -> None:
-        """Open the bar; say that an interrupted run goes on."""
+    def start(self, state: State, schedule: Schedule, engine: str) -> None:
+        """Open the bar; say that an interrupted run goes on, and by which engine."""
         self.schedule = schedule
         if state.resumed:
             log.info(
@@ -43,7 +43,10 @@ class Reporter:
                 f"{state.update:,}",
             )
         log.info(
-            "training %s: one validation every %s updates", self.title, f"{schedule.between:,}"
+            "training %s: one validation every %s updates, %s engine",
+            self.title,
+            f"{schedule.between:,}",
+            engine,
         )
         ends = math.isfinite(schedule.most_updates)
         self.bar = _Bar(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maf_runner.datasets.spaces.images import LogitSpace
-from maf_runner.engine.driver import AUTO, Driver, choose, evaluates_natively
+from maf_runner.engine.driver import AUTO, Driver, choose, continued, evaluates_natively
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
 from maf_runner.flows.made import has_dropout
@@ -37,8 +37,8 @@ class TensorRows(NamedTuple):
 class Progress(Protocol):
     """An object that is told how training proceeds."""
 
-    def start(self, state: State, schedule: Schedule) -> None:
-        """Training starts, or continues from ``state``."""
+    def start(self, state: State, schedule: Schedule, engine: str) -> None:
+        """Training starts on this engine, or continues from ``state``."""
 
     def update(self) -> None:
         """An update is done."""
@@ -101,7 +101,7 @@ def fit(
         )
 
     where = None  # training diverged
-    progress.start(state, schedule)
+    progress.start(state, schedule, driver.name)
     with interrupts.deferred(), driver.session(settings.batch_size):
         while (reason := schedule.stop_reason(state)) is None:
             first = state.epoch * schedule.between
@@ -147,11 +147,11 @@ def fit(
             progress.validated(state)
             interrupts.act()
     if state.best is None:
-        return Outcome("diverged", state, where or never_finite(state))
+        return Outcome("diverged", state, where or never_finite(state), driver.name)
     # It includes the batch-norm statistics, which were computed with these parameters.
     model.load_state_dict(state.best)
     model.eval()
-    return Outcome(reason, state, where)
+    return Outcome(reason, state, where, driver.name)
 
 
 def _begin(
@@ -173,7 +173,7 @@ def _begin(
     if saved is not None:
         model.load_state_dict(saved["model"])
         if engine == AUTO and saved["device"] == model.reference.device.type:
-            name = saved["path"]
+            name = continued(model, saved["path"], name)
     natively = evaluates_natively(model, engine)
     driver = Driver(model, adam, name, averaging=settings.averaging, natively=natively)
     state = State()

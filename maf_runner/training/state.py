@@ -48,11 +48,13 @@ class Outcome:
         reason: ``closed_form``, ``patience``, ``max_epochs``, ``max_updates`` or ``diverged``.
         state: where it ended.
         divergence: where training diverged, or why it has no model: see `divergence`.
+        engine: that made the last updates; None without updates.
     """
 
     reason: str
     state: State
     divergence: dict[str, Any] | None = None
+    engine: str | None = None
 
     @property
     def has_model(self) -> bool:

@@ -15,10 +15,10 @@ from maf_runner.engine import driver
 from maf_runner.engine.adam import AdamSettings, PaperAdam
 from maf_runner.engine.driver import EAGER, NATIVE, Driver, choose
 from maf_runner.engine.native import library, updates
-from maf_runner.engine.native.describe import describe, statistics
+from maf_runner.engine.native.describe import UnknownError, describe, statistics
 from maf_runner.engine.native.library import Coefficients, Kernels, instructions
 from maf_runner.engine.native.rows import native_rows
-from maf_runner.engine.native.updates import NativeUpdate, serves
+from maf_runner.engine.native.updates import NativeUpdate, look, serves
 from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics, sample
 from maf_runner.flows import MADE, MAF, MADEMoG, MAFMoG, RealNVP
 from maf_runner.flows.autoregressive import AffineAutoregressive
@@ -256,9 +256,10 @@ def with_other_linear():
 )
 def test_what_is_not_known_is_declined(make):
     model = make()
-    assert describe(model) is None
+    with pytest.raises(UnknownError):
+        describe(model)
     assert not serves(model)
-    with pytest.raises(RuntimeError, match="no kernels for"):
+    with pytest.raises(UnknownError, match=r"^\w+$"):
         NativeUpdate(model, None)
 
 
@@ -316,7 +317,25 @@ def test_it_is_taken_where_it_serves_and_nothing_else_is_asked_for():
 
 @pytest.mark.parametrize("name", names(native=False))
 def test_what_it_does_not_know_is_left_to_torch(name):
-    assert describe(build(name)) is None and choose(build(name), "auto", 1) == EAGER
+    assert look(build(name))[0] is None and choose(build(name), "auto", 1) == EAGER
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [({"scale": "bounded"}, "BoundedAutoregressive"), ({"base": "uniform"}, "Uniform")],
+)
+def test_the_part_that_it_does_not_know_is_named(settings, part):
+    model = MAF(5, layers=1, hidden=[8], **NETWORK, **settings)
+    with pytest.raises(UsageError, match=f"it has no kernels for {part}"):
+        choose(model, "native", 1)
+
+
+def test_a_run_that_began_natively_goes_on_without_the_library(monkeypatch, caplog):
+    assert driver.continued(build("maf"), NATIVE, EAGER) == NATIVE
+    monkeypatch.setattr(updates, "instructions", lambda: None)
+    assert driver.continued(build("maf"), NATIVE, EAGER) == EAGER
+    assert "but the native engine is not built here" in caplog.text
+    assert "goes on with the eager engine" in caplog.text
 
 
 @pytest.mark.parametrize("changes", [{"clip": 5.0}, {"optimiser": "textbook"}])
@@ -358,7 +377,9 @@ def test_a_run_that_was_native_goes_on_without_a_library(monkeypatch):
     engine = Driver(build("maf", 5), ADAM, NATIVE)
     engine.step(*rows(20, 5), RATE)
     assert engine.name == EAGER and len(said) == 1
-    assert "the native engine cannot train this model: the native library is missing" in said[0]
+    assert (
+        "the native engine cannot train this model: the native engine is not built here" in said[0]
+    )
 
 
 @pytest.mark.parametrize("name", SERVED)

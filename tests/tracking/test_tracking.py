@@ -203,7 +203,7 @@ def followed(settings, epochs, per_epoch=100):
     """A reporter that was told of some epochs, each of 2 s and 1 nat worse than the last."""
     reporter, state = Reporter("MAF (5) on mnist"), State()
     schedule = Schedule(replace(TrainerSettings(**TRAINER), **settings), per_epoch)
-    reporter.start(state, schedule)
+    reporter.start(state, schedule, "eager")
     for _ in range(epochs):
         for _ in range(per_epoch):
             state.update += 1

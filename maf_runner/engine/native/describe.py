@@ -33,20 +33,23 @@ Staircase = tuple[list[int], tuple[list[int], list[int]]]
 _found: WeakKeyDictionary[MaskedNetwork, tuple[object, list[Staircase]]] = WeakKeyDictionary()
 
 
-class _Unknown(Exception):
-    """The model holds something that the engine has no kernels for."""
+class UnknownError(Exception):
+    """The model holds something that the engine has no kernels for; the message names it."""
 
 
-def describe(model: Density) -> list[int] | None:
-    """The numbers that describe a model, or None if it has a part that is not known.
+def describe(model: Density) -> list[int]:
+    """The numbers that describe a model.
+
+    Raises:
+        UnknownError: the model has a part that is not known.
 
     >>> describe(Flow([], StandardNormal(4)))
     [4, 0, 1, 10]
     """
     try:
         return _Writer(model).numbers
-    except _Unknown:
-        return None
+    except UnknownError as error:
+        raise UnknownError(str(error) or type(model).__name__) from None
 
 
 def statistics(model: Density) -> Tensor:
@@ -85,7 +88,7 @@ class _Writer:
             self.write(model.features, model.context, 1)
             self.mixture(model)
             return
-        _need(type(model) in FLOWS)
+        _need(type(model) in FLOWS, model)
         assert isinstance(model, Flow)
         self.write(model.features, model.context, len(model.chain) + 1)
         for transform in model.chain:
@@ -95,7 +98,7 @@ class _Writer:
             _need(model.base.context == model.context)
             self.mixture(model.base)
         else:
-            _need(type(model.base) is StandardNormal)
+            _need(type(model.base) is StandardNormal, model.base)
             self.write(NORMAL)
 
     def transform(self, transform: Conditioned, context: int) -> None:
@@ -117,7 +120,7 @@ class _Writer:
             self.network(transform.log_scale)
             self.network(transform.shift)
         else:
-            raise _Unknown
+            raise UnknownError(type(transform).__name__)
 
     def mixture(self, mixture: MADEMoG) -> None:
         _need(mixture.network.outputs == 3 * mixture.components)
@@ -126,7 +129,7 @@ class _Writer:
 
     def masked_network(self, network: MaskedNetwork) -> None:
         """Its outputs are put beside each other feature by feature, in the order of these."""
-        _need(type(network) is MaskedNetwork)
+        _need(type(network) is MaskedNetwork, network)
         layers = network.linears
         _need(all(type(layer) is MaskedLinear and layer.bias is not None for layer in layers))
         self.write(ACTIVATIONS[network.activation], len(layers))
@@ -139,7 +142,7 @@ class _Writer:
             self.linear(weight, None, range(len(weight)), _full(weight))
 
     def network(self, network: _Network) -> None:
-        _need(type(network) is _Network)
+        _need(type(network) is _Network, network)
         self.write(ACTIVATIONS[network.activation], len(network.layers))
         for layer in network.layers:
             _need(type(layer) is nn.Linear)
@@ -160,9 +163,9 @@ class _Writer:
         self.write(*order, *ranges[0], *ranges[1])
 
 
-def _need(known: bool) -> None:
+def _need(known: bool, part: nn.Module | None = None) -> None:
     if not known:
-        raise _Unknown
+        raise UnknownError("" if part is None else type(part).__name__)
 
 
 def _staircases(network: MaskedNetwork) -> list[Staircase]:

@@ -5,7 +5,7 @@ from torch import Tensor
 from maf_runner.engine.adam import AdamSettings
 from maf_runner.engine.eager import Eager, Update
 from maf_runner.engine.engine import DeclinedError
-from maf_runner.engine.native.updates import NativeUpdate, serves
+from maf_runner.engine.native.updates import NativeUpdate, look
 from maf_runner.flows.base import Density
 
 
@@ -15,8 +15,8 @@ class Native(Eager):
     name = "native"
 
     def __init__(self, model: Density, settings: AdamSettings) -> None:
-        if not serves(model):
-            raise DeclinedError("the native library is missing, or does not know this model")
+        if reason := look(model)[1]:
+            raise DeclinedError(reason)
         if not settings.as_in_the_paper:
             raise DeclinedError("it has no other Adam than the paper's, and clips no gradients")
         super().__init__(model, settings)

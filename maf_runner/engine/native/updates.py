@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from maf_runner.engine.native.describe import describe
+from maf_runner.engine.native.describe import UnknownError, describe
 from maf_runner.engine.native.library import Coefficients, Kernels, instructions
 from maf_runner.flows.base import Density
 
@@ -43,16 +43,14 @@ class NativeUpdate:
         adam: the optimiser's state.
 
     Raises:
-        RuntimeError: there is no library that fits, or the model is none that it knows.
+        UnknownError: the model is none that the library knows.
+        RuntimeError: there is no library that fits.
     """
 
     def __init__(self, model: Density, adam: Adam) -> None:
-        description = describe(model)
-        if description is None:
-            raise RuntimeError(f"the native engine has no kernels for {type(model).__name__}")
+        self.description, self.adam = describe(model), adam
         if instructions() is None:
             raise RuntimeError("the native library was not built here")
-        self.description, self.adam = description, adam
         self._engines: dict[int, Kernels] = {}  # by batch size
 
     def __call__(self, x: Tensor, context: Tensor | None) -> Tensor:
@@ -82,9 +80,10 @@ def look(model: Density) -> tuple[list[int] | None, str]:
     reference = model.reference
     if reference.device.type != "cpu" or reference.dtype not in (torch.float32, torch.float64):
         return None, "it works on the CPU, in float32 or float64"
-    description = describe(model)
-    if description is None:
-        return None, f"it has no kernels for {type(model).__name__}"
+    try:
+        description = describe(model)
+    except UnknownError as error:
+        return None, f"it has no kernels for {error}"
     if instructions() is None:
         return None, NOT_BUILT
     return description, ""

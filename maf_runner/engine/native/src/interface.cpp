@@ -5,13 +5,16 @@
 
 #include "table.h"
 
-extern const Table table_portable;
-#if defined(MAF_X86)
-extern const Table table_avx512, table_avx2;
-static const Table* const TABLES[] = {&table_avx512, &table_avx2, &table_portable};
-#else
-static const Table* const TABLES[] = {&table_portable};
+// setup.py says which of the copies it could compile, the best first.
+extern const Table table_avx512, table_avx2, table_portable;
+static const Table* const TABLES[] = {
+#if defined(MAF_AVX512)
+    &table_avx512,
 #endif
+#if defined(MAF_AVX2)
+    &table_avx2,
+#endif
+    &table_portable};
 
 namespace {
 
