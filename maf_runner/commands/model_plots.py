@@ -24,6 +24,7 @@ from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.base import Flow
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.linear import LULinear, Permutation
+from maf_runner.records.record import Record
 from maf_runner.reporting.comparison.cells import size
 from maf_runner.reporting.plots import calibration as calibrated
 from maf_runner.reporting.plots import conditionals, layers, normality, pairs, pictures
@@ -47,11 +48,27 @@ def _loaded(options: argparse.Namespace) -> dict[str, TrainedRun]:
     """The runs that are named, each under a title of its own."""
     runs = [TrainedRun.load(folder) for folder in dict.fromkeys(options.runs)]
     records = [run.record for run in runs]
-    titles = [record.title for record in records]
-    for apart in (lambda r: f"{size(r)} seed {r.seed}".strip(), lambda r: r.run_id):
-        if len(set(titles)) < len(titles):
-            titles = [f"{record.title},\n{apart(record)}" for record in records]
-    return dict(zip(titles, runs, strict=True))
+    return dict(zip(_apart(records), runs, strict=True))
+
+
+def _apart(records: list[Record]) -> list[str]:
+    """Titles of runs, each with what tells it from others of the same title."""
+    alike = [[r for r in records if r.title == record.title] for record in records]
+
+    def own_settings(record: Record, others: list[Record]) -> str:
+        shared = set(record.departures).intersection(*(r.departures for r in others))
+        return ", ".join(own for own in record.departures if own not in shared)
+
+    titles = []
+    for record, others in zip(records, alike, strict=True):
+        ways: list[Callable[[Record], str]] = [
+            lambda r: f"{size(r)} seed {r.seed}".strip(),
+            lambda r, others=others: own_settings(r, others),  # type: ignore[misc]
+            lambda r: r.run_id,
+        ]
+        distinct = (way for way in ways if len({way(r) for r in others}) == len(others))
+        titles.append(record.title + (f",\n{next(distinct)(record)}" if len(others) > 1 else ""))
+    return titles
 
 
 def _noise(options: argparse.Namespace) -> Draw:
