@@ -322,10 +322,13 @@ def test_what_it_does_not_know_is_left_to_torch(name):
 
 @pytest.mark.parametrize(
     ("settings", "part"),
-    [({"scale": "bounded"}, "BoundedAutoregressive"), ({"base": "uniform"}, "Uniform")],
+    [
+        ({"residual": True, "activation": "relu"}, "ResidualMaskedNetwork"),
+        ({"base": "uniform"}, "Uniform"),
+    ],
 )
 def test_the_part_that_it_does_not_know_is_named(settings, part):
-    model = MAF(5, layers=1, hidden=[8], **NETWORK, **settings)
+    model = MAF(5, layers=1, hidden=[8], **{**NETWORK, **settings})
     with pytest.raises(UsageError, match=f"it has no kernels for {part}"):
         choose(model, "native", 1)
 

@@ -69,13 +69,13 @@ def _maf(make=MAF, *, batch_norm=True, **changes):
         inverted=make is IAF,
         batch_norm=batch_norm,
         random=changes.get("degrees") == "random",
-        native=not {"scale", "base", "residual"} & set(changes),
+        native=not {"base", "residual"} & set(changes),
     )
 
 
 def _real_nvp(*, batch_norm=True, **changes):
     make = partial(RealNVP, **{"batch_norm": batch_norm, **changes})
-    native = not {"scale", "base"} & set(changes)
+    native = "base" not in changes
     return Model(make, flow=True, coupling=True, batch_norm=batch_norm, native=native)
 
 
@@ -118,10 +118,10 @@ MODELS = {
         every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
     ),
     "maf-plain": _maf(hidden=[16], batch_norm=False),
-    "maf-residual": _maf(residual=True, hidden=[12, 12], activation="relu", scale="bounded"),
+    "maf-residual": _maf(residual=True, hidden=[12, 12], activation="relu", base="logistic"),
     "maf-bounded": _maf(scale="bounded"),
     "maf-student": _maf(hidden=[16], base="student"),
-    "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded", base="logistic"),
+    "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded"),
     "elementwise": _elementwise(map="affine", linear="lu"),
     "elementwise-cdf": _elementwise(map="logistic_mixture", linear="none", base="beta"),
     "nsf": _nsf(),

@@ -15,10 +15,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.autoregressive import AffineAutoregressive
+from maf_runner.flows.autoregressive import (
+    AffineAutoregressive,
+    Autoregressive,
+    BoundedAutoregressive,
+)
 from maf_runner.flows.base import Conditioned, Density, Flow, StandardNormal
 from maf_runner.flows.batchnorm import BatchNorm
-from maf_runner.flows.coupling import Coupling, _Network
+from maf_runner.flows.coupling import BoundedCoupling, Coupling, _Network
 from maf_runner.flows.made import MaskedLinear, MaskedNetwork
 from maf_runner.flows.mixture import MADEMoG
 from maf_runner.flows.models import MADE, MAF, MAFMoG, RealNVP
@@ -102,9 +106,11 @@ class _Writer:
             self.write(NORMAL)
 
     def transform(self, transform: Conditioned, context: int) -> None:
-        if type(transform) is AffineAutoregressive:
+        bounded = type(transform) in (BoundedAutoregressive, BoundedCoupling)
+        if type(transform) in (AffineAutoregressive, BoundedAutoregressive):
+            assert isinstance(transform, Autoregressive)
             _need(transform.context == context and transform.network.outputs == 2)
-            self.write(AFFINE)
+            self.write(AFFINE, bounded)
             self.write(*transform.network.order.tolist())
             self.masked_network(transform.network)
         elif type(transform) is BatchNorm:
@@ -112,11 +118,12 @@ class _Writer:
             self.write(BATCH_NORM, self.place(transform.log_gamma), self.place(transform.beta))
             self.write(self.statistics, self.statistics + size)
             self.statistics += 2 * size
-        elif type(transform) is Coupling:
+        elif type(transform) in (Coupling, BoundedCoupling):
+            assert isinstance(transform, Coupling)
             _need(transform.context == context)
             copied, changed = transform.copied.tolist(), transform.changed.tolist()
             _need(sorted([*copied, *changed]) == list(range(transform.features)))
-            self.write(COUPLING, len(copied), *copied, *changed)
+            self.write(COUPLING, bounded, len(copied), *copied, *changed)
             self.network(transform.log_scale)
             self.network(transform.shift)
         else:

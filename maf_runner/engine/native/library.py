@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VERSION = 2  # of the interface; a library built from other sources is not used
+VERSION = 3  # of the interface; a library built from other sources is not used
 
 
 class Coefficients(NamedTuple):

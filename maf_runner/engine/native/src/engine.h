@@ -134,6 +134,7 @@ class Engine {
     const long kind = reader.next();
     if (kind == AFFINE) {
       auto* layer = new Affine<T>;
+      layer->bounded = reader.next();
       layer->feature = reader.list(features_);
       layer->network = read_network<T>(reader);
       return layer;
@@ -149,6 +150,7 @@ class Engine {
     }
     if (kind == COUPLING) {
       auto* layer = new Coupling<T>;
+      layer->bounded = reader.next();
       const long copied = reader.next();
       layer->copied = reader.list(copied);
       layer->changed = reader.list(features_ - copied);

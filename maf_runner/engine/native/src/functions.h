@@ -93,6 +93,23 @@ inline typename P::Vector clipped_tanh(typename P::Vector x) {
   return choose<P>(x < 0, -result, result);
 }
 
+// Into (-3, 3), small numbers almost to themselves; the model's `soft_clip`.
+constexpr double CLIP = 3;
+
+template <class P>
+inline typename P::Vector soft_clip(typename P::Vector x) {
+  typedef typename P::Number T;
+  return x / (1 + choose<P>(x < 0, -x, x) * (T)(1 / CLIP));
+}
+
+// Its derivative at the place where it is ``clipped``.
+template <class P>
+inline typename P::Vector soft_clip_slope(typename P::Vector clipped) {
+  typedef typename P::Number T;
+  const typename P::Vector left = 1 - choose<P>(clipped < 0, -clipped, clipped) * (T)(1 / CLIP);
+  return left * left;
+}
+
 // The natural logarithm of a sum of exponentials: of 0, inf, NaN or a positive normal number.
 template <class P>
 inline typename P::Vector logarithm(typename P::Vector x) {

@@ -41,7 +41,7 @@ const Table* find(const char* name) {
 #define MAF_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised whenever a function or the description changes.
-MAF_EXPORT int maf_version() { return 2; }
+MAF_EXPORT int maf_version() { return 3; }
 
 // Why the last call failed.
 MAF_EXPORT const char* maf_error() { return said; }

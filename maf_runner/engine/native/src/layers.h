@@ -148,10 +148,12 @@ class BatchNorm final : public Layer<T> {
   T *scale_, *inverse_, *gamma_slope_, *beta_slope_;
 };
 
-// u = exp(p / 2) (x - m); m and p of a feature stand beside each other in the network's outputs.
+// u = exp(s) (x - m) with s = p / 2, softly clipped if it is ``bounded``; m and p of a feature stand
+// beside each other in the network's outputs.
 template <class T>
 class Affine final : public Layer<T> {
  public:
+  bool bounded = false;
   Array<long> feature;  // in the order of the autoregression
   Network<T> network;
   Rows<T> outputs;      // shared with other layers
@@ -159,6 +161,7 @@ class Affine final : public Layer<T> {
   void prepare(const Panels<T>& panels, Memory<T>& memory, Sizes& sizes) override {
     network.prepare(panels, memory, sizes);
     scale_ = memory.take(feature.size(), panels);
+    if (bounded) clip_slope_ = memory.take(feature.size(), panels);
     sequence_.prepare(network, feature, 2);
   }
 
@@ -170,13 +173,19 @@ class Affine final : public Layer<T> {
         const T *m = outputs.at(panel, 2 * r), *p = outputs.at(panel, 2 * r + 1);
         const T* x = this->in.at(panel, feature[r]);
         T *u = this->out.at(panel, feature[r]), *e = scale_.at(panel, feature[r]);
+        T* c = bounded ? clip_slope_.at(panel, feature[r]) : nullptr;
         T* log_det = scratch.log_det[worker.number] + panel.begin;
         along<T>(panel.width, [&](auto pack, long i) {
           typedef decltype(pack) P;
-          const typename P::Vector half = load<P>(p + i) * (T)0.5, scale = exponential<P>(half);
+          typename P::Vector s = load<P>(p + i) * (T)0.5;
+          if (bounded) {
+            s = soft_clip<P>(s);
+            store<P>(c + i, soft_clip_slope<P>(s));
+          }
+          const typename P::Vector scale = exponential<P>(s);
           store<P>(e + i, scale);
           store<P>(u + i, scale * (load<P>(x + i) - load<P>(m + i)));
-          store<P>(log_det + i, load<P>(log_det + i) + half);
+          store<P>(log_det + i, load<P>(log_det + i) + s);
         });
       }
     worker.wait();
@@ -192,7 +201,9 @@ class Affine final : public Layer<T> {
         T* x = this->in.at(panel, feature[r]);
         along<T>(panel.width, [&](auto pack, long i) {
           typedef decltype(pack) P;
-          const typename P::Vector scale = exponential<P>(load<P>(p + i) * (T)-0.5);
+          typename P::Vector s = load<P>(p + i) * (T)0.5;
+          if (bounded) s = soft_clip<P>(s);
+          const typename P::Vector scale = exponential<P>(-s);
           store<P>(x + i, scale * load<P>(u + i) + load<P>(m + i));
         });
       });
@@ -208,11 +219,14 @@ class Affine final : public Layer<T> {
         T *m = outputs.at(panel, 2 * r), *p = outputs.at(panel, 2 * r + 1);
         T* g = slope.at(panel, feature[r]);
         const T *u = this->out.at(panel, feature[r]), *e = scale_.at(panel, feature[r]);
+        const T* c = bounded ? clip_slope_.at(panel, feature[r]) : nullptr;
         along<T>(panel.width, [&](auto pack, long i) {
           typedef decltype(pack) P;
           const typename P::Vector above = load<P>(g + i), back = load<P>(e + i) * above;
           store<P>(m + i, -back);
-          store<P>(p + i, (T)0.5 * (above * load<P>(u + i) - update.weight));
+          typename P::Vector by_p = (T)0.5 * (above * load<P>(u + i) - update.weight);
+          if (bounded) by_p *= load<P>(c + i);
+          store<P>(p + i, by_p);
           store<P>(g + i, back);
         });
       }
@@ -224,14 +238,16 @@ class Affine final : public Layer<T> {
   void finish(const Update<T>& update) override { network.finish(update); }
 
  private:
-  Rows<T> scale_;
+  Rows<T> scale_, clip_slope_;
   Sequence<T> sequence_;
 };
 
-// u = x where copied, (x - t) exp(-s) where changed; s and t see what is copied, and the context.
+// u = x where copied, (x - t) exp(-s) where changed; s and t see what is copied, and the context. s is
+// softly clipped if it is ``bounded``.
 template <class T>
 class Coupling final : public Layer<T> {
  public:
+  bool bounded = false;
   Array<long> copied, changed;
   long context = 0;
   Network<T> log_scale, shift;
@@ -251,11 +267,13 @@ class Coupling final : public Layer<T> {
     const long outputs = changed.size();
     for (long r = worker.begin(outputs); r < worker.end(outputs); r++)
       for (const Panel& panel : update.panels) {
-        const T *s = s_.at(panel, r), *t = t_.at(panel, r), *x = this->in.at(panel, changed[r]);
+        const T *t = t_.at(panel, r), *x = this->in.at(panel, changed[r]);
+        T* s = s_.at(panel, r);
         T *u = this->out.at(panel, changed[r]), *e = scale_.at(panel, r);
         T* log_det = scratch.log_det[worker.number] + panel.begin;
         along<T>(panel.width, [&](auto pack, long i) {
           typedef decltype(pack) P;
+          if (bounded) store<P>(s + i, soft_clip<P>(load<P>(s + i)));
           const typename P::Vector scale = exponential<P>(-load<P>(s + i));
           store<P>(e + i, scale);
           store<P>(u + i, (load<P>(x + i) - load<P>(t + i)) * scale);
@@ -274,7 +292,9 @@ class Coupling final : public Layer<T> {
         T* x = this->in.at(panel, changed[r]);
         along<T>(panel.width, [&](auto pack, long i) {
           typedef decltype(pack) P;
-          store<P>(x + i, load<P>(u + i) * exponential<P>(load<P>(s + i)) + load<P>(t + i));
+          typename P::Vector log_scale = load<P>(s + i);
+          if (bounded) log_scale = soft_clip<P>(log_scale);
+          store<P>(x + i, load<P>(u + i) * exponential<P>(log_scale) + load<P>(t + i));
         });
       }
     worker.wait();
@@ -291,7 +311,9 @@ class Coupling final : public Layer<T> {
           typedef decltype(pack) P;
           const typename P::Vector above = load<P>(g + i), back = load<P>(e + i) * above;
           store<P>(t + i, -back);
-          store<P>(s + i, update.weight - above * load<P>(u + i));
+          typename P::Vector by_s = update.weight - above * load<P>(u + i);
+          if (bounded) by_s *= soft_clip_slope<P>(load<P>(s + i));
+          store<P>(s + i, by_s);
           store<P>(g + i, back);
         });
       }
