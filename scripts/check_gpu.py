@@ -1,111 +1,288 @@
-"""Check and time training on a CUDA GPU: run it where there is one.
+"""Check the program on a machine with a CUDA GPU, within minutes: run it where there is one.
 
-1. Every model, given the class or not: fifty captured updates in float64 give the parameters of
-   fifty plain ones on the CPU to 1e-9, and a trained model's log densities in float32 agree.
-2. The time of an update at four sizes, beside other libraries on the same GPU (extra ``bench``),
-   and the share of it that the GPU would need just to start the update's kernels.
+    python scripts/check_gpu.py --raw DIR --out DIR
 
-Exits with 1 if a figure of the first part is off. Writes results/benchmarks/gpu.json.
+Sections, each with the most seconds it gets of eight minutes:
+
+{sections}
+
+The last of those asked for gets all the time that is left. A section is a process of its own: one
+that fails, hangs or loses the GPU costs the others nothing, and what it had found by then is kept.
+After every addition OUT/gpu.json is replaced; OUT/summary.md says the same in words, and
+OUT/records/ has the records and learning curves of the runs. zuko and nflows are timed where they
+are installed (extra ``bench``); POWER and MNIST need their raw files.
+
+Exit code: 0 nothing is wrong (what was left out for lack of time is named), 1 something is, 2 no
+GPU. On a machine without one, ``--device cpu --small`` tries the script itself.
 """
 
 import argparse
 import json
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-from benchmark import PAPER, RATE, SIZES, maf, timed, training
-from torch.profiler import ProfilerActivity, profile
+from gpu.section import ROOT, OutOfTimeError, Place, Report
 
-from maf_runner.engine.driver import EAGER, GRAPH, Driver
-from maf_runner.flows import MADE, MAF, Density, MADEMoG, MAFMoG, RealNVP
 from maf_runner.system import atomic
 
-NETWORK: dict[str, Any] = {"activation": "tanh", "degrees": "sequential", "mask": "paper"}
-MODELS = {
-    "MADE": lambda c: MADE(6, context=c, hidden=[32, 32], **NETWORK),
-    "MADE MoG": lambda c: MADEMoG(6, context=c, hidden=[32, 32], components=3, **NETWORK),
-    "Real NVP": lambda c: RealNVP(6, context=c, layers=3, hidden=[32]),
-    "MAF": lambda c: MAF(6, context=c, layers=3, hidden=[32, 32], **NETWORK),
-    "MAF MoG": lambda c: MAFMoG(6, context=c, layers=2, hidden=[32, 32], components=3, **NETWORK),
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its function, what it does, and the seconds it may take and needs at least."""
+
+    function: str
+    about: str
+    most: int
+    least: int
+
+
+SECTIONS = {
+    "agreement": Section(
+        "agreement.main", "gradients, 200 updates and samples of every model as on the CPU", 80, 15
+    ),
+    "tests": Section("tests.main", "the tests with the mark gpu", 60, 15),
+    "moves": Section("moves.main", "a run that goes from the GPU to the CPU and back", 75, 30),
+    "times": Section(
+        "times.main", "an update by each engine, zuko and nflows, at five sizes", 80, 20
+    ),
+    "faults": Section("faults.main", "a GPU that is nearly full, and one that two share", 60, 20),
+    "power": Section("training.power", "MAF (5) on POWER for three epochs", 75, 30),
+    "mnist": Section("training.mnist", "MAF (5) on MNIST to the end of its training", 300, 60),
 }
-UPDATES = 50
+FULL = 8  # minutes, for which the seconds above are meant
+SUMMARY, FIGURES = "summary.md", "gpu.json"
 
 
-def disagreement(build: Any, classes: int) -> tuple[float, float]:
-    """Between GPU and CPU: of the parameters in float64, of the log densities in float32."""
-    torch.manual_seed(0)
-    x = torch.randn(UPDATES, 100, 6, dtype=torch.float64)
-    context = (
-        torch.eye(classes, dtype=torch.float64)[torch.arange(100) % classes] if classes else None
-    )
-    ended: list[Density] = []
-    for device, path in (("cpu", EAGER), ("cuda", GRAPH)):
-        torch.manual_seed(1)
-        model = build(classes).double().to(device)
-        driver = Driver(model, PAPER.adam, path)
-        for rows in x.to(device):
-            driver.step(rows, None if context is None else context.to(device), RATE)
-        assert driver.name == path, f"the {path} engine was not used"
-        ended.append(model.cpu().eval())
-    parameters = zip(*(model.parameters() for model in ended), strict=True)
-    apart = max(float((a - b).abs().max()) for a, b in parameters)
-    model = ended[0].float()
-    rows, given = x[0].float(), None if context is None else context.float()
-    here = model(rows, given)
-    there = model.cuda()(rows.cuda(), None if given is None else given.cuda()).cpu()
-    return apart, float(((here - there).abs() / here.abs().clamp(min=1)).max().detach())
-
-
-def launches(features: int, width: int) -> int:
-    """The kernels of one eager update."""
-    driver = Driver(maf(features, width).cuda(), PAPER.adam, EAGER)
-    x = torch.randn(100, features).cuda()
-    driver.step(x, None, RATE)
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        driver.step(x, None, RATE)
-        torch.cuda.synchronize()
-    return sum(event.count for event in seen.key_averages())
-
-
-def launch_ms() -> float:
-    """Milliseconds that a kernel in a graph takes at the least."""
-    x, graph = torch.zeros(1, device="cuda"), torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(1000):
-            x.add_(1)
-    return min(timed(graph.replay, 10) for _ in range(5))  # seconds a thousand
-
-
-def main() -> int:
-    """Check, time, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/gpu.json"))
-    options = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("check_gpu: torch sees no CUDA GPU here", file=sys.stderr)
+def main(argv: list[str] | None = None) -> int:
+    """Carry out the sections one after another, and write what they find."""
+    options = parsed(argv)
+    if options.child:
+        return carry_out(options)
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the section's process too
+    if options.device == "cuda" and not has_gpu():
+        print(
+            "check_gpu: torch sees no CUDA GPU here; --device cpu --small tries the script itself",
+            file=sys.stderr,
+        )
         return 2
-    results: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
-    good = True
-    for name, build in MODELS.items():
-        for classes in (0, 3):
-            apart, densities = disagreement(build, classes)
-            good &= apart < 1e-9 and densities < 1e-4
-            results[f"agreement {name}, {classes} classes"] = [apart, densities]
-            print(f"{name}, {classes} classes: {apart:.1e}, log densities {densities:.1e}")
-    pace = launch_ms()
-    for features, (width, _, _) in SIZES.items():
-        for batch in (100, 1000):
-            found = training(features, width, batch, device="cuda", paths=(EAGER, GRAPH))
-            found["launch_bound_ms"] = launches(features, width) * pace
-            results[f"training D={features} batch={batch}"] = found
-            print(f"D={features} batch={batch}: {found}", flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(options.out, json.dumps(results, indent=1) + "\n")
-    if not good:
-        print("check_gpu: the GPU's figures are not those of the CPU", file=sys.stderr)
-    return 0 if good else 1
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, Any] = {"machine": machine(options), "sections": {}}
+    work = Path(tempfile.mkdtemp(prefix="check_gpu-"))
+    try:
+        for name in options.sections:
+            left = started + 60 * options.minutes - time.monotonic()
+            most = SECTIONS[name].most * options.minutes / FULL
+            seconds = left if name == options.sections[-1] else min(most, left)
+            section = kept["sections"][name] = {"status": "begun", "seconds": 0.0}
+            if seconds < SECTIONS[name].least * (0.1 if options.small else 1):
+                section |= {"status": "skipped", "left out": ["no time left"]}
+            else:
+                print(f"{name}: {SECTIONS[name].about} ...", flush=True)
+                watch(name, seconds, options, work, kept)
+            write(options.out, kept)
+            print(f"{name}: {section['status']}, {section['seconds']:.0f} s", flush=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    kept["seconds"] = time.monotonic() - started
+    write(options.out, kept)
+    print(summary(kept))
+    wrong = [s for s in kept["sections"].values() if s["status"] in ("wrong", "failed")]
+    return 1 if wrong else 0
+
+
+def parsed(argv: list[str] | None) -> argparse.Namespace:
+    """The options of the command line."""
+    listed = "\n".join(f"  {name:<10} {s.most:>3} s  {s.about}" for name, s in SECTIONS.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__.replace("{sections}", listed),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+    def names(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := [name for name in chosen if name not in SECTIONS]:
+            raise argparse.ArgumentTypeError(
+                f"there is no section {unknown[0]!r}: {', '.join(SECTIONS)}"
+            )
+        return [name for name in SECTIONS if name in chosen]
+
+    def minutes(text: str) -> float:
+        if not 0 < (value := float(text)) < 1000:
+            raise argparse.ArgumentTypeError(f"must be a number of minutes above 0, got {text}")
+        return value
+
+    parser.add_argument(
+        "--sections", type=names, default=list(SECTIONS), metavar="A,B", help="these alone"
+    )
+    parser.add_argument(
+        "--minutes", type=minutes, default=FULL - 0.5, help="for all (default %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/benchmarks/gpu"), help="default %(default)s"
+    )
+    parser.add_argument("--raw", type=Path, help="raw data, by default MAF_RUNNER_RAW_DIR")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--small", action="store_true", help="everything in miniature")
+    for hidden in ("--child", "--work", "--ends"):  # given by the script to its own processes
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.raw is not None and not options.raw.is_dir():
+        parser.error(f"--raw: there is no folder {options.raw}")
+    if options.device == "cpu" and not options.small:
+        parser.error("--device cpu is for trying the script: add --small")
+    options.out = options.out.absolute()
+    return options
+
+
+def has_gpu() -> bool:
+    """Whether torch sees one. Asked in another process: CUDA takes memory where it is used."""
+    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def machine(options: argparse.Namespace) -> dict[str, Any]:
+    """What the figures are of."""
+    import torch
+    from benchmark import processor
+
+    found = {
+        "device": options.device,
+        "small": options.small,
+        "torch": torch.__version__,
+        "processor": processor(),
+    }
+    if options.device == "cuda":
+        asked = "name,memory.total,driver_version"
+        command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"]
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+            found["gpu"] = said.strip()
+        except (OSError, subprocess.TimeoutExpired):
+            found["gpu"] = "nvidia-smi does not answer"
+    return found
+
+
+def watch(
+    name: str, seconds: float, options: argparse.Namespace, work: Path, kept: dict[str, Any]
+) -> None:
+    """Carry out a section in a process of its own, and keep what it has found so far."""
+    started = time.monotonic()
+    words = ["--child", name, "--work", work, "--ends", started + seconds, "--out", options.out]
+    words += ["--device", options.device, *(["--small"] if options.small else [])]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    raw = options.raw or os.environ.get("MAF_RUNNER_RAW_DIR") or ROOT / "data" / "raw"
+    environment["MAF_RUNNER_RAW_DIR"] = str(Path(raw).absolute())
+    process = subprocess.Popen(
+        [sys.executable, __file__, *map(str, words)], env=environment, start_new_session=True
+    )
+    section, before = kept["sections"][name], ""
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+            report = Report.read(report_of(work, name))
+            section["seconds"] = time.monotonic() - started
+            section |= {"found": report.found, "wrong": report.wrong, "left out": report.left_out}
+            if process.returncode is not None:
+                break
+            if section["seconds"] > seconds:
+                break
+            if before != (before := str(report)):
+                write(options.out, kept)
+    finally:
+        code = process.returncode
+        stop(process)
+    if code is None:
+        section["left out"].append(f"stopped after {seconds:.0f} s")
+    elif code != 0:
+        section["wrong"].append(f"its process ended with {code}")
+    section["status"] = status(section, done=report.done)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of a section: its process, and all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def status(section: dict[str, Any], *, done: bool) -> str:
+    """One word for how a section has ended."""
+    if section["wrong"]:
+        return "wrong"
+    if done and not section["left out"]:
+        return "good"
+    return "good as far as it came" if section["found"] else "skipped"
+
+
+def report_of(work: Path, name: str) -> Path:
+    """The file of what a section has found."""
+    return work / f"{name}.json"
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    """In the process of a section: its function."""
+    module, _, function = SECTIONS[options.child].function.partition(".")
+    work = Path(options.work)
+    report = Report(report_of(work, options.child))
+    folder = work / options.child
+    folder.mkdir()
+    place = Place(options.device, options.small, options.out, folder, float(options.ends))
+    if options.small:
+        import torch
+
+        torch.set_num_threads(1)
+    try:
+        getattr(import_module(f"gpu.{module}"), function)(place, report)
+    except OutOfTimeError as error:
+        report.leave_out(str(error))
+    report.done = True
+    report.write()
+    return 0
+
+
+def write(out: Path, kept: dict[str, Any]) -> None:
+    """Replace the figures and the summary."""
+    atomic.write(out / FIGURES, json.dumps(kept, indent=1) + "\n")
+    atomic.write(out / SUMMARY, summary(kept) + "\n")
+
+
+def summary(kept: dict[str, Any]) -> str:
+    """All of it, to be read."""
+    lines = [f"{key}: {value}" for key, value in kept["machine"].items()]
+    for name, section in kept["sections"].items():
+        lines += ["", f"## {name}: {section['status']} ({section['seconds']:.0f} s)", ""]
+        lines += [f"- WRONG: {text}" for text in section.get("wrong", [])]
+        lines += [f"- left out: {text}" for text in section.get("left out", [])]
+        for key, value in section.get("found", {}).items():
+            if isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()):
+                lines += [f"- {key}:", *(f"  - {k}: {in_words(v)}" for k, v in value.items())]
+            else:
+                lines.append(f"- {key}: {in_words(value)}")
+    return "\n".join(lines)
+
+
+def in_words(value: Any) -> str:
+    """A figure, or figures by name, in a line."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {in_words(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return "; ".join(in_words(entry) for entry in value)
+    return str(value)
 
 
 if __name__ == "__main__":

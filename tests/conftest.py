@@ -27,6 +27,11 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{cases:6,}  {kind}")
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU here")
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)

@@ -76,7 +76,7 @@ def test_compiled_updates_of_a_spline_flow_with_clipped_gradients(monkeypatch):
         torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-9)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", names(trained=True, inverted=False))
 def test_fifty_captured_updates_are_those_of_the_plain_model(name):
     torch.manual_seed(0)

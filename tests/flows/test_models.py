@@ -345,7 +345,7 @@ def test_known_entropy_is_not_beaten(name):
     assert float(nats.mean()) > -true_entropy - (1.0 if MODELS[name].narrow else 0.15)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.gpu
 @every_model
 @conditional_or_not
 def test_gpu_agrees_with_cpu(name, context):
