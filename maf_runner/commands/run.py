@@ -57,12 +57,16 @@ OmegaConf.register_new_resolver("absolute", _absolute, replace=True)
 
 
 class SweepFolder(Callback):
-    """Notes the folder in which the jobs of a sweep write their status files."""
+    """Notes the folder in which the jobs of a sweep write their status files; minds the queue."""
 
     def on_multirun_start(self, config: DictConfig, **details: Any) -> None:
         """Called by Hydra before any job, in the process that gives them out."""
         global _sweep
         _sweep = Path(config.hydra.sweep.dir)
+        if str(config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher"):
+            from maf_runner.commands import queue
+
+            queue.watch()
 
 
 def job(config: DictConfig) -> float:
