@@ -74,7 +74,7 @@ class Experiment:
 
     def on_cpu(self) -> Self:
         """The same run with a new model on the CPU."""
-        model = build_model(self.settings, self.splits, self.trainer, devices.CPU)
+        model = build_model(self.settings, self.splits, self.trainer)
         record = description.before_training(self.settings, self.splits, model)
         return replace(self, model=model, record=record)
 
@@ -93,7 +93,8 @@ def prepare(config: DictConfig) -> Experiment:
     size = PlannedSize.of(settings["model"].get("hidden"))
     _set_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
     splits = load_splits(settings)
-    model = build_model(settings, splits, trainer, device)
+    model = build_model(settings, splits, trainer)
+    model = _placed(model, device, settings["device"])
     conditioning = Conditioning.of(splits, conditional=settings["model"]["conditional"])
     announce_classes(splits, conditioning, model)
     record = description.before_training(settings, splits, model)
@@ -107,6 +108,24 @@ def _set_threads(threads: int) -> None:
         said = "threads=%d on %d cores: they wait for each other; fewer are faster"
         log.warning(said, threads, cores)
     torch.set_num_threads(threads)
+
+
+def _placed(model: Density, device: torch.device, asked: str) -> Density:
+    """The model on its device; on the CPU if ``asked`` leaves that open and the GPU is full.
+
+    Raises:
+        UsageError: the GPU that was asked for has not enough memory.
+    """
+    try:
+        return model.to(device)
+    except Exception as error:
+        if not shortage.is_gpu_memory(error):
+            raise
+        short = shortage.describe_gpu(device, asked)
+        if not asked.startswith("auto"):
+            raise UsageError(short) from error
+    log.warning("%s: the run goes on on the CPU", short)
+    return model.to(devices.CPU)
 
 
 def load_splits(settings: dict[str, Any]) -> Splits:
@@ -164,10 +183,8 @@ def data_of(folder: RunFolder, raw: Path | None = None, prepared: Path | None = 
         ) from error
 
 
-def build_model(
-    settings: dict[str, Any], splits: Splits, trainer: TrainerSettings, device: torch.device
-) -> Density:
-    """The untrained model of ``settings``, with the initial weights of its seed.
+def build_model(settings: dict[str, Any], splits: Splits, trainer: TrainerSettings) -> Density:
+    """The untrained model of ``settings``, on the CPU, with the initial weights of its seed.
 
     Raises:
         UsageError: impossible settings, or a model too large for the memory.
@@ -190,7 +207,7 @@ def build_model(
         )
     if trainer.learning_rate is None and not model.closed_form:
         raise UsageError("trainer.learning_rate must be a number above 0 for this model, got null")
-    return model.to(device)
+    return model
 
 
 def as_density(built: Any, features: int, context: int, settings: dict[str, Any]) -> Density:

@@ -80,7 +80,9 @@ def _claim_and_train(config: DictConfig, interrupts: Interrupts) -> Result:
                 return Result(record, folder, known=True)
             try:
                 return _train_and_record(experiment, interrupts, check_lock)
-            except torch.OutOfMemoryError as error:  # of a GPU
+            except Exception as error:
+                if not shortage.is_gpu_memory(error):
+                    raise
                 device, asked = experiment.model.reference.device, settings["device"]
                 short = shortage.describe_gpu(device, asked)
                 if not asked.startswith("auto"):

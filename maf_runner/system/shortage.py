@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # How torch and its libraries say that an allocation failed.
 NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment", "create a primitive")
+# The same of a GPU, where it is not torch that has asked for the memory, but the driver or cuBLAS.
+NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # A disk that is full, fails, is read-only or was taken away, a file that was removed or locked
 # away, or too many open files.
 DISK = {
@@ -36,8 +38,14 @@ def is_memory(error: BaseException) -> bool:
 
 
 def is_gpu_memory(error: BaseException) -> bool:
-    """Whether it is torch's error for a GPU, known by name because torch is imported late."""
-    return any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    """Whether it says that a GPU's memory did not suffice.
+
+    torch's own error is known by name, because torch is imported late.
+    """
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and any(words in said for words in NO_GPU_MEMORY)
 
 
 def is_disk(error: BaseException) -> bool:
@@ -75,11 +83,15 @@ def describe_gpu(device: "torch.device", asked: str) -> str:
     """
     import torch
 
-    sizes = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
-    free, total = (size / 2**30 for size in sizes)
+    free = ""
+    try:
+        sizes = [size / 2**30 for size in torch.cuda.mem_get_info(device)]
+        free = f"{sizes[0]:.1f} of {sizes[1]:.1f} GiB are free; "
+    except (RuntimeError, AssertionError, ValueError):  # too little for CUDA to be asked
+        pass
     return (
-        f"the GPU has not enough memory for this run ({free:.1f} of {total:.1f} GiB are free; "
-        f"device={asked}): use device=cpu, a smaller model or dataset, or another GPU"
+        f"the GPU has not enough memory for this run ({free}device={asked}): use device=cpu, a "
+        "smaller model or dataset, or another GPU"
     )
 
 

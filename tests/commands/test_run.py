@@ -244,15 +244,23 @@ def test_failed_job_leaves_its_traceback_and_a_record(tmp_path, command):
 
 
 @pytest.mark.parametrize("asked", ["auto", "cpu"])
-def test_a_gpu_without_enough_memory(tmp_path, command, asked):
+@pytest.mark.parametrize(
+    ("place", "name", "error"),
+    [
+        ("run", "evaluate_splits", "torch.OutOfMemoryError('CUDA out of memory')"),
+        ("run", "fit", "RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED')"),
+        ("torch.nn.Module", "to", "RuntimeError('CUDA error: out of memory')"),
+    ],
+)
+def test_a_gpu_without_enough_memory(tmp_path, command, asked, place, name, error):
     """Whoever left the device open gets the CPU, whoever named it a way out."""
     code = (
         "import sys, torch, maf_runner.experiment.run as run\n"
-        "evaluate = run.evaluate_splits\n"
+        f"before = {place}.{name}\n"
         "def full(*a, **k):\n"
-        "    run.evaluate_splits = evaluate\n"
-        "    raise torch.OutOfMemoryError('CUDA out of memory')\n"
-        "run.evaluate_splits = full\n"
+        f"    {place}.{name} = before\n"
+        f"    raise {error}\n"
+        f"{place}.{name} = full\n"
         "from maf_runner.commands.run import main\n"
         f"sys.argv = ['maf-run', 'model=gaussian', 'device={asked}']\n"
         "sys.exit(main())\n"
@@ -260,6 +268,7 @@ def test_a_gpu_without_enough_memory(tmp_path, command, asked):
     result = command("python", "-c", code, check=0 if asked == "auto" else 2)
     assert "the GPU has not enough memory" in result.stderr and "Traceback" not in result.stderr
     assert [r["status"] for r in records(tmp_path)] == ["finished"] * (asked == "auto")
+    assert asked == "auto" or not list(tmp_path.rglob("config.yaml"))
 
 
 @pytest.mark.parametrize("damage", ["other data", "other run", "cut", "no data"])

@@ -12,10 +12,13 @@ MEMORY = [
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory"),
     torch.OutOfMemoryError("in other words"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ..."),
     ImportError("libx.so: failed to map segment from shared object"),
     OSError(errno.ENOMEM, "Cannot allocate memory"),
 ]
+ON_GPU = MEMORY[1:5]
 DISK = [
     OSError(errno.ENOSPC, "No space left on device", "last.pt"),
     OSError(errno.EDQUOT, "Disk quota exceeded"),
@@ -36,6 +39,7 @@ NEITHER = [
 @pytest.mark.parametrize("error", [*MEMORY, *DISK, *NEITHER], ids=repr)
 def test_which_errors_are_shortages(error):
     assert shortage.is_memory(error) == (error in MEMORY)
+    assert shortage.is_gpu_memory(error) == (error in ON_GPU)
     assert shortage.is_disk(error) == (error in DISK)
     assert shortage.is_shortage(error) == (error not in NEITHER)
 
