@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -330,6 +331,25 @@ def test_ray(tmp_path, command):
     words = ("maf-run", "-m", "launch=ray", *TINY, "model.activation=relu,gelu,tanh")
     result = command(*words, check=1)
     assert closing(result) == {"done": 2, "failed": 1}
+
+
+def test_ray_begins_a_killed_job_again(tmp_path, command):
+    """On another worker, from its checkpoint."""
+    needs("hydra_ray_launcher")
+    words = [*SMALL, "trainer.patience=1000000", "trainer.max_epochs=150", "engine=eager"]
+    command("maf-run", *words, "paths.results_dir=whole", check=0)
+    queued = [sys.executable, "-m", "maf_runner", "-m", "launch=ray", *words]
+    with subprocess.Popen(
+        queued, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        (saved,) = wait_for(tmp_path / "results", "last.pt")
+        holder = saved.with_name(".holder")
+        os.kill(json.loads(holder.read_text())["pid"], signal.SIGKILL)
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+    assert "1 jobs: 1 resumed" in stderr
+    one, other = records(tmp_path / "whole") + records(tmp_path / "results")
+    assert same(one, other) and other["resumed"] == 1
 
 
 def test_task_can_be_found_by_other_processes():
