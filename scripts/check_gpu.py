@@ -52,12 +52,12 @@ SECTIONS = {
     ),
     "tests": Section("tests.main", "the tests with the mark gpu", 60, 15),
     "moves": Section("moves.main", "a run that goes from the GPU to the CPU and back", 75, 30),
+    "faults": Section("faults.main", "a GPU that is nearly full, and one that two share", 80, 20),
+    "power": Section("training.power", "MAF (5) on POWER for three epochs", 60, 30),
+    "mnist": Section("training.mnist", "MAF (5) on MNIST to the end of its training", 190, 60),
     "times": Section(
-        "times.main", "an update by each engine, zuko and nflows, at five sizes", 80, 20
+        "times.main", "an update by each engine, zuko and nflows, at five sizes", 150, 40
     ),
-    "faults": Section("faults.main", "a GPU that is nearly full, and one that two share", 60, 20),
-    "power": Section("training.power", "MAF (5) on POWER for three epochs", 75, 30),
-    "mnist": Section("training.mnist", "MAF (5) on MNIST to the end of its training", 300, 60),
 }
 FULL = 8  # minutes, for which the seconds above are meant
 SUMMARY, FIGURES = "summary.md", "gpu.json"
@@ -82,14 +82,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for name in options.sections:
             left = started + 60 * options.minutes - time.monotonic()
-            most = SECTIONS[name].most * options.minutes / FULL
-            seconds = left if name == options.sections[-1] else min(most, left)
             section = kept["sections"][name] = {"status": "begun", "seconds": 0.0}
-            if seconds < SECTIONS[name].least * (0.1 if options.small else 1):
-                section |= {"status": "skipped", "left out": ["no time left"]}
-            else:
+            if seconds := share(name, left, options):
                 print(f"{name}: {SECTIONS[name].about} ...", flush=True)
                 watch(name, seconds, options, work, kept)
+            else:
+                section |= {"status": "skipped", "left out": ["no time left"]}
             write(options.out, kept)
             print(f"{name}: {section['status']}, {section['seconds']:.0f} s", flush=True)
     finally:
@@ -99,6 +97,20 @@ def main(argv: list[str] | None = None) -> int:
     print(summary(kept))
     wrong = [s for s in kept["sections"].values() if s["status"] in ("wrong", "failed")]
     return 1 if wrong else 0
+
+
+def share(name: str, left: float, options: argparse.Namespace) -> float:
+    """The seconds that a section gets of those left; 0 if they are too few for it."""
+    chosen = options.sections
+    needed = {key: SECTIONS[key].least * (0.1 if options.small else 1) for key in chosen}
+    if left < needed[name]:
+        return 0.0
+    after = chosen[chosen.index(name) + 1 :]
+    if not after:
+        return left
+    most = SECTIONS[name].most * options.minutes / FULL
+    spared = left - sum(needed[key] for key in after)  # they get what they need at least
+    return max(needed[name], min(most, spared))
 
 
 def parsed(argv: list[str] | None) -> argparse.Namespace:
@@ -159,7 +171,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
     found = {
         "device": options.device,
         "small": options.small,
-        "torch": torch.__version__,
+        "torch": f"{torch.__version__}, CUDA {torch.version.cuda}",
         "processor": processor(),
     }
     if options.device == "cuda":
@@ -181,7 +193,8 @@ def watch(
     words = ["--child", name, "--work", work, "--ends", started + seconds, "--out", options.out]
     words += ["--device", options.device, *(["--small"] if options.small else [])]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
+    quiet = {"KINETO_LOG_LEVEL": "99"}  # torch's profiler
+    environment = {**os.environ, **quiet, "PYTHONPATH": path}
     raw = options.raw or os.environ.get("MAF_RUNNER_RAW_DIR") or ROOT / "data" / "raw"
     environment["MAF_RUNNER_RAW_DIR"] = str(Path(raw).absolute())
     process = subprocess.Popen(

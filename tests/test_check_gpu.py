@@ -80,6 +80,20 @@ def test_impossible_options(capsys, words, message):
     assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
+def test_every_section_gets_its_share():
+    """Of eight minutes, also where each takes all that it may; and of one minute the first."""
+    full = check_gpu.parsed(["--minutes", "8"])
+    left, shares = 8 * 60.0, {}
+    for name in check_gpu.SECTIONS:
+        shares[name] = check_gpu.share(name, left, full)
+        left -= shares[name]
+    assert left == 0 and shares["agreement"] == 80
+    assert all(shares[name] >= section.least for name, section in check_gpu.SECTIONS.items())
+    one = check_gpu.parsed(["--minutes", "1"])
+    assert check_gpu.share("agreement", 60, one) == 15 and check_gpu.share("mnist", 20, one) == 0
+    assert check_gpu.share("mnist", 450, check_gpu.parsed(["--sections", "mnist"])) == 450
+
+
 def test_a_section_out_of_time_is_stopped_and_the_next_left_out(tmp_path):
     words = ["--sections", "power,mnist", "--minutes", "0.1", "--out", "out"]
     done = check(*MINIATURE, *words, folder=tmp_path)

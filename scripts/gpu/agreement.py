@@ -23,7 +23,7 @@ from tests.helpers.settings import TRAINER
 FEATURES, BATCH, RATE = 5, 50, 1e-3
 ADAM = TrainerSettings(**TRAINER).adam
 EXACT = 1e-9  # in float64: rounding grows by less than 1e-13 in 200 updates
-SINGLE = 1e-4  # in float32
+SINGLE = 1e-5  # in float32: rounding alone makes 5e-7
 
 
 class NoiseOfTheCPU(TorchFunctionMode):

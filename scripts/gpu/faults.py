@@ -70,15 +70,15 @@ def main(place: Place, report: Report) -> None:
 
 
 def refused_or_moved(place: Place, report: Report, left: int) -> None:
-    """A wide model on a GPU with ``left`` MiB: refused by name, moved to the CPU by itself."""
+    """A wide model on a GPU with ``left`` MiB: refused by name, on the CPU where that is open."""
     wide = ["dataset=digits", "model=maf", "model.hidden=[4096,4096]", "trainer.max_updates=2"]
     named = Run(place, f"full-{left}-named", *wide, device="cuda")
+    free = Run(place, f"full-{left}-auto", *wide, device="auto")
     code = named.wait()
     report.note(f"{left} MiB left, device=cuda", {"code": code, "said": named.said[-500:]})
     clear = "the GPU has not enough memory" in named.said and "Traceback" not in named.said
     report.check(code == 2 and clear, f"{left} MiB left, device=cuda: exit {code}, no clear line")
     report.check(named.folder is None, f"{left} MiB left, device=cuda: a folder is left behind")
-    free = Run(place, f"full-{left}-auto", *wide, device="auto")
     code = free.wait()
     where = free.record.environment["device"] if free.record else None
     report.note(f"{left} MiB left, device=auto", {"code": code, "said": free.said[-500:]})
