@@ -122,6 +122,7 @@ def _main() -> int:
     code = DONE
     OWN[:] = _config_dirs(sys.argv[1:])
     try:
+        overrides.check_flags(sys.argv[1:])
         overrides.check_options(sys.argv[1:])
         sys.argv[1:] = overrides.of_several_datasets(sys.argv[1:])
         _register_sweeper()
@@ -133,7 +134,7 @@ def _main() -> int:
     except KeyboardInterrupt:
         return 130
     except (HydraException, OmegaConfBaseException) as error:
-        print(f"maf-run: {overrides.explained(str(error))}", file=sys.stderr)
+        print(f"maf-run: {overrides.explained(str(error), sys.argv[1:])}", file=sys.stderr)
         return USAGE
     except USER_ERRORS as error:
         return _report(error)
