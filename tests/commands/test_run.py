@@ -72,6 +72,20 @@ def test_the_same_command_again_trains_nothing(tmp_path, command):
     assert same(one[0], records(tmp_path)[0])
 
 
+def test_a_finished_run_is_reported_without_torch(tmp_path, command, installed):
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(200, 2)))
+    told = (
+        "import sys; from maf_runner.commands.run import main; main()\n"
+        "print('torch' in sys.modules, 'pandas' in sys.modules)"
+    )
+    closed, own = ["model=gaussian"], ["dataset=file", "dataset.path=table.npy", *SMALL[1:]]
+    for words in (closed, [*closed, *own[:2]], own):
+        command("maf-run", *words, check=0)
+        again = installed("python", "-c", told, *words, check=0)
+        assert "already there" in again.stderr and "loading" not in again.stderr
+        assert again.stdout.splitlines()[-1] == "False False"
+
+
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, command):
     """At one moment, by the installed command; see `faults` for every other and other signals."""
     words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40")
