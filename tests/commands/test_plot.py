@@ -13,7 +13,7 @@ from maf_runner.commands.plot import main
 from maf_runner.records import entries
 from maf_runner.reporting.comparison.cells import comparison
 from maf_runner.reporting.plots import curves, dots, normality, pictures
-from maf_runner.reporting.plots.drawing import drawing
+from maf_runner.reporting.plots.drawing import drawing, in_order
 from tests.helpers.records import keep, run
 
 pytest.importorskip("matplotlib")
@@ -191,7 +191,7 @@ def test_curves_and_dots_hold_the_figures_of_the_records(results):
     panels, _ = curves.curves_of(cells)
     assert set(panels) == {"digits", "digits, class", "toy/moons"}
     with drawing(*curves.size(3)) as figure:
-        curves.draw(figure, panels, curves.labels_of(panels))
+        curves.draw(figure, panels, in_order(cell.model for cell in cells))
         (line,) = (x for x in figure.axes[0].lines if len(x.get_xdata()) > 1)
         np.testing.assert_array_equal(line.get_ydata(), panels["digits"][0].nats)
     columns = dots.panels(cells)

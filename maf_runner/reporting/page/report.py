@@ -29,7 +29,7 @@ from maf_runner.reporting.comparison.cells import (
 )
 from maf_runner.reporting.comparison.columns import flat
 from maf_runner.reporting.plots import curves, dots
-from maf_runner.reporting.plots.drawing import drawing, rendered
+from maf_runner.reporting.plots.drawing import drawing, in_order, rendered
 from maf_runner.reporting.tables.grid import Grid
 from maf_runner.reporting.tables.leaderboard import halves
 from maf_runner.reporting.tables.table import LAYOUTS, TABLES, build
@@ -125,17 +125,18 @@ def _pictures(
 ) -> tuple[list[tuple[str, str, str, list[Picture]]], list[str]]:
     """Id, heading, text and pictures of each section; without matplotlib a complaint."""
     learned, complaints = curves.curves_of(cells)
+    models = in_order(cell.model for cell in cells)
     compared: list[Picture] = []
     learning: list[Picture] = []
     try:
         for name, column in dots.panels(cells).items():
-            panel = {name: [c for c in column if c.ours or c.published]}
+            panel = {name: column}
             with drawing(*dots.size(panel)) as figure:
-                dots.draw(figure, panel)
+                dots.draw(figure, panel, models)
                 compared.append(_svg(name, rendered(figure, ".svg")))
         for name, lines in learned.items():
             with drawing(*curves.size(1)) as figure:
-                curves.draw(figure, {name: lines}, curves.labels_of(learned))
+                curves.draw(figure, {name: lines}, models)
                 learning.append(_svg(name, rendered(figure, ".svg")))
     except UsageError as error:
         complaints.append(str(error))

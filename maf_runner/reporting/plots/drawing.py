@@ -7,7 +7,7 @@ picture can be read in print without colours. A picture needs the extra ``plot``
 import io
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -105,6 +105,33 @@ def label(model: str) -> str:
     'MAF (4),\nlearning_rate=0.001,\npatience=100'
     """
     return textwrap.fill(re.sub(r"\b(model|trainer)\.", "", model), 24)
+
+
+def in_order(rows: Iterable[str]) -> list[str]:
+    """The rows of models, each once: its place says how the model is drawn.
+
+    A Gaussian has no learning curve and comes last, so that the colours of the others are apart.
+    """
+    return sorted(dict.fromkeys(rows), key=lambda row: row.startswith("Gaussian"))
+
+
+def style_of(own: str, rows: Sequence[str]) -> tuple[str, Any]:
+    """The colour of a model, and the dashes of its trainer and other settings.
+
+    >>> rows = ["MAF (5)", "MADE", "MAF (5), tuned"]
+    >>> style_of("MAF (5), tuned", rows)[0] == style_of("MAF (5)", rows)[0] == COLOURS[0]
+    True
+    """
+    models, settings = (list(dict.fromkeys(part)) for part in zip(*map(_parts, rows), strict=True))
+    model, setting = _parts(own)
+    i = models.index(model)
+    dashes = settings.index(setting) + i // len(COLOURS)
+    return COLOURS[i % len(COLOURS)], DASHES[dashes % len(DASHES)]
+
+
+def _parts(row: str) -> tuple[str, str]:
+    model, _, setting = row.partition(", ")
+    return model, setting
 
 
 def pyplot() -> Any:
