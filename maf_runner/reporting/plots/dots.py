@@ -108,6 +108,7 @@ def _panel(axes: "Axes", column: list[Cell], labels: Sequence[str], *, named: bo
         for figure, side, style in kinds:
             if figure is None:
                 continue
+            side *= cell.ours is not None and cell.published is not None
             if figure.value < left:
                 _arrow(axes, left, y + FAR_SHIFT * side, figure.value, style["color"])
                 continue

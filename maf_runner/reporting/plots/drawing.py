@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MODELS = (*COLOURS, "#882255", "#999933", "#332288")  # more of them (Tol): tables have ten models
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2, 2, 2)))
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 MOST_CATEGORIES = 8  # on an axis, by their texts
@@ -119,14 +120,14 @@ def style_of(own: str, rows: Sequence[str]) -> tuple[str, Any]:
     """The colour of a model, and the dashes of its trainer and other settings.
 
     >>> rows = ["MAF (5)", "MADE", "MAF (5), tuned"]
-    >>> style_of("MAF (5), tuned", rows)[0] == style_of("MAF (5)", rows)[0] == COLOURS[0]
+    >>> style_of("MAF (5), tuned", rows)[0] == style_of("MAF (5)", rows)[0] == MODELS[0]
     True
     """
     models, settings = (list(dict.fromkeys(part)) for part in zip(*map(_parts, rows), strict=True))
     model, setting = _parts(own)
     i = models.index(model)
-    dashes = settings.index(setting) + i // len(COLOURS)
-    return COLOURS[i % len(COLOURS)], DASHES[dashes % len(DASHES)]
+    dashes = settings.index(setting) + i // len(MODELS)
+    return MODELS[i % len(MODELS)], DASHES[dashes % len(DASHES)]
 
 
 def _parts(row: str) -> tuple[str, str]:

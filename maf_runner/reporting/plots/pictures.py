@@ -154,7 +154,10 @@ def scatters(path: Path, drawn: Mapping[str, Drawn]) -> None:
     across = min(ACROSS, len(drawn))
     down = -(-len(drawn) // across)
     sides = _sides(list(drawn.values()))
-    with drawing(0.4 + 2.9 * across, 0.3 + 3.0 * down) as figure:
+    tall = 1.0  # height of a panel for its width
+    if all(one.axes is None for one in drawn.values()):
+        tall = float(np.clip(np.ptp(sides[1]) / np.ptp(sides[0]), 0.4, 2.0))
+    with drawing(0.4 + 2.9 * across, 0.9 + (0.4 + 2.75 * tall) * down) as figure:
         every = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         for i, (axes, (title, one)) in enumerate(zip(every.flat, drawn.items(), strict=False)):
             _scatter(axes, one, sides)
