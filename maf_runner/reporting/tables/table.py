@@ -19,6 +19,7 @@ from maf_runner.reporting.comparison.cells import (
     Cell,
     comparison,
     meanings,
+    short_names,
     size,
 )
 from maf_runner.reporting.comparison.columns import of_one_origin
@@ -184,7 +185,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
     headings: list[tuple[str, ...]] = []
     blocks: list[int] = []
     rows: list[list[Item]] = [[] for _ in models]
-    short = _short_names(cells)
+    short = short_names(cells)
     both = any(conditional for _, conditional in layout.columns)
     for dataset, conditional in columns:
         column = [by_place[dataset, conditional, model] for model in models]
@@ -219,16 +220,6 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
         [_data(cell, layout.unit) for cell in cells],
         blocks=blocks,
     )
-
-
-def _short_names(cells: Sequence[Cell]) -> dict[str, str]:
-    """A number for each column that settings set apart from others of its dataset."""
-    short: dict[str, str] = {}
-    for cell in cells:
-        if cell.dataset != cell.name and cell.dataset not in short:
-            namesakes = sum(name.startswith(f"{cell.name} #") for name in short.values())
-            short[cell.dataset] = f"{cell.name} #{namesakes + 1}"
-    return short
 
 
 def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], list[str]]:
