@@ -30,7 +30,7 @@ from maf_runner.reporting.comparison.cells import size
 from maf_runner.reporting.plots import calibration as calibrated
 from maf_runner.reporting.plots import conditionals, layers, normality, pairs, pictures
 from maf_runner.reporting.plots.conditionals import LogProb, Panel
-from maf_runner.reporting.plots.drawing import Axis, drawing, numbered, save
+from maf_runner.reporting.plots.drawing import Axis, axes_of, drawing, numbered, save
 from maf_runner.system.errors import DataError, UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -351,11 +351,7 @@ def _axes_of(run: TrainedRun) -> tuple[Axis, ...]:
     """The modelled columns."""
     if run.table is None:
         return tuple(Axis(numbered("x", i + 1)) for i in range(run.model.features))
-    known = run.table.categories or ((),) * run.model.features
-    return tuple(
-        Axis(name, tuple(map(str, own)))
-        for name, own in zip(run.table.columns, known, strict=True)
-    )
+    return axes_of(run.table.columns, run.table.categories)
 
 
 def _in_units(run: TrainedRun, rows: Array) -> Array:
@@ -365,16 +361,11 @@ def _in_units(run: TrainedRun, rows: Array) -> Array:
 
 def _log_prob_in_units(run: TrainedRun, context: Array | None = None) -> LogProb:
     """The log density in nats of rows [m, D] in the units of the table, given a context [1, C]."""
-    table = run.table
-    if table is None:
-        return lambda rows: run.log_prob(rows, context)
 
     def log_prob(rows: Array) -> Array:
-        with np.errstate(all="ignore"):  # outside of bounds, where the density is 0
-            nats = run.log_prob(table.to_model(rows), context)
-            return np.where(np.isfinite(nats), nats + table.log_det(rows), -np.inf)
+        return run.log_prob(rows, context)
 
-    return log_prob
+    return log_prob if run.table is None else run.table.in_units(log_prob)
 
 
 def _context(run: TrainedRun, conditions: "pd.DataFrame") -> Array:

@@ -7,13 +7,14 @@ security policy runs no script but its own and loads nothing.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import maf_runner
 from maf_runner.records.entries import picture
@@ -81,6 +82,7 @@ def render(
         tables=tables,
         folded=FOLDED,
         levels=_levels,
+        breakable=_breakable,
         places=places,
         warnings=list(dict.fromkeys(warnings)),
         pictures=pictures,
@@ -88,6 +90,11 @@ def render(
         script=Markup(script),
         script_hash=_hash(script),
     )
+
+
+def _breakable(text: str) -> Markup:
+    """``text`` with places where a long word may be broken: after a mark inside of it."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[.=/])(?=\w)", text))
 
 
 def shown(cells: Sequence[Cell]) -> list[Record]:
@@ -167,10 +174,11 @@ def _drawn(cells: Sequence[Cell], samples: Mapping[str, bytes]) -> list[Picture]
 def _doubts(records: Sequence[Record], cells: Sequence[Cell]) -> list[str]:
     """What a reader of the tables should know: unfinished runs, other data, far deviations."""
     doubts = [record.describe() for record in records if not record.finished]
+    cut = [f"{cell.model} on {cell.column}" for cell in cells if CUT_SHORT in cell.marks]
+    if cut:
+        doubts.append(f"{MARKS[CUT_SHORT]}: {'; '.join(cut)}")
     for cell in cells:
         name = f"{cell.model} on {cell.column}"
-        if CUT_SHORT in cell.marks:
-            doubts.append(f"{name}: {MARKS[CUT_SHORT]}")
         if NOT_AUTHORS in cell.marks:
             doubts.append(f"{cell.made}, {MARKS[NOT_AUTHORS]}")
         if cell.deviation is not None and abs(cell.deviation) > FAR:

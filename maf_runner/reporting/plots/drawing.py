@@ -61,6 +61,12 @@ class Axis(NamedTuple):
             axes.locator_params(axis=side, nbins=4)
 
 
+def axes_of(columns: Sequence[str], categories: Sequence[Sequence[Any]] = ()) -> tuple[Axis, ...]:
+    """The columns of a table; ``categories`` of each, empty where it has none."""
+    known = categories or ((),) * len(columns)
+    return tuple(Axis(c, tuple(map(str, own))) for c, own in zip(columns, known, strict=True))
+
+
 @contextmanager
 def drawing(width: float, height: float) -> Iterator["Figure"]:
     """A figure of this size in inches, closed at the end.

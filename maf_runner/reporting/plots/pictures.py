@@ -85,11 +85,17 @@ class Learned(NamedTuple):
 def densities(path: Path, learned: Sequence[Learned]) -> None:
     """Write points beside the densities that models have learned of them, a row for each data."""
     across = 1 + max(len(one.densities) for one in learned)
-    with drawing(0.4 + 2.9 * across, 3.1 * len(learned)) as figure:
-        rows = figure.subfigures(len(learned), 1, squeeze=False)[:, 0]
+    heights = [0.7 + 2.4 * _tall(np.ptp(one.points, axis=0), one.axes) for one in learned]
+    with drawing(0.4 + 2.9 * across, sum(heights)) as figure:
+        rows = figure.subfigures(len(learned), 1, squeeze=False, height_ratios=heights)[:, 0]
         for row, one in zip(rows, learned, strict=True):
             _densities(row, one, across)
         save(figure, path)
+
+
+def _tall(widths: Array, axes: tuple[Axis, Axis] | None) -> float:
+    """The height of a panel for its width; the scales are the same unless axes have names."""
+    return 1.0 if axes else float(np.clip(widths[1] / max(widths[0], 1e-9), 0.4, 2.0))
 
 
 def _densities(figure: "SubFigure", learned: Learned, across: int) -> None:
@@ -154,9 +160,8 @@ def scatters(path: Path, drawn: Mapping[str, Drawn]) -> None:
     across = min(ACROSS, len(drawn))
     down = -(-len(drawn) // across)
     sides = _sides(list(drawn.values()))
-    tall = 1.0  # height of a panel for its width
-    if all(one.axes is None for one in drawn.values()):
-        tall = float(np.clip(np.ptp(sides[1]) / np.ptp(sides[0]), 0.4, 2.0))
+    named = next((one.axes for one in drawn.values() if one.axes), None)
+    tall = _tall(np.ptp(sides, axis=1), named)
     with drawing(0.4 + 2.9 * across, 0.9 + (0.4 + 2.75 * tall) * down) as figure:
         every = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         for i, (axes, (title, one)) in enumerate(zip(every.flat, drawn.items(), strict=False)):
