@@ -169,6 +169,17 @@ def test_runs_fit_a_terminal(table, tmp_path):
     assert "1.00" in whole and "no room" not in whole
 
 
+@pytest.mark.parametrize("name", ["comparison", "table1", "table2", "bits", "leaderboard"])
+def test_tables_fit_a_terminal(table, tmp_path, name):
+    for dataset in ("power", "mnist", "miniboone"):
+        keep(tmp_path, on(dataset, "MAF (5)", dataset, test={"log_likelihood": -9.25, "error": 1.0,
+                          "bits_per_pixel": 1.25, "bits_error": 0.1}))  # fmt: skip
+    for width in (80, 120):
+        lines = table(name, "--width", width).stdout.splitlines()
+        assert max(map(len, lines)) <= width
+    assert ("Δ/σ: ours minus" in "\n".join(lines)) == (name == "comparison")
+
+
 def test_two_runs_beside_each_other(table, tmp_path):
     rng = np.random.default_rng(0)
     nats = rng.normal(-1300, 20, size=400)

@@ -93,8 +93,9 @@ def render(
 
 
 def _breakable(text: str) -> Markup:
-    """``text`` with places where a long word may be broken: after a mark inside of it."""
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[.=/])(?=\w)", text))
+    """``text`` with places where a long word may be broken: after the group of a setting."""
+    parts = re.split(r"(?<=\.)(?=[a-z])", text)
+    return Markup("<wbr>").join(escape(part) for part in parts)
 
 
 def shown(cells: Sequence[Cell]) -> list[Record]:

@@ -22,6 +22,10 @@ from maf_runner.system.text import plain
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
+DIFFERENCE = (
+    "Δ/σ: ours minus the paper's, in standard errors of the difference (beyond ±3 is hardly "
+    "chance)."
+)
 NARROWEST = 16  # letters of the names of rows
 LATEX_WIDTH = 99  # letters of a line of LaTeX
 WIDE = 4  # columns beside the first, beyond which a page is too narrow for letters of usual size
@@ -159,7 +163,7 @@ def _text(grid: Grid, width: int | None = None) -> str:
             body, gone = _narrow(grid, width)
             bodies = [body]
         else:
-            bodies = [_body(grid, block) for block in grid._blocks()]
+            bodies = [part for block in grid._blocks() for part in _parts(grid, block, width)]
     lines = [grid.caption, *(note.replace("bold:", BEST, 1) for note in grid.notes)]
     if gone:
         lines.append(f"no room for {', '.join(gone)}: --width N, or --columns NAME ...")
@@ -172,6 +176,19 @@ def _text(grid: Grid, width: int | None = None) -> str:
 
 def _fits(body: str, width: int) -> bool:
     return max(map(len, body.splitlines())) <= width
+
+
+def _parts(grid: Grid, block: Sequence[int], width: int) -> list[str]:
+    """A block of columns, with names of several lines and in several parts if it is too wide."""
+    if _fits(body := _body(grid, block), width):
+        return [body]
+    names = max(NARROWEST, width // 4)
+    for count in range(len(block), 0, -1):
+        body = _body(grid, block[:count], names)
+        if _fits(body, width) or count == 1:
+            break
+    rest = block[count:]
+    return [body, *(_parts(grid, rest, width) if rest else [])]
 
 
 def _narrow(grid: Grid, width: int) -> tuple[str, list[str]]:
@@ -190,13 +207,15 @@ def _narrow(grid: Grid, width: int) -> tuple[str, list[str]]:
         if there := [i for i in places if grid.headings[i][-1] == name]:
             places = [i for i in places if i not in there]
             gone.append(name)
-        if _fits(body := _body(grid, places, names), width):
+        if _fits(body := _body(grid, places, names, every=True), width):
             break
     return body, gone
 
 
-def _body(grid: Grid, places: Sequence[int], names: int | None = None) -> str:
-    """Some of the columns, and the rows that have something in one of them.
+def _body(
+    grid: Grid, places: Sequence[int], names: int | None = None, *, every: bool = False
+) -> str:
+    """Some of the columns, and the rows that have something in one of them, or ``every`` row.
 
     ``names`` is how many letters of the first column fit into a line.
     """
@@ -217,7 +236,7 @@ def _body(grid: Grid, places: Sequence[int], names: int | None = None) -> str:
         bare = re.sub(r"\b(model|trainer)\.", "", name)
         return "\n".join(wrap(bare, names, break_long_words=False))
 
-    whole = names is not None or len(places) == len(grid.headings)
+    whole = every or len(places) == len(grid.headings)
     table = [
         [first(plain(name)), *(show(items[i]) for i in places)]
         for name, items in grid.rows

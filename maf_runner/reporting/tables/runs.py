@@ -17,12 +17,9 @@ from maf_runner.reporting.comparison.cells import (
     widths,
     without_seed,
 )
-from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
+from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
 
-CAPTION = (
-    "Every run: mean test log-likelihood in nats ± 2 standard errors, the paper's, ours minus the "
-    "paper's in standard errors of the difference; epochs, and which was the best on validation."
-)
+CAPTION = "Every run: mean test log-likelihood in nats ± 2 standard errors."
 HEADINGS = (
     "run",
     "data",
@@ -47,7 +44,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
     return Grid(
         "runs",
         "Runs",
-        CAPTION,
+        f"{CAPTION} {DIFFERENCE}" if any(cell.published for cell, _ in every) else CAPTION,
         [(heading,) for heading in HEADINGS],
         [
             *((cell.model, _items(cell, run, short)) for cell, run in every),

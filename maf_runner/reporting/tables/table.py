@@ -26,7 +26,7 @@ from maf_runner.reporting.comparison.columns import of_one_origin
 from maf_runner.reporting.comparison.mixtures import with_mixtures
 from maf_runner.reporting.comparison.published import BITS, NATS
 from maf_runner.reporting.comparison.significance import mark_best
-from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
+from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
 from maf_runner.reporting.tables.leaderboard import leaderboard
 from maf_runner.reporting.tables.runs import runs
 
@@ -58,8 +58,7 @@ class Layout:
 COMPARISON = Layout(
     "comparison",
     "Comparison",
-    "Mean test log-likelihood in nats ± 2 standard errors over the test rows. Δ/σ: ours minus "
-    "the paper's, in standard errors of the difference (beyond ±3 is hardly chance).",
+    "Mean test log-likelihood in nats ± 2 standard errors over the test rows.",
 )
 LAYOUTS = {
     layout.name: layout
@@ -209,7 +208,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
     return Grid(
         layout.name,
         layout.title,
-        layout.caption,
+        f"{layout.caption} {DIFFERENCE}" if ("Δ/σ",) in headings else layout.caption,
         headings,
         list(zip(models, rows, strict=True)),
         [
