@@ -120,6 +120,7 @@ def _main() -> int:
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder of any name can be printed
     code = DONE
+    sys.argv[1:] = overrides.flags_first(sys.argv[1:])
     OWN[:] = _config_dirs(sys.argv[1:])
     try:
         overrides.check_flags(sys.argv[1:])

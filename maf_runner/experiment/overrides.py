@@ -79,6 +79,15 @@ def check(hydra_config: Any) -> None:
         raise UsageError(f"{named[0]} is for the jobs of a sweep: maf-run -m {named[0]} ...")
 
 
+def flags_first(arguments: list[str]) -> list[str]:
+    """The arguments with ``-m`` in front: between overrides Python takes no more of them.
+
+    >>> flags_first(["+sweep=quick", "-m", "seed=1"])
+    ['-m', '+sweep=quick', 'seed=1']
+    """
+    return sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))
+
+
 def of_several_datasets(arguments: list[str]) -> list[str]:
     """The arguments of a sweep over datasets, so that each setting is for those which have it.
 
