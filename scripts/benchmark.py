@@ -1,6 +1,6 @@
 """Time training, evaluation and sampling of MAF (5) against other libraries, and more.
 
-More is: the engines beside each other for other models, two threads beside one, and the start-up.
+More is: the engines beside each other for other models, and two threads beside one.
 
 Everything is interleaved in one process with one thread, in short turns, so that a ratio is of
 one and the same machine in one and the same mood; medians with quartiles. The others run as
@@ -14,9 +14,6 @@ import copy
 import json
 import platform
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -288,18 +285,6 @@ def write_table(results: dict[str, Any]) -> None:
     atomic.write(DOCUMENT, f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}")
 
 
-def start_up() -> dict[str, float]:
-    """Seconds from a command to its end: the help, and a run of one update on the digits."""
-    taken = {}
-    for name, words in (("--help", ["--help"]), ("one update", ["trainer.max_updates=1"])):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "maf_runner", *words]
-            start = time.perf_counter()
-            subprocess.run(command, cwd=folder, capture_output=True, check=True)
-            taken[name] = time.perf_counter() - start
-    return taken
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -318,9 +303,7 @@ def main() -> None:
         "torch": torch.__version__,
         "processor": processor(),
         "threads": 1,
-        "start_up_seconds": start_up(),
     }
-    print(results["start_up_seconds"], flush=True)
     file = options.pytorch_flows
 
     def note(name: str, found: dict[str, Any]) -> None:

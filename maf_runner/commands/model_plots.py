@@ -5,6 +5,7 @@ Each function here reads all that a picture needs, and returns what draws it int
 
 import argparse
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from maf_runner.reporting.comparison.cells import size
 from maf_runner.reporting.plots import calibration as calibrated
 from maf_runner.reporting.plots import conditionals, layers, normality, pairs, pictures
 from maf_runner.reporting.plots.conditionals import LogProb, Panel
-from maf_runner.reporting.plots.drawing import Axis, drawing, numbered, save
+from maf_runner.reporting.plots.drawing import Axis, axes_of, drawing, numbered, save
 from maf_runner.system.errors import DataError, UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -125,6 +126,13 @@ def _layers(options: argparse.Namespace) -> Draw:
 def _samples(options: argparse.Namespace) -> Draw:
     runs, count = _loaded(options), options.n or SAMPLES
     first = next(iter(runs.values()))
+    for folder, run in zip(dict.fromkeys(options.runs), runs.values(), strict=True):
+        if run.context:
+            values = ",".join(f"{name}=VALUE" for name in run.context.names)
+            raise UsageError(
+                f"maf-plot samples: {run.record.title} draws only given columns: maf-plot density "
+                f"{folder} --given {shlex.quote(values)}, or maf-plot pairs {folder}"
+            )
     space = first.image
     if any(run.image != space for run in runs.values()):
         raise UsageError("maf-plot samples: the runs must be of images of one size, or of points")
@@ -132,7 +140,7 @@ def _samples(options: argparse.Namespace) -> Draw:
         raise UsageError("maf-plot samples: only images and points in the plane have a picture")
     drawn = {title: run.draw_samples(count, seed=options.seed)[0] for title, run in runs.items()}
     if space is None:
-        points = {title: (drawn[title], run.log_prob) for title, run in runs.items()}
+        points = {title: _points(run, drawn[title], options) for title, run in runs.items()}
         return lambda path: pictures.scatters(path, points)
     grids = {}
     try:
@@ -143,6 +151,17 @@ def _samples(options: argparse.Namespace) -> Draw:
     grids |= {title: space.to_pictures(rows) for title, rows in drawn.items()}
     columns = max(run.grid_columns(count) for run in runs.values())
     return lambda path: pictures.sample_grids(path, grids, columns)
+
+
+def _points(run: TrainedRun, rows: Array, options: argparse.Namespace) -> pictures.Drawn:
+    """Samples in the units of their table, with the test rows of the run behind them."""
+    data = None
+    try:
+        data = _in_units(run, run.data(options.raw_dir, options.prepared_dir).test.x)
+    except DataError as error:
+        print(f"maf-plot: no test rows behind them: {error}", file=sys.stderr)
+    axes = _axes_of(run) if run.table else None
+    return pictures.Drawn(_in_units(run, rows), _log_prob_in_units(run), data, axes)  # type: ignore[arg-type]
 
 
 def _density(options: argparse.Namespace) -> Draw:
@@ -332,11 +351,7 @@ def _axes_of(run: TrainedRun) -> tuple[Axis, ...]:
     """The modelled columns."""
     if run.table is None:
         return tuple(Axis(numbered("x", i + 1)) for i in range(run.model.features))
-    known = run.table.categories or ((),) * run.model.features
-    return tuple(
-        Axis(name, tuple(map(str, own)))
-        for name, own in zip(run.table.columns, known, strict=True)
-    )
+    return axes_of(run.table.columns, run.table.categories)
 
 
 def _in_units(run: TrainedRun, rows: Array) -> Array:
@@ -346,16 +361,11 @@ def _in_units(run: TrainedRun, rows: Array) -> Array:
 
 def _log_prob_in_units(run: TrainedRun, context: Array | None = None) -> LogProb:
     """The log density in nats of rows [m, D] in the units of the table, given a context [1, C]."""
-    table = run.table
-    if table is None:
-        return lambda rows: run.log_prob(rows, context)
 
     def log_prob(rows: Array) -> Array:
-        with np.errstate(all="ignore"):  # outside of bounds, where the density is 0
-            nats = run.log_prob(table.to_model(rows), context)
-            return np.where(np.isfinite(nats), nats + table.log_det(rows), -np.inf)
+        return run.log_prob(rows, context)
 
-    return log_prob
+    return log_prob if run.table is None else run.table.in_units(log_prob)
 
 
 def _context(run: TrainedRun, conditions: "pd.DataFrame") -> Array:

@@ -175,7 +175,7 @@ def _each(records: list["Record"]) -> list["Cell"]:
 
 def _curves(cells: list["Cell"]) -> Callable[[Path], None]:
     from maf_runner.reporting.plots import curves
-    from maf_runner.reporting.plots.drawing import drawing, save
+    from maf_runner.reporting.plots.drawing import drawing, in_order, save
 
     panels, complaints = curves.curves_of(cells)
     for complaint in complaints:
@@ -185,7 +185,7 @@ def _curves(cells: list["Cell"]) -> Callable[[Path], None]:
 
     def draw(path: Path) -> None:
         with drawing(*curves.size(len(panels))) as figure:
-            curves.draw(figure, panels, curves.labels_of(panels))
+            curves.draw(figure, panels, in_order(cell.model for cell in cells))
             save(figure, path)
 
     return draw

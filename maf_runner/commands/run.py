@@ -124,8 +124,10 @@ def _main() -> int:
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder of any name can be printed
     code = DONE
+    sys.argv[1:] = overrides.flags_first(sys.argv[1:])
     OWN[:] = _config_dirs(sys.argv[1:])
     try:
+        overrides.check_flags(sys.argv[1:])
         overrides.check_options(sys.argv[1:])
         sys.argv[1:] = overrides.of_several_datasets(sys.argv[1:])
         _register_sweeper()
@@ -137,7 +139,7 @@ def _main() -> int:
     except KeyboardInterrupt:
         return 130
     except (HydraException, OmegaConfBaseException) as error:
-        print(f"maf-run: {overrides.explained(str(error))}", file=sys.stderr)
+        print(f"maf-run: {overrides.explained(str(error), sys.argv[1:])}", file=sys.stderr)
         return USAGE
     except USER_ERRORS as error:
         return _report(error)

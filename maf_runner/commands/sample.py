@@ -178,7 +178,7 @@ def _picture(path: Path, rows: NDArray[Any], run: "TrainedRun") -> None:
         pictures.sample_grid(path, run.image.to_pictures(rows), run.grid_columns(len(rows)))
         return
     title = f"{run.record.model} on {run.record.dataset}"
-    pictures.scatter(path, rows, run.log_prob, title=title)
+    pictures.scatter(path, pictures.Drawn(rows, run.log_prob), title=title)
 
 
 if __name__ == "__main__":

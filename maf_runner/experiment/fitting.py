@@ -93,15 +93,16 @@ def _composed(groups: Mapping[str, Any], own: Mapping[str, Any]) -> DictConfig:
     choices, values = _sorted(groups)
     if twice := sorted(own.keys() & values.keys() - {"model.conditional"}):
         raise UsageError(f"{twice[0]} is given twice")
+    options = [f"{group}={option}" for group, option in choices.items()]
     try:
-        config = presets.composed("config", [f"{k}={v}" for k, v in choices.items()])
+        config = presets.composed("config", options)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(overrides.explained(str(error))) from None
     for key, value in {**own, **values}.items():
         try:
             OmegaConf.update(config, key, _plain(value))
         except (AttributeError, KeyError):  # OmegaConf's, for a key that is not there
-            said = overrides.explained(f"Could not override '{key}'")
+            said = overrides.explained(f"Could not override '{key}'", options)
             raise UsageError(said) from None
         except OmegaConfBaseException:
             raise UsageError(f"{key} cannot be {value!r:.100}") from None

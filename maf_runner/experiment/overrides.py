@@ -2,28 +2,53 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from maf_runner.experiment.groups import BUILT, NODES
-from maf_runner.experiment.presets import options, preset
+from maf_runner.experiment.groups import BUILT, GROUPS, NODES
+from maf_runner.experiment.presets import composed, options, preset
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import UsageError, extra, suggestion
 
 ALIASES = {  # what people type from habit
     "lr": "learning_rate", "rate": "learning_rate", "bs": "batch_size", "batch": "batch_size",
     "batchsize": "batch_size", "epochs": "max_epochs", "num_epochs": "max_epochs",
-    "steps": "max_updates", "iterations": "max_updates", "wd": "l2", "weight_decay": "l2",
-    "n_layers": "layers", "num_layers": "layers", "flows": "layers", "units": "hidden",
-    "width": "hidden", "hidden_units": "hidden", "hidden_size": "hidden", "seeds": "seed",
-    "num_threads": "threads", "gpu": "device",
-    "early_stopping": "patience", "n_components": "components", "mixtures": "components",
-    "file": "path", "labels": "label",
+    "n_epochs": "max_epochs", "epoch": "max_epochs", "steps": "max_updates",
+    "max_steps": "max_updates", "iterations": "max_updates", "wd": "l2", "weight_decay": "l2",
+    "n_layers": "layers", "num_layers": "layers", "flows": "layers", "depth": "layers",
+    "blocks": "layers", "units": "hidden", "width": "hidden", "widths": "hidden",
+    "hidden_units": "hidden", "hidden_size": "hidden", "hidden_sizes": "hidden",
+    "hidden_features": "hidden", "n_hidden": "hidden", "seeds": "seed", "random_state": "seed",
+    "num_threads": "threads", "n_jobs": "threads", "cores": "threads", "gpu": "device",
+    "optimizer": "optimiser", "early_stopping": "patience", "n_components": "components",
+    "mixtures": "components", "file": "path", "labels": "label", "weights": "weight",
+    "features": "columns", "conditions": "context", "given": "context",
 }  # fmt: skip
+
+LISTS = {  # settings that may be lists
+    "model.hidden", "trainer.betas", "plugins", "dataset.columns", "dataset.context",
+    "dataset.fractions", "dataset.missing_markers", "dataset.dequantise", "dataset.categorical",
+}  # fmt: skip
+TABLES = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".parquet",
+    ".feather",
+    ".npy",
+    ".npz",
+    ".h5",
+    ".hdf5",
+)
 
 
 def words(hydra_config: Any) -> list[str]:
@@ -52,6 +77,15 @@ def check(hydra_config: Any) -> None:
     named = [word for word in given if word.startswith("launch=")]
     if named and choices.get("launch") != "local" and hydra_config.mode != RunMode.MULTIRUN:
         raise UsageError(f"{named[0]} is for the jobs of a sweep: maf-run -m {named[0]} ...")
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """The arguments with ``-m`` in front: between overrides Python takes no more of them.
+
+    >>> flags_first(["+sweep=quick", "-m", "seed=1"])
+    ['-m', '+sweep=quick', 'seed=1']
+    """
+    return sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))
 
 
 def of_several_datasets(arguments: list[str]) -> list[str]:
@@ -105,50 +139,100 @@ def check_options(words: Sequence[str]) -> None:
                 raise UsageError(f"there is no {group}={name}{suggestion(name, options(group))}")
 
 
-def explained(message: str) -> str:
-    """Hydra's message in plain words, with a similar name or the extra that must be installed."""
+def check_flags(arguments: list[str]) -> None:
+    """Refuse options with dashes that Hydra does not have, and say how the setting is written.
+
+    Raises:
+        UsageError: such an option.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    flags = get_args_parser()
+    known = {name for action in flags._actions for name in action.option_strings}
+    for word, following in zip(arguments, [*arguments[1:], "VALUE"], strict=True):
+        flag, equals, value = word.partition("=")
+        long = flag.startswith("--") and any(name.startswith(flag) for name in known)
+        if not re.fullmatch(r"--?[A-Za-z][\w.-]*", flag) or flag in known or long:
+            continue
+        name = flag.lstrip("-").replace("-", "_")
+        given = value if equals else following
+        meant = f"{(places(name) or [name])[0]}={given}"
+        raise UsageError(f"{word}: settings are written KEY=VALUE, without dashes: {meant}")
+
+
+def explained(message: str, given: Sequence[str] | None = None) -> str:
+    """Hydra's message in plain words, with a similar name or the extra that must be installed.
+
+    Args:
+        message: Hydra's.
+        given: the overrides, which say whose settings are named; None: those of all options.
+    """
     option = re.search(r"Could not find '([^']+)'", message)
     if option:
-        group, _, name = option[1].rpartition("/")
-        if group in ("hydra/launcher", "hydra/sweeper"):
-            package = name.partition("_")[0]  # submitit_local and submitit_slurm are of submitit
-            return f"{group}={name} is not installed: {extra(package)}"
-        return f"there is no {group}={name}{suggestion(name, options(group))}"
+        return _no_option(option[1])
     key = re.search(r"Could not override '([^']+)'", message)
     if key:
-        if key[1] == "trainer.compile":
-            return "trainer.compile is now engine=auto, compiled or eager"
-        if key[1] == "sweep":
-            return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
-        group, dot, name = key[1].rpartition(".")
-        known = _settings(group)
-        holders = known.get(name)
-        meant = [place for place in places(name) if place != key[1]]
-        if meant and not holders:
-            return f"there is no setting {key[1]} here; did you mean {' or '.join(meant)}?"
-        if holders and "={" in message:
-            return f"{key[1]} has no such entry; a new one is added: +{key[1]}.NAME=VALUE"
-        if holders:
-            return f"there is no setting {key[1]} here; these have it: {', '.join(holders)}"
-        near = suggestion(name, list(known), prefix=group + dot)
-        return f"there is no setting {key[1]} here{near}"
+        return _no_setting(key[1], "={" in message, given)
     present = re.search(r"Could not append to config. An item is already at '([^']+)'", message)
     if present:
         return f"{present[1]} has a value already: change it with {present[1]}=VALUE, without +"
     several = re.search(r"Ambiguous value for argument '([^']+)'", message)
     if several:
-        word = several[1]
-        name, _, values = word.partition("=")
-        meant = places(name.rpartition(".")[2]) if "." not in name else []
-        word = f"{meant[0]}={values}" if len(meant) == 1 else word
-        return (
-            f"{word} lists several values: maf-run -m {word} runs each of them, {name}=[{values}] "
-            "is one list"
-        )
+        return _several(several[1])
+    again = re.search(
+        r"Multiple values for (\S+)\. To override a value use '[^:]+: ([^']+)'", message
+    )
+    if again:
+        return f"{again[1]} is chosen without +: {again[1]}={again[2]}"
+    unread = re.search(r"Error parsing override '([^']+)'", message)
+    if unread:
+        return f"{unread[1]} cannot be read as KEY=VALUE; maf-run --help shows the settings"
     if message.startswith("Error merging override "):
         override = message.removeprefix("Error merging override ").splitlines()[0]
         return f"{override} does not fit: the setting there is of another kind"
     return message
+
+
+def _no_option(option: str) -> str:
+    group, _, name = option.partition("/")
+    if group == "hydra":
+        group, _, name = option.rpartition("/")
+        package = name.partition("_")[0]  # submitit_local and submitit_slurm are of submitit
+        return f"{group}={name} is not installed: {extra(package)}"
+    if group == "dataset" and Path(name).suffix in TABLES:
+        return f"there is no {group}={name}; a table of yours: dataset=file dataset.path={name}"
+    return f"there is no {group}={name}{suggestion(name, options(group))}"
+
+
+def _no_setting(key: str, is_entry: bool, given: Sequence[str] | None) -> str:
+    if key == "trainer.compile":
+        return "trainer.compile is now engine=auto, compiled or eager"
+    if key == "sweep":
+        return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
+    group, dot, name = key.rpartition(".")
+    meant = [place for place in places(name) if place != key]
+    holders = _settings(group).get(name)
+    if meant and not holders:
+        there = [place for place in meant if _is_here(place, given)]
+        if there or len(meant) > 1:
+            return f"there is no setting {key} here; did you mean {' or '.join(there or meant)}?"
+        key = meant[0]
+        holders = _settings(key.rpartition(".")[0])[key.rpartition(".")[2]]
+    if holders and is_entry:
+        return f"{key} has no such entry; a new one is added: +{key}.NAME=VALUE"
+    if holders:
+        return f"there is no setting {key} here; these have it: {', '.join(holders)}"
+    near = suggestion(name, _here(group, given), prefix=group + dot)
+    return f"there is no setting {key} here{near}"
+
+
+def _several(word: str) -> str:
+    key, _, values = word.partition("=")
+    name = key.rpartition(".")[2]
+    meant = places(name) if name == key or name in ALIASES else []
+    key = meant[0] if len(meant) == 1 else key
+    said = f"{key}={values} lists several values: maf-run -m {key}={values} runs each of them"
+    return f"{said}, {key}=[{values}] is one list" if key in LISTS else said
 
 
 def places(word: str) -> list[str]:
@@ -161,6 +245,35 @@ def places(word: str) -> list[str]:
     if name in _settings(""):
         return [name]
     return [f"{group}.{name}" for group in NODES if name in _settings(group)]
+
+
+def _is_here(place: str, given: Sequence[str] | None) -> bool:
+    group, _, name = place.rpartition(".")
+    return name in _here(group, given)
+
+
+def _here(group: str, given: Sequence[str] | None) -> list[str]:
+    """The settings of a group under the options that are chosen, if that is known."""
+    if given is None or group not in NODES:
+        return list(_settings(group))
+    chosen = [word for word in given if word.lstrip("+").partition("=")[0] in GROUPS]
+    try:
+        sets = [
+            word.partition("=")[2].split(",") for word in chosen if word.startswith(f"{group}=")
+        ]
+        nodes = (
+            [preset(group, option) for option in sets[-1]]
+            if sets
+            else [composed("config", [word for word in chosen if "," not in word])[group]]
+        )
+    except (HydraException, OmegaConfBaseException, OSError):
+        return list(_settings(group))
+    fixed = {"name"} if group in BUILT and f"{group}=file" not in chosen else set()
+    return [
+        name
+        for name in dict.fromkeys(n for node in nodes for n in _keys(node))
+        if name not in fixed
+    ]
 
 
 def _settings(group: str) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.datasets.base import Splits
@@ -208,14 +209,19 @@ def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:
 def _draw_density(experiment: Experiment) -> None:
     from maf_runner.reporting.plots import pictures
     from maf_runner.reporting.plots.conditionals import TRUE
+    from maf_runner.reporting.plots.drawing import axes_of
 
-    splits = experiment.splits
+    splits, axes = experiment.splits, None
     log_prob = log_prob_function(experiment.model, splits.prior)
+    points: NDArray[np.floating] = splits.train.x
     try:
+        if (table := splits.table) is not None:
+            log_prob, points = table.in_units(log_prob), table.to_table(points)
+            axes = axes_of(table.columns, table.categories)
         shown = {experiment.record.title: log_prob}
         if splits.true_log_prob is not None:
             shown = {TRUE: splits.true_log_prob, **shown}
-        learned = pictures.Learned("training data", splits.train.x, shown)
+        learned = pictures.Learned("training data", points, shown, axes)  # type: ignore[arg-type]
         pictures.densities(experiment.folder.density, [learned])
     except Exception as error:  # no extra installed, no disk left: the run is as good without
         log.warning("no picture of the density: %s", error)

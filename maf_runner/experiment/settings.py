@@ -106,10 +106,12 @@ def _forget_training(settings: dict[Any, Any]) -> None:
     Raises:
         UsageError: a setting of the trainer that is unknown or impossible.
     """
-    build("trainer", settings["trainer"])
+    usual = presets.settings("trainer", "paper")
+    usual |= {"learning_rate": settings["model"]["paper_rate"]}
+    if settings["trainer"] != usual:  # the check brings in torch, which a finished run needs not
+        build("trainer", settings["trainer"])
     settings["seed"] = 0
-    trainer = presets.settings("trainer", "paper")
-    settings["trainer"] = trainer | {"learning_rate": settings["model"]["paper_rate"]}
+    settings["trainer"] = usual
 
 
 def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:

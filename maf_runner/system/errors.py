@@ -50,14 +50,20 @@ def extra(name: str) -> str:
 def suggestion(word: str, options: list[str], prefix: str = "") -> str:
     """``; did you mean …?`` for a near miss, else the options there are, each with its prefix.
 
-    >>> suggestion("mfa", ["maf", "made"])
-    "; did you mean 'maf'?"
+    The beginning of a name, as that of a column without its unit, is a near miss too.
+
+    >>> suggestion("mfa", ["maf", "made"]), suggestion("wind", ["wind_speed [m/s]", "power [kW]"])
+    ("; did you mean 'maf'?", "; did you mean 'wind_speed [m/s]'?")
     >>> suggestion("zzz", ["maf", "made"])
     '; there are: made, maf'
     """
     import difflib
 
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    if len(word) > 1:
+        near += [
+            o for o in sorted(options) if o.lower().startswith(word.lower()) and o not in near
+        ]
     if near:
-        return f"; did you mean {prefix + near[0]!r}?"
+        return f"; did you mean {' or '.join(repr(prefix + name) for name in near[:3])}?"
     return f"; there are: {', '.join(prefix + o for o in sorted(options))}" if options else ""

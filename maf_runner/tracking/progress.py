@@ -13,7 +13,7 @@ from maf_runner.training.state import State
 
 log = logging.getLogger("maf_runner")
 QUIET_SECONDS = 30  # between two lines where there is no bar
-WITH_END = "{desc} |{bar}| {elapsed}<{remaining}"
+WITH_END = "{desc} |{bar}| {remaining} left"
 WITHOUT_END = "{desc}{postfix} | {share}"  # of the updates until the next validation
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -299,3 +300,16 @@ def test_without_the_data_one_line_says_so(runs, tmp_path, capsys, what):
 def test_noise_of_a_model_given_columns(runs, tmp_path):
     assert main(["noise", str(runs["given"]), "--out", str(tmp_path / "a.svg")]) == 0
     assert "2 dimensions of u, 2,000 test rows" in (tmp_path / "a.svg").read_text()
+
+
+def test_samples_of_a_model_that_is_given_columns_are_other_pictures(runs, capsys):
+    assert main(["samples", str(runs["given"])]) == 2
+    said = capsys.readouterr().err
+    assert f"maf-plot density {runs['given']} --given rpm=VALUE,load=VALUE,site=VALUE" in said
+    assert f"or maf-plot pairs {runs['given']}" in said
+
+
+def test_samples_of_a_table_are_in_its_units(runs, tmp_path):
+    assert main(["samples", str(runs["bounded"]), "--out", str(tmp_path / "a.svg")]) == 0
+    texts = set(re.findall("<!-- (.*) -->", (tmp_path / "a.svg").read_text()))
+    assert {"share", "price", "test rows", "0.5"} <= texts

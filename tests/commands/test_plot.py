@@ -13,7 +13,7 @@ from maf_runner.commands.plot import main
 from maf_runner.records import entries
 from maf_runner.reporting.comparison.cells import comparison
 from maf_runner.reporting.plots import curves, dots, normality, pictures
-from maf_runner.reporting.plots.drawing import drawing
+from maf_runner.reporting.plots.drawing import drawing, in_order
 from tests.helpers.records import keep, run
 
 pytest.importorskip("matplotlib")
@@ -191,7 +191,7 @@ def test_curves_and_dots_hold_the_figures_of_the_records(results):
     panels, _ = curves.curves_of(cells)
     assert set(panels) == {"digits", "digits, class", "toy/moons"}
     with drawing(*curves.size(3)) as figure:
-        curves.draw(figure, panels, curves.labels_of(panels))
+        curves.draw(figure, panels, in_order(cell.model for cell in cells))
         (line,) = (x for x in figure.axes[0].lines if len(x.get_xdata()) > 1)
         np.testing.assert_array_equal(line.get_ydata(), panels["digits"][0].nats)
     columns = dots.panels(cells)
@@ -200,3 +200,51 @@ def test_curves_and_dots_hold_the_figures_of_the_records(results):
         drawn = np.concatenate([c[0].get_xdata() for c in figure.axes[0].containers])
     (ours,) = (c.ours.value for c in columns["digits"] if c.ours)
     assert math.isclose(drawn[0], ours) and len(drawn) == 1
+
+
+def test_samples_of_several_models_share_axes_and_lie_on_the_data(tmp_path, monkeypatch):
+    """Few samples far out press nothing together."""
+    rng = np.random.default_rng(0)
+    data = rng.uniform(-1, 1, size=(500, 2))
+    near, far = rng.normal(size=(2, 200, 2))
+    far[:10] *= 1e4
+    normal = lambda x: -np.square(x).sum(axis=1) / 2  # noqa: E731
+    seen = []
+
+    def look(figure, path):
+        for axes in figure.axes:
+            behind, samples = axes.collections[:2]
+            offsets = [np.asarray(points.get_offsets()) for points in (behind, samples)]
+            seen.append((axes.get_xlim(), axes.get_ylim(), *offsets))
+
+    monkeypatch.setattr(pictures, "save", look)
+    drawn = {"near": near, "far": far}
+    pictures.scatters(
+        tmp_path / "a.png", {k: pictures.Drawn(x, normal, data) for k, x in drawn.items()}
+    )
+    (x_ends, y_ends, *_), other = seen
+    assert (x_ends, y_ends) == other[:2]
+    for samples, (*_, behind, shown) in zip(drawn.values(), seen, strict=True):
+        np.testing.assert_array_equal(behind, data)
+        np.testing.assert_array_equal(shown, samples)
+    for low, high in (x_ends, y_ends):
+        assert -4 < low < -1.5 and 1.5 < high < 4
+
+
+def test_a_model_has_one_colour_in_every_picture(results):
+    found, _ = entries.find(results)
+    cells = comparison(found)
+    labels = in_order(cell.model for cell in cells)
+    assert labels[-1].startswith("Gaussian")
+    panels, columns = curves.curves_of(cells)[0], dots.panels(cells)
+    with drawing(*curves.size(3)) as figure:
+        curves.draw(figure, panels, labels)
+        (lines,) = (a.lines for a in figure.axes if a.get_title() == "toy/moons")
+        learned = {line.get_label(): line.get_color() for line in lines[::2]}
+    with drawing(*dots.size(columns)) as figure:
+        dots.draw(figure, columns, labels)
+        (axes,) = (a for a in figure.axes if a.get_title() == "toy/moons")
+        names = [cell.model for cell in columns["toy/moons"] if cell.ours]
+        compared = dict(zip(names, (c[0].get_color() for c in axes.containers), strict=True))
+    assert len(learned) == 2 and learned.items() < compared.items()
+    assert len(set(compared.values())) == 3

@@ -72,6 +72,20 @@ def test_the_same_command_again_trains_nothing(tmp_path, command):
     assert same(one[0], records(tmp_path)[0])
 
 
+def test_a_finished_run_is_reported_without_torch(tmp_path, command, installed):
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(200, 2)))
+    told = (
+        "import sys; from maf_runner.commands.run import main; main()\n"
+        "print('torch' in sys.modules, 'pandas' in sys.modules)"
+    )
+    closed, own = ["model=gaussian"], ["dataset=file", "dataset.path=table.npy", *SMALL[1:]]
+    for words in (closed, [*closed, *own[:2]], own):
+        command("maf-run", *words, check=0)
+        again = installed("python", "-c", told, *words, check=0)
+        assert "already there" in again.stderr and "loading" not in again.stderr
+        assert again.stdout.splitlines()[-1] == "False False"
+
+
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, command):
     """At one moment, by the installed command; see `faults` for every other and other signals."""
     words = ("maf-run", *SMALL, "trainer.patience=1000", "trainer.max_epochs=40")
@@ -122,7 +136,17 @@ def test_sigusr1_saves_and_goes_on(tmp_path, command, begin):
         (["layers=3"], "no setting layers here; did you mean model.layers?"),
         (["epochs=3"], "no setting epochs here; did you mean trainer.max_epochs?"),
         (["model.learning_rate=3"], "did you mean trainer.learning_rate?"),
-        (["seeds=1,2"], "seed=1,2 lists several values: maf-run -m seed=1,2 runs each of them"),
+        (["seeds=1,2"], "seed=1,2 lists several values: maf-run -m seed=1,2 runs each of them\n"),
+        (["trainer.lr=1,2"], "maf-run -m trainer.learning_rate=1,2 runs each of them\n"),
+        (["model.hidden=8,8"], "model.hidden=[8,8] is one list"),
+        (["model=gaussian", "layers=3"], "no setting model.layers here; these have it: model="),
+        (["model=gaussian", "model.a=3"], "there are: model.conditional, model.paper_rate\n"),
+        (["--lr=1"], "settings are written KEY=VALUE, without dashes: trainer.learning_rate=1\n"),
+        (["--seed", "3"], "settings are written KEY=VALUE, without dashes: seed=3\n"),
+        (["cuda"], "cuda cannot be read as KEY=VALUE"),
+        (["+experiment=plane"], "experiment is chosen without +: experiment=plane"),
+        (["dataset=a/t.csv"], "a table of yours: dataset=file dataset.path=a/t.csv"),
+        (["dataset=toy/mons"], "there is no dataset=toy/mons; did you mean 'toy/moons'?"),
         (["trainer.compile=true"], "trainer.compile is now engine=auto, compiled or eager"),
         (["engine=nativ"], "there is no engine=nativ; did you mean 'native'?"),
         (["~seed"], "the setting seed is missing"),

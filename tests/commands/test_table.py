@@ -144,6 +144,42 @@ def test_runs_that_are_under_way_or_were_interrupted(table, tmp_path):
     assert one["folder"] == str(tmp_path / "runs" / "digits" / "maf" / "a0")
 
 
+def test_runs_fit_a_terminal(table, tmp_path):
+    """What matters least goes first, and is named; what is asked for stays."""
+    figures = {"log_likelihood": -111.25, "error": 1.0}
+    entry = on(
+        "digits",
+        "MAF (5)",
+        "0123456789ab",
+        test=figures,
+        epochs=3,
+        seconds=60.0,
+        departures=["trainer.learning_rate=0.1"],
+    )
+    keep(tmp_path, entry)
+    for width in (70, 80, 120):
+        lines = table("runs", "--width", width).stdout.splitlines()
+        assert max(map(len, lines)) <= width
+        heading = next(line.split() for line in lines if line.startswith("model"))
+        assert heading[:3] == ["model", "run", "data"] and heading[-1] == "ended"
+        assert "-111.25 ± 1.00" in "\n".join(lines) and "paper" not in heading
+        assert ("minutes" in heading) == (width == 120)
+        assert any(line.startswith("no room for minutes, ") for line in lines) == (width < 120)
+    whole = table("runs", "--width", 40, "--columns", "run", "minutes").stdout
+    assert "1.00" in whole and "no room" not in whole
+
+
+@pytest.mark.parametrize("name", ["comparison", "table1", "table2", "bits", "leaderboard"])
+def test_tables_fit_a_terminal(table, tmp_path, name):
+    for dataset in ("power", "mnist", "miniboone"):
+        keep(tmp_path, on(dataset, "MAF (5)", dataset, test={"log_likelihood": -9.25, "error": 1.0,
+                          "bits_per_pixel": 1.25, "bits_error": 0.1}))  # fmt: skip
+    for width in (80, 120):
+        lines = table(name, "--width", width).stdout.splitlines()
+        assert max(map(len, lines)) <= width
+    assert ("Δ/σ: ours minus" in "\n".join(lines)) == (name == "comparison")
+
+
 def test_two_runs_beside_each_other(table, tmp_path):
     rng = np.random.default_rng(0)
     nats = rng.normal(-1300, 20, size=400)

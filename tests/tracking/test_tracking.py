@@ -226,7 +226,7 @@ def test_the_bar_is_over_the_whole_run_and_fits_80_columns(monkeypatch):
         assert reporter.bar.n == 1300 and reporter.bar.total == 20_000
         reporter.close()
     assert pieces[-1].startswith("epoch 13/200: -1312.50 nats, best -1300.50, patience 12/30 |")
-    assert re.search(r"\d\d:\d\d<\d\d:\d\d$", pieces[-1])
+    assert re.search(r"\| \d\d:\d\d left$", pieces[-1])
     assert all(len(piece) <= 80 for piece in pieces)
 
 

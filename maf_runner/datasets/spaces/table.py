@@ -1,6 +1,7 @@
 """From a table in its own units to standardised rows, and back."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
+LogProb = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,19 @@ class TableSpace:
             for name, step, origin in found
             if step > 0 and name not in named and Lattice.of(step, origin).is_whole
         )
+
+    def in_units(self, log_prob: LogProb) -> LogProb:
+        """A log density in nats of rows [N, D] in the table's units, from that of a model's rows.
+
+        It is -inf outside of bounds.
+        """
+
+        def own(rows: NDArray[Any]) -> NDArray[Any]:
+            with np.errstate(all="ignore"):  # outside of bounds
+                nats = log_prob(self.to_model(rows))
+                return np.where(np.isfinite(nats), nats + self.log_det(rows), -np.inf)
+
+        return own
 
     def log_det(self, rows: Array) -> Exact:
         """Log |det| of `to_model` in nats at rows [N, D] in the table's units: [N].

@@ -279,3 +279,13 @@ def _winner(best: Record, runs: list[Record]) -> str:
         if key in varied
     ]
     return " ".join(words)
+
+
+def short_names(cells: Sequence[Cell]) -> dict[str, str]:
+    """A number for each column that settings set apart from others of its dataset."""
+    short: dict[str, str] = {}
+    for cell in cells:
+        if cell.dataset != cell.name and cell.dataset not in short:
+            namesakes = sum(name.startswith(f"{cell.name} #") for name in short.values())
+            short[cell.dataset] = f"{cell.name} #{namesakes + 1}"
+    return short

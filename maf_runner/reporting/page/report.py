@@ -7,13 +7,14 @@ security policy runs no script but its own and loads nothing.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import maf_runner
 from maf_runner.records.entries import picture
@@ -29,7 +30,7 @@ from maf_runner.reporting.comparison.cells import (
 )
 from maf_runner.reporting.comparison.columns import flat
 from maf_runner.reporting.plots import curves, dots
-from maf_runner.reporting.plots.drawing import drawing, rendered
+from maf_runner.reporting.plots.drawing import drawing, in_order, rendered
 from maf_runner.reporting.tables.grid import Grid
 from maf_runner.reporting.tables.leaderboard import halves
 from maf_runner.reporting.tables.table import LAYOUTS, TABLES, build
@@ -81,6 +82,7 @@ def render(
         tables=tables,
         folded=FOLDED,
         levels=_levels,
+        breakable=_breakable,
         places=places,
         warnings=list(dict.fromkeys(warnings)),
         pictures=pictures,
@@ -88,6 +90,12 @@ def render(
         script=Markup(script),
         script_hash=_hash(script),
     )
+
+
+def _breakable(text: str) -> Markup:
+    """``text`` with places where a long word may be broken: after the group of a setting."""
+    parts = re.split(r"(?<=\.)(?=[a-z])", text)
+    return Markup("<wbr>").join(escape(part) for part in parts)
 
 
 def shown(cells: Sequence[Cell]) -> list[Record]:
@@ -125,17 +133,18 @@ def _pictures(
 ) -> tuple[list[tuple[str, str, str, list[Picture]]], list[str]]:
     """Id, heading, text and pictures of each section; without matplotlib a complaint."""
     learned, complaints = curves.curves_of(cells)
+    models = in_order(cell.model for cell in cells)
     compared: list[Picture] = []
     learning: list[Picture] = []
     try:
         for name, column in dots.panels(cells).items():
-            panel = {name: [c for c in column if c.ours or c.published]}
+            panel = {name: column}
             with drawing(*dots.size(panel)) as figure:
-                dots.draw(figure, panel)
+                dots.draw(figure, panel, models)
                 compared.append(_svg(name, rendered(figure, ".svg")))
         for name, lines in learned.items():
             with drawing(*curves.size(1)) as figure:
-                curves.draw(figure, {name: lines}, curves.labels_of(learned))
+                curves.draw(figure, {name: lines}, models)
                 learning.append(_svg(name, rendered(figure, ".svg")))
     except UsageError as error:
         complaints.append(str(error))
@@ -166,10 +175,11 @@ def _drawn(cells: Sequence[Cell], samples: Mapping[str, bytes]) -> list[Picture]
 def _doubts(records: Sequence[Record], cells: Sequence[Cell]) -> list[str]:
     """What a reader of the tables should know: unfinished runs, other data, far deviations."""
     doubts = [record.describe() for record in records if not record.finished]
+    cut = [f"{cell.model} on {cell.column}" for cell in cells if CUT_SHORT in cell.marks]
+    if cut:
+        doubts.append(f"{MARKS[CUT_SHORT]}: {'; '.join(cut)}")
     for cell in cells:
         name = f"{cell.model} on {cell.column}"
-        if CUT_SHORT in cell.marks:
-            doubts.append(f"{name}: {MARKS[CUT_SHORT]}")
         if NOT_AUTHORS in cell.marks:
             doubts.append(f"{cell.made}, {MARKS[NOT_AUTHORS]}")
         if cell.deviation is not None and abs(cell.deviation) > FAR:

@@ -1,7 +1,7 @@
 """Learning curves of the runs shown in the tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from maf_runner.records.entries import history
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.reporting.comparison.cells import Cell
-from maf_runner.reporting.plots.drawing import COLOURS, DASHES, label
+from maf_runner.reporting.plots.drawing import label, style_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,13 +62,11 @@ def size(panels: int) -> tuple[float, float]:
     return PANEL[0] * across, PANEL[1] * -(-panels // across)
 
 
-def labels_of(panels: Mapping[str, Sequence[Curve]]) -> list[str]:
-    """Every model there is; its place says its colour."""
-    return list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
-
-
 def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequence[str]) -> None:
-    """Draw a panel for each column; a dot where the best parameters were found."""
+    """Draw a panel for each column; a dot where the best parameters were found.
+
+    ``labels`` are all models, as `drawing.in_order` has them.
+    """
     across = min(2, len(panels))
     every = figure.subplots(-(-len(panels) // across), across, squeeze=False)
     for axes, (title, curves) in zip(every.flat, panels.items(), strict=False):
@@ -82,32 +80,12 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
         axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         # Beside the curves, which end anywhere; and no higher than they are.
         size = min(7.5, 7.5 * MOST_LINES / sum(label(c.label).count("\n") + 1 for c in curves))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=size)
     for axes in every.flat[len(panels) :]:
         axes.set_visible(False)
-
-
-def style_of(own: str, labels: Sequence[str]) -> tuple[str, Any]:
-    """The colour of a model, and the dashes of its trainer and other settings.
-
-    >>> labels = ["MAF (5)", "MADE", "MAF (5), tuned"]
-    >>> style_of("MAF (5), tuned", labels)[0] == style_of("MAF (5)", labels)[0] == COLOURS[0]
-    True
-    """
-    models, settings = (
-        list(dict.fromkeys(part)) for part in zip(*map(_parts, labels), strict=True)
-    )
-    model, setting = _parts(own)
-    i = models.index(model)
-    dashes = settings.index(setting) + i // len(COLOURS)
-    return COLOURS[i % len(COLOURS)], DASHES[dashes % len(DASHES)]
-
-
-def _parts(label: str) -> tuple[str, str]:
-    model, _, setting = label.partition(", ")
-    return model, setting
 
 
 def _bottom(curves: Sequence[NDArray[np.float64]]) -> float:

@@ -2,19 +2,26 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from math import inf
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maf_runner.reporting.comparison.cells import BEST, CHOSEN, SEEDS, Cell
-from maf_runner.reporting.plots.drawing import COLOURS, label
+from maf_runner.reporting.plots.drawing import in_order, label, style_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ACROSS = 3  # panels
 FAR = 5  # times as far below the best as the middle one: beyond it a figure is an arrow,
 MANY = 6  # where there are so many
 SHIFT = 0.14  # of ours up and the paper's down, so that neither hides the other
+FAR_SHIFT = 0.25  # of arrows, which have figures beside them
+POINT: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "capsize": 2}
+OURS = {**POINT, "marker": "o"}  # in the colour of the model, the bar in the dashes of its trainer
+PAPER = {**POINT, "marker": "D", "color": "0.45", "markerfacecolor": "white"}
+ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7}
 
 
 def panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -27,9 +34,22 @@ def panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 def size(columns: dict[str, list[Cell]]) -> tuple[float, float]:
     """Inches of the picture of these columns."""
-    height = 0.24 * _rows(next(iter(columns.values())))[1]
-    across = min(ACROSS, len(columns))
-    return 1.3 + 2.2 * across, (0.9 + height) * -(-len(columns) // across) + 0.3
+    lines = _lines(columns)
+    return 1.3 + 2.2 * max(map(len, lines)), sum(map(_height, lines)) + 0.3
+
+
+def _lines(columns: dict[str, list[Cell]]) -> list[dict[str, list[Cell]]]:
+    """The panels that stand beside each other, with the models that one of them has."""
+    lines = []
+    for start in range(0, len(columns), ACROSS):
+        line = dict(list(columns.items())[start : start + ACROSS])
+        there = {c.model for column in line.values() for c in column if c.ours or c.published}
+        lines.append({name: [c for c in line[name] if c.model in there] for name in line})
+    return lines
+
+
+def _height(line: dict[str, list[Cell]]) -> float:
+    return 0.9 + 0.24 * _rows(next(iter(line.values())))[1]
 
 
 def _rows(column: list[Cell]) -> tuple[list[float], float]:
@@ -46,7 +66,7 @@ def _limits(column: Sequence[Cell]) -> tuple[float, float]:
     """
     figures = [f for cell in column for f in (cell.ours, cell.published) if f is not None]
     values = sorted(f.value for f in figures)
-    lowest = values[0]
+    lowest = -inf
     if len(values) >= MANY:
         lowest = values[-1] - FAR * (values[-1] - median(values))
     shown = [f for f in figures if f.value >= lowest]
@@ -54,62 +74,62 @@ def _limits(column: Sequence[Cell]) -> tuple[float, float]:
     return max(min(ends), lowest), max(ends)
 
 
-def draw(figure: "Figure", columns: dict[str, list[Cell]]) -> None:
-    """Draw a panel for each column, a line in it for each model."""
-    across = min(ACROSS, len(columns))
-    every = figure.subplots(-(-len(columns) // across), across, squeeze=False, sharey=True)
-    first = next(iter(columns.values()))
-    rows, end = _rows(first)
-    styles = (
-        ("ours", -SHIFT, {"marker": "o", "color": COLOURS[0]}),
-        ("paper", SHIFT, {"marker": "D", "color": COLOURS[1], "markerfacecolor": "white"}),
+def draw(
+    figure: "Figure", columns: dict[str, list[Cell]], labels: Sequence[str] | None = None
+) -> None:
+    """Draw a panel for each column, a line in it for each model.
+
+    ``labels`` are all models, as `drawing.in_order` has them; None: those of ``columns``.
+    """
+    every = [cell for column in columns.values() for cell in column]
+    labels = labels or in_order(cell.model for cell in every)
+    lines = _lines(columns)
+    across = max(map(len, lines))
+    grid = figure.add_gridspec(len(lines), across, height_ratios=list(map(_height, lines)))
+    for i, line in enumerate(lines):
+        for j, (title, column) in enumerate(line.items()):
+            axes = figure.add_subplot(grid[i, j])
+            _panel(axes, column, labels, named=j == 0)
+            axes.set(title=title, xlabel="nats")
+    if any(cell.published for cell in every):
+        handles = [
+            figure.axes[0].errorbar([], [], xerr=[], color="black", label="ours", **OURS),
+            figure.axes[0].errorbar([], [], xerr=[], label="paper", **PAPER),
+        ]
+        figure.legend(handles=handles, loc="outside upper right", ncols=2)
+
+
+def _panel(axes: "Axes", column: list[Cell], labels: Sequence[str], *, named: bool) -> None:
+    rows, end = _rows(column)
+    left, right = _limits(column)
+    for y, cell in zip(rows, column, strict=True):
+        colour, dashes = style_of(cell.model, labels)
+        kinds = ((cell.published, 1, PAPER), (cell.ours, -1, {**OURS, "color": colour}))
+        for figure, side, style in kinds:
+            if figure is None:
+                continue
+            side *= cell.ours is not None and cell.published is not None
+            if figure.value < left:
+                _arrow(axes, left, y + FAR_SHIFT * side, figure.value, style["color"])
+                continue
+            place = figure.value, y + SHIFT * side
+            bar = axes.errorbar(*place, xerr=figure.error or 0, **style)
+            if figure is cell.ours:
+                bar[2][0].set_linestyle(dashes)
+                told = [m for m in cell.marks if m not in BEST + CHOSEN + SEEDS]
+                axes.annotate("".join(told), place, (0, 2.5), **ABOVE)
+    margin = 0.05 * (right - left) or 1.0
+    axes.set(ylim=(end, 0), xlim=(left - margin, right + margin))
+    axes.set_yticks(rows, [label(cell.model) if named else "" for cell in column])
+    axes.locator_params(axis="x", nbins=4)
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+
+
+def _arrow(axes: "Axes", x: float, y: float, value: float, colour: str) -> None:
+    """At the edge, with the figure in words."""
+    axes.plot(x, y, "<", color=colour, markersize=5, clip_on=False)
+    text = f"{value:,.0f}" if abs(value) > 100 else f"{value:.1f}"
+    axes.annotate(
+        text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=7, color=colour
     )
-    for axes, (title, column) in zip(every.flat, columns.items(), strict=False):
-        left, right = _limits(column)
-        for kind, shift, style in styles:
-            there = [
-                (y + shift, cell, shown)
-                for y, cell in zip(rows, column, strict=True)
-                if (shown := cell.ours if kind == "ours" else cell.published) is not None
-            ]
-            inside = [(y, f) for y, _, f in there if f.value >= left]
-            axes.errorbar(
-                [f.value for _, f in inside],
-                [y for y, _ in inside],
-                xerr=[f.error or 0 for _, f in inside],
-                label=kind,
-                linestyle="none",
-                markersize=4.5,
-                capsize=2,
-                **style,
-            )
-            for y, _, f in there:
-                if f.value < left:  # an arrow at the edge, with the figure in words
-                    colour = style["color"]
-                    axes.plot(left, y, "<", color=colour, markersize=5, clip_on=False)
-                    text = f"{f.value:,.0f}" if abs(f.value) > 100 else f"{f.value:.1f}"
-                    axes.annotate(
-                        text,
-                        (left, y),
-                        (6, -3),
-                        textcoords="offset points",
-                        fontsize=7,
-                        color=colour,
-                    )
-            if kind == "ours":
-                for y, cell, f in there:
-                    if f.value < left:
-                        continue
-                    told = [m for m in cell.marks if m not in BEST + CHOSEN + SEEDS]
-                    axes.annotate("".join(told), (f.value, y), (5, 1), textcoords="offset points")
-        margin = 0.05 * (right - left) or 1.0
-        axes.set(title=title, xlabel="nats", ylim=(end, 0), xlim=(left - margin, right + margin))
-        axes.set_yticks(rows, [label(cell.model) for cell in first])
-        axes.locator_params(axis="x", nbins=4)
-        axes.grid(axis="y", color="0.9")
-        axes.set_axisbelow(True)
-    for axes in every.flat[len(columns) :]:
-        axes.set_visible(False)
-    handles, labels = every.flat[0].get_legend_handles_labels()
-    if any(cell.published for column in columns.values() for cell in column):
-        figure.legend(handles, labels, loc="outside upper right", ncols=2)

@@ -7,7 +7,7 @@ picture can be read in print without colours. A picture needs the extra ``plot``
 import io
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MODELS = (*COLOURS, "#882255", "#999933", "#332288")  # more of them (Tol): tables have ten models
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2, 2, 2)))
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 MOST_CATEGORIES = 8  # on an axis, by their texts
@@ -58,6 +59,12 @@ class Axis(NamedTuple):
             axes.set(**{f"{side}ticks": places, f"{side}ticklabels": self.categories})
         else:
             axes.locator_params(axis=side, nbins=4)
+
+
+def axes_of(columns: Sequence[str], categories: Sequence[Sequence[Any]] = ()) -> tuple[Axis, ...]:
+    """The columns of a table; ``categories`` of each, empty where it has none."""
+    known = categories or ((),) * len(columns)
+    return tuple(Axis(c, tuple(map(str, own))) for c, own in zip(columns, known, strict=True))
 
 
 @contextmanager
@@ -105,6 +112,33 @@ def label(model: str) -> str:
     'MAF (4),\nlearning_rate=0.001,\npatience=100'
     """
     return textwrap.fill(re.sub(r"\b(model|trainer)\.", "", model), 24)
+
+
+def in_order(rows: Iterable[str]) -> list[str]:
+    """The rows of models, each once: its place says how the model is drawn.
+
+    A Gaussian has no learning curve and comes last, so that the colours of the others are apart.
+    """
+    return sorted(dict.fromkeys(rows), key=lambda row: row.startswith("Gaussian"))
+
+
+def style_of(own: str, rows: Sequence[str]) -> tuple[str, Any]:
+    """The colour of a model, and the dashes of its trainer and other settings.
+
+    >>> rows = ["MAF (5)", "MADE", "MAF (5), tuned"]
+    >>> style_of("MAF (5), tuned", rows)[0] == style_of("MAF (5)", rows)[0] == MODELS[0]
+    True
+    """
+    models, settings = (list(dict.fromkeys(part)) for part in zip(*map(_parts, rows), strict=True))
+    model, setting = _parts(own)
+    i = models.index(model)
+    dashes = settings.index(setting) + i // len(MODELS)
+    return MODELS[i % len(MODELS)], DASHES[dashes % len(DASHES)]
+
+
+def _parts(row: str) -> tuple[str, str]:
+    model, _, setting = row.partition(", ")
+    return model, setting
 
 
 def pyplot() -> Any:

@@ -60,7 +60,7 @@ def compare(a: Record, b: Record) -> Grid:
     minutes = [Item(NOTHING if r.seconds is None else f"{r.seconds / 60:.2f}") for r in (a, b)]
     add("minutes", *minutes)
     settings = [flat(r.settings) for r in (a, b)]
-    for key in sorted(differing_keys(settings)):
+    for key in sorted(differing_keys(settings) - {"_target_"}):  # the name says the same
         add(key, *(Item(str(own.get(key, NOTHING))) for own in settings))
     if nats_a is not None and nats_b is not None:
         order = np.argsort(nats_a - nats_b)

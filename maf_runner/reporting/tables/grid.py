@@ -22,6 +22,11 @@ from maf_runner.system.text import plain
 
 FORMATS = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 NOTHING = "–"
+DIFFERENCE = (
+    "Δ/σ: ours minus the paper's, in standard errors of the difference (beyond ±3 is hardly "
+    "chance)."
+)
+NARROWEST = 16  # letters of the names of rows
 LATEX_WIDTH = 99  # letters of a line of LaTeX
 WIDE = 4  # columns beside the first, beyond which a page is too narrow for letters of usual size
 LATEX = {
@@ -96,9 +101,15 @@ class Grid:
     data: Sequence[dict[str, Any]] = field(repr=False)
     corner: str = "model"  # the heading of the first column
     blocks: Sequence[int] = ()  # columns that belong together, from the left; () : all
+    spare: Sequence[
+        str
+    ] = ()  # headings of columns that text goes without in turn, if it is narrow
 
     def render(self, form: str, width: int | None = None) -> str:
-        """The table in one of `FORMATS`; text in blocks where it is wider than ``width``."""
+        """The table in one of `FORMATS`.
+
+        Text that is wider than ``width`` goes without spare columns, or is cut into blocks.
+        """
         return _text(self, width) if form == "text" else WRITERS[form](self)
 
     def only(self, names: Sequence[str]) -> "Grid":
@@ -116,7 +127,8 @@ class Grid:
         rows = [(name, [items[i] for i in kept]) for name, items in self.rows]
         blocks = [sum(i in kept for i in block) for block in self._blocks()]
         headings = [self.headings[i] for i in kept]
-        return replace(self, headings=headings, rows=rows, blocks=[n for n in blocks if n])
+        blocks = [n for n in blocks if n]
+        return replace(self, headings=headings, rows=rows, blocks=blocks, spare=())
 
     def sorted_by(self, name: str) -> "Grid":
         """The rows in the order of a column: figures from the best to the worst, then words.
@@ -144,19 +156,69 @@ class Grid:
 
 def _text(grid: Grid, width: int | None = None) -> str:
     """Lines of text; a block under the other if ``width`` does not hold all columns."""
+    gone: list[str] = []
     bodies = [_body(grid, range(len(grid.headings)))]
+    if width is not None and not _fits(bodies[0], width):
+        if grid.spare:
+            body, gone = _narrow(grid, width)
+            bodies = [body]
+        else:
+            bodies = [part for block in grid._blocks() for part in _parts(grid, block, width)]
     lines = [grid.caption, *(note.replace("bold:", BEST, 1) for note in grid.notes)]
+    if gone:
+        lines.append(f"no room for {', '.join(gone)}: --width N, or --columns NAME ...")
     lines = list(map(plain, lines))
     if width is not None:
-        if max(map(len, bodies[0].splitlines())) > width:
-            bodies = [_body(grid, block) for block in grid._blocks()]
         lines = ["\n".join(wrap(line, width, break_long_words=False)) for line in lines]
     caption, *notes = lines
-    return "\n".join([caption, "", "\n\n".join(bodies), *notes]) + "\n"
+    return "\n".join([caption, "", "\n\n".join(bodies), *([""] if notes else []), *notes]) + "\n"
 
 
-def _body(grid: Grid, places: Sequence[int]) -> str:
-    """Some of the columns, and the rows that have something in one of them."""
+def _fits(body: str, width: int) -> bool:
+    return max(map(len, body.splitlines())) <= width
+
+
+def _parts(grid: Grid, block: Sequence[int], width: int) -> list[str]:
+    """A block of columns, with names of several lines and in several parts if it is too wide."""
+    if _fits(body := _body(grid, block), width):
+        return [body]
+    names = max(NARROWEST, width // 4)
+    for count in range(len(block), 0, -1):
+        body = _body(grid, block[:count], names)
+        if _fits(body, width) or count == 1:
+            break
+    rest = block[count:]
+    return [body, *(_parts(grid, rest, width) if rest else [])]
+
+
+def _narrow(grid: Grid, width: int) -> tuple[str, list[str]]:
+    """The table with fewer columns and names of several lines, and the columns that are missing.
+
+    Empty ones go first, which nobody misses.
+    """
+    places = [
+        i
+        for i, heading in enumerate(grid.headings)
+        if heading[-1] not in grid.spare or any(str(items[i]) != NOTHING for _, items in grid.rows)
+    ]
+    names = max(NARROWEST, width // 5)
+    gone: list[str] = []
+    for name in ["", *grid.spare]:
+        if there := [i for i in places if grid.headings[i][-1] == name]:
+            places = [i for i in places if i not in there]
+            gone.append(name)
+        if _fits(body := _body(grid, places, names, every=True), width):
+            break
+    return body, gone
+
+
+def _body(
+    grid: Grid, places: Sequence[int], names: int | None = None, *, every: bool = False
+) -> str:
+    """Some of the columns, and the rows that have something in one of them, or ``every`` row.
+
+    ``names`` is how many letters of the first column fit into a line.
+    """
 
     def show(item: Item) -> str:
         return plain(str(item)) + (BEST if item.best else "")
@@ -168,9 +230,15 @@ def _body(grid: Grid, places: Sequence[int]) -> str:
             return any(items[i].value is not None for i in places)
         return any(str(items[i]) != NOTHING for i in places)
 
-    whole = len(places) == len(grid.headings)
+    def first(name: str) -> str:
+        if names is None:
+            return name
+        bare = re.sub(r"\b(model|trainer)\.", "", name)
+        return "\n".join(wrap(bare, names, break_long_words=False))
+
+    whole = every or len(places) == len(grid.headings)
     table = [
-        [plain(name), *(show(items[i]) for i in places)]
+        [first(plain(name)), *(show(items[i]) for i in places)]
         for name, items in grid.rows
         if whole or is_there(items)
     ]

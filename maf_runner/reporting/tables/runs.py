@@ -1,7 +1,7 @@
 """The list of runs: what each took, how it ended, and how far it is from the paper."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +12,14 @@ from maf_runner.reporting.comparison.cells import (
     Cell,
     comparison,
     meanings,
+    short_names,
     size,
     widths,
     without_seed,
 )
-from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
+from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
 
-CAPTION = (
-    "Every run: mean test log-likelihood in nats ± 2 standard errors, the paper's, ours minus the "
-    "paper's in standard errors of the difference; epochs, and which was the best on validation."
-)
+CAPTION = "Every run: mean test log-likelihood in nats ± 2 standard errors."
 HEADINGS = (
     "run",
     "data",
@@ -35,30 +33,35 @@ HEADINGS = (
     "minutes",
     "ended",
 )
+SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "epochs", "seed")
 
 
 def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
     """A line for each record, in the order of the comparison, then for each unfinished run."""
     cells = comparison(records)
+    short = short_names(cells)
     every = [(_alone(run, cell), run) for cell in cells for run in _by_seed(cell.runs)]
     return Grid(
         "runs",
         "Runs",
-        CAPTION,
+        f"{CAPTION} {DIFFERENCE}" if any(cell.published for cell, _ in every) else CAPTION,
         [(heading,) for heading in HEADINGS],
         [
-            *((cell.model, _items(cell, run)) for cell, run in every),
+            *((cell.model, _items(cell, run, short)) for cell, run in every),
             *((one.settings["model"]["name"], _unfinished(one)) for one in waiting),
         ],
         [
+            *(f"{name}: {whole}" for whole, name in short.items()),
             *meanings([cell for cell, _ in every]),
-            "best: the epoch whose parameters were kept; minutes: training and evaluation, by the "
-            "clock on the wall, whatever else the machine did",
+            "run: its folder is runs/DATASET/MODEL/RUN; best: the epoch whose parameters were "
+            "kept; minutes: training and evaluation, by the clock on the wall, whatever else "
+            "the machine did",
         ],
         [
             *(_data(cell, run) for cell, run in every),
             *(_unfinished_data(one) for one in waiting),
         ],
+        spare=SPARE,
     )
 
 
@@ -114,11 +117,12 @@ def _alone(run: Record, place: Cell) -> Cell:
     return replace(cell, dataset=place.dataset, model=place.model)
 
 
-def _items(cell: Cell, run: Record) -> list[Item]:
+def _items(cell: Cell, run: Record, short: Mapping[str, str]) -> list[Item]:
+    data = short.get(cell.dataset, cell.dataset)
     ended = run.ending if cell.ours is None else run.stop_reason
     return [
         Item(run.run_id),
-        Item(cell.column),
+        Item(f"{data}, class" if cell.conditional else data),
         Item(size(run) or NOTHING),
         Item(str(run.seed)),
         Item.of(cell.ours, text=cell.status, marks=cell.marks, run=run.key),

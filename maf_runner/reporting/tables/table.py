@@ -19,13 +19,14 @@ from maf_runner.reporting.comparison.cells import (
     Cell,
     comparison,
     meanings,
+    short_names,
     size,
 )
 from maf_runner.reporting.comparison.columns import of_one_origin
 from maf_runner.reporting.comparison.mixtures import with_mixtures
 from maf_runner.reporting.comparison.published import BITS, NATS
 from maf_runner.reporting.comparison.significance import mark_best
-from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
+from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
 from maf_runner.reporting.tables.leaderboard import leaderboard
 from maf_runner.reporting.tables.runs import runs
 
@@ -57,8 +58,7 @@ class Layout:
 COMPARISON = Layout(
     "comparison",
     "Comparison",
-    "Mean test log-likelihood in nats ± 2 standard errors over the test rows. Δ/σ: ours minus "
-    "the paper's, in standard errors of the difference (beyond ±3 is hardly chance).",
+    "Mean test log-likelihood in nats ± 2 standard errors over the test rows.",
 )
 LAYOUTS = {
     layout.name: layout
@@ -184,7 +184,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
     headings: list[tuple[str, ...]] = []
     blocks: list[int] = []
     rows: list[list[Item]] = [[] for _ in models]
-    short = _short_names(cells)
+    short = short_names(cells)
     both = any(conditional for _, conditional in layout.columns)
     for dataset, conditional in columns:
         column = [by_place[dataset, conditional, model] for model in models]
@@ -208,7 +208,7 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
     return Grid(
         layout.name,
         layout.title,
-        layout.caption,
+        f"{layout.caption} {DIFFERENCE}" if ("Δ/σ",) in headings else layout.caption,
         headings,
         list(zip(models, rows, strict=True)),
         [
@@ -219,16 +219,6 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
         [_data(cell, layout.unit) for cell in cells],
         blocks=blocks,
     )
-
-
-def _short_names(cells: Sequence[Cell]) -> dict[str, str]:
-    """A number for each column that settings set apart from others of its dataset."""
-    short: dict[str, str] = {}
-    for cell in cells:
-        if cell.dataset != cell.name and cell.dataset not in short:
-            namesakes = sum(name.startswith(f"{cell.name} #") for name in short.values())
-            short[cell.dataset] = f"{cell.name} #{namesakes + 1}"
-    return short
 
 
 def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], list[str]]:
