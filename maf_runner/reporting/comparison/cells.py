@@ -274,7 +274,7 @@ def _winner(best: Record, runs: list[Record]) -> str:
     varied = differing_keys([flat(r.settings) for r in runs])
     ours = flat(best.settings)
     words = [
-        size(best) if key == "model.hidden" else f"{key}={value}"
+        size(best) if key == "model.hidden" else f"{key}={'null' if value is None else value}"
         for key, value in ours.items()
         if key in varied
     ]
