@@ -13,6 +13,7 @@ import torch
 from gpu import agreement
 from gpu.section import Place, Report
 
+from maf_runner.engine.compiled import has_compiler
 from maf_runner.records.record import Record
 from tests.helpers import ROOT
 
@@ -37,6 +38,7 @@ def sections(folder):
     return json.loads((folder / "gpu.json").read_text())["sections"]
 
 
+@pytest.mark.skipif(not has_compiler(), reason="no C++ compiler here")
 def test_every_section_in_miniature(tmp_path):
     done = check(*MINIATURE, "--out", "out", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

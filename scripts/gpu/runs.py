@@ -124,6 +124,7 @@ def figures(record: Record) -> dict[str, Any]:
         "updates": record.updates,
         "seconds": record.seconds,
         "device": record.environment.get("device"),
+        "engine": record.environment.get("engine"),
     }
 
 

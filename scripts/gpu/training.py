@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gpu.runs import Run, curve, figures, kept_on_the_cpu
 from gpu.section import OutOfTimeError, Place, Report
+from maf_runner.engine.driver import GRAPH
 
 TINY = ("dataset=digits", "model.layers=2", "model.hidden=[16]", "threads=1")
 FIRST = 3  # epochs whose means over all updates are compared
@@ -60,7 +61,10 @@ def _carried_out(
     if code != 0 or run.record is None:
         report.check(False, f"maf-run ended with {code}: {run.said[-500:]}")
         return None
-    report.note("run", figures(run.record))
+    found = figures(run.record)
+    report.note("run", found)
+    if place.device == "cuda":
+        report.check(found["engine"] == GRAPH, f"updated by the {found['engine']} engine")
     return run
 
 
