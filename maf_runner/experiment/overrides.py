@@ -125,6 +125,8 @@ def check_options(words: Sequence[str]) -> None:
         group = override.key_or_group
         if not group:
             raise UsageError(f"{word} names no setting: KEY=VALUE")
+        if word.startswith("+"):
+            _check_added(group)
         if not (CONF / group).is_dir():
             continue
         if not override.is_sweep_override() and word != f"~{group}":
@@ -160,6 +162,16 @@ def check_flags(arguments: list[str]) -> None:
         raise UsageError(f"{word}: settings are written KEY=VALUE, without dashes: {meant}")
 
 
+def _check_added(key: str) -> None:
+    """Refuse to add what is there under another name; a model may have arguments of any name."""
+    group, _, name = key.rpartition(".")
+    meant = places(name) if group in ("", "trainer") and name not in _settings(group) else []
+    if meant:
+        raise UsageError(
+            f"there is no setting {key} here; did you mean {' or '.join(meant)}, without +?"
+        )
+
+
 def explained(message: str, given: Sequence[str] | None = None) -> str:
     """Hydra's message in plain words, with a similar name or the extra that must be installed.
 
@@ -170,7 +182,7 @@ def explained(message: str, given: Sequence[str] | None = None) -> str:
     option = re.search(r"Could not find '([^']+)'", message)
     if option:
         return _no_option(option[1])
-    key = re.search(r"Could not override '([^']+)'", message)
+    key = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", message)
     if key:
         return _no_setting(key[1], "={" in message, given)
     present = re.search(r"Could not append to config. An item is already at '([^']+)'", message)
