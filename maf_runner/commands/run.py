@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def _main() -> int:
 def _config_dirs(words: list[str]) -> list[Path]:
     """The folders that ``--config-dir`` names."""
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         name, equals, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
             found.append(Path(value if equals else following).expanduser().absolute())

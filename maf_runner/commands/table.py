@@ -18,6 +18,7 @@ from maf_runner.system.errors import DataError, UsageError
 from maf_runner.system.text import plain
 
 COMPARE = "compare"
+NARROWEST = 40  # columns of text
 EVERY = 5  # seconds between two looks of --watch
 EXAMPLES = """\
 examples:
@@ -73,7 +74,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--width",
-        type=int,
+        type=_columns,
         metavar="N",
         help="width of text; a wider table is cut into blocks (default: the terminal's, or 100)",
     )
@@ -89,6 +90,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     if options.watch and options.table != "runs":
         parser.error("--watch is for the table of runs")
     return options
+
+
+def _columns(text: str) -> int:
+    number = int(text)
+    if number < NARROWEST:
+        raise argparse.ArgumentTypeError(f"at least {NARROWEST} columns, got {number}")
+    return number
 
 
 def _work(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def check_flags(arguments: list[str]) -> None:
 
     flags = get_args_parser()
     known = {name for action in flags._actions for name in action.option_strings}
-    for word, following in zip(arguments, [*arguments[1:], "VALUE"], strict=True):
+    for word, following in pairwise([*arguments, "VALUE"]):
         flag, equals, value = word.partition("=")
         long = flag.startswith("--") and any(name.startswith(flag) for name in known)
         if not re.fullmatch(r"--?[A-Za-z][\w.-]*", flag) or flag in known or long:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from maf_runner.commands import run as run_command
+from maf_runner.experiment.overrides import check_flags
 from maf_runner.training import checkpoint
 from tests.helpers.commands import BIN
 from tests.helpers.records import made_up
@@ -423,3 +425,9 @@ def test_the_gaussian_of_the_paper_on_real_tables(
     (entry,) = records(tmp_path)
     assert round(entry["test"]["log_likelihood"], 2) == nats
     assert round(entry["test"]["error"], 2) == error
+
+
+def test_a_command_without_words():
+    check_flags([])
+    assert run_command._config_dirs([]) == []
+    assert run_command._config_dirs(["--config-dir"]) == [Path().absolute()]
