@@ -133,8 +133,14 @@ def _table(options: argparse.Namespace) -> Grid:
     if not records and not waiting:
         _complain(complaints)
         raise DataError(_nothing(options))
+    if options.shipped and not entries.shipped_records(options.results):
+        print(
+            f"maf-table: no records come with the project in {options.results / 'records'}: "
+            "--shipped is for its folder, or --results DIR",
+            file=sys.stderr,
+        )
     if not choice.of(records) and not waiting:
-        raise DataError("no run has that dataset, model and trainer; see maf-table runs")
+        raise DataError(f"no run has that dataset, model and trainer: {choice.there(records)}")
     table, left_out = build(options.table, records, choice, waiting)
     _complain(complaints + left_out)
     return table
@@ -165,6 +171,9 @@ def _named(name: str, results: Path) -> Record:
             raise DataError(str(error)) from error
     records, _ = entries.find(results)
     found = [record for record in records if name and record.run_id.startswith(name)]
+    waiting = [one for one in unfinished(results) if one.folder.path.name.startswith(name)]
+    if not found and len(waiting) == 1:
+        raise UsageError(f"{name} has no figures yet: {waiting[0].state}")
     if len(found) != 1:
         many = f"{len(found)} runs have ids that begin so" if found else "no run has this id"
         raise UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")

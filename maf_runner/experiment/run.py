@@ -145,8 +145,8 @@ def _train(
 ) -> Outcome:
     """Train the model, while progress and history are shown and kept."""
     model, splits, settings = experiment.model, experiment.splits, experiment.settings
-    title = experiment.record.title
-    reporter = Reporter(title)
+    title, seed = experiment.record.title, settings["seed"]
+    reporter = Reporter(f"{title}, seed {seed}" if seed else title)
     try:
         return fit(
             model,

@@ -161,7 +161,7 @@ def test_runs_fit_a_terminal(table, tmp_path):
         lines = table("runs", "--width", width).stdout.splitlines()
         assert max(map(len, lines)) <= width
         heading = next(line.split() for line in lines if line.startswith("model"))
-        assert heading[:3] == ["model", "run", "data"] and heading[-1] == "ended"
+        assert heading[:3] == ["model", "run", "data"] and heading[-1] == "state"
         assert "-111.25 ± 1.00" in "\n".join(lines) and "paper" not in heading
         assert ("minutes" in heading) == (width == 120)
         assert any(line.startswith("no room for minutes, ") for line in lines) == (width < 120)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from maf_runner.reporting.comparison.cells import comparison
+from maf_runner.reporting.comparison.cells import comparison, short_names
 from maf_runner.reporting.comparison.published import MODELS, figures
 from maf_runner.reporting.tables.table import COMPARISON, build, grid
 from tests.helpers.records import keep, made_up
@@ -215,6 +215,7 @@ def test_tables_of_ones_own_have_short_names_and_no_rows_of_the_paper():
         "file (b.csv bbbbbbbb columns=['x'])",
     }
     assert [c.model for c in cells] == ["MADE", "MADE"]
+    assert set(short_names(cells).values()) == {"a #1", "b #1"}
 
 
 def test_every_run_has_a_line():

@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from maf_runner.records.record import Record
@@ -286,6 +287,14 @@ def short_names(cells: Sequence[Cell]) -> dict[str, str]:
     short: dict[str, str] = {}
     for cell in cells:
         if cell.dataset != cell.name and cell.dataset not in short:
-            namesakes = sum(name.startswith(f"{cell.name} #") for name in short.values())
-            short[cell.dataset] = f"{cell.name} #{namesakes + 1}"
+            name = _called(cell)
+            namesakes = sum(other.startswith(f"{name} #") for other in short.values())
+            short[cell.dataset] = f"{name} #{namesakes + 1}"
     return short
+
+
+def _called(cell: Cell) -> str:
+    """The dataset's name; of a table of the user's that has no other, that of its file."""
+    shown = cell.record or next(iter(cell.runs), None)
+    file = next(iter(shown.data.sources), "") if shown and cell.name == "file" else ""
+    return Path(file).name.partition(".")[0] or cell.name

@@ -15,8 +15,8 @@ from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
 from maf_runner.system.errors import DataError
 
 CAPTION = (
-    "Two runs: figures in nats ± 2 standard errors; the difference is that of the same test rows, "
-    "so its error is smaller than theirs."
+    "Two runs: figures in nats ± 2 standard errors; the difference is counted row by row over the "
+    "same test rows."
 )
 ROWS = 5  # test rows that differ most, of either sign
 
@@ -56,7 +56,7 @@ def compare(a: Record, b: Record) -> Grid:
         if name in a.test and name in b.test:
             add(name, Item(f"{a.test[name]:.4f}"), Item(f"{b.test[name]:.4f}"))
     add("parameters", _count(a.parameters), _count(b.parameters))
-    add("best epoch", _count(a.best_epoch), _count(b.best_epoch))
+    add("best epoch", _count(a.best_epoch or None), _count(b.best_epoch or None))
     minutes = [Item(NOTHING if r.seconds is None else f"{r.seconds / 60:.2f}") for r in (a, b)]
     add("minutes", *minutes)
     settings = [flat(r.settings) for r in (a, b)]

@@ -31,7 +31,7 @@ HEADINGS = (
     "epochs",
     "best",
     "minutes",
-    "ended",
+    "state",
 )
 SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "epochs", "seed")
 
@@ -85,7 +85,7 @@ def _unfinished(run: Unfinished) -> list[Item]:
         Item(f"{run.epochs}{of}"),
         Item(str(run.best_epoch or NOTHING)),
         Item(f"{run.seconds / 60:.2f}"),
-        Item(run.state),
+        Item(f"epoch {run.epochs}{of}, {run.state}" if run.epochs else run.state),
     ]
 
 

@@ -115,8 +115,19 @@ class Choice:
 
     def of(self, records: Sequence[Record]) -> list[Record]:
         """Those that are shown."""
-        named = ((r, [str(r.settings[g].get("name", "")) for g in GROUPS]) for r in records)
-        return [r for r, (_, model, trainer) in named if self.takes(r.dataset, model, trainer)]
+        return [record for record in records if self.takes(*_options(record))]
+
+    @staticmethod
+    def there(records: Sequence[Record]) -> str:
+        """The names by which runs can be chosen, in words."""
+        found = [sorted(set(names)) for names in zip(*map(_options, records), strict=True)]
+        return "; ".join(f"{k} {', '.join(n)}" for k, n in zip(GROUPS, found, strict=True))
+
+
+def _options(record: Record) -> tuple[str, str, str]:
+    """The names of a run's options, as on the command line."""
+    model, trainer = (str(record.settings[group].get("name", "")) for group in GROUPS[1:])
+    return record.dataset, model, trainer
 
 
 def build(
