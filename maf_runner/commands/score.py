@@ -1,6 +1,7 @@
 """``maf-score``: log densities, under a trained model, of the rows of a file."""
 
 import argparse
+import csv
 import shutil
 import sys
 import tempfile
@@ -79,7 +80,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments.add_argument(
         "--keep",
         metavar="COLUMNS",
-        help="columns of FILE to carry along, as id,time; every value as it stands in FILE",
+        help="columns of FILE to carry along, as id,time (a name with a comma in double quotes); "
+        "every value as it stands in FILE",
     )
     arguments.add_argument(
         "--missing",
@@ -125,7 +127,7 @@ class _Scorer:
         self.name = STDIN if options.file == output.STDOUT else str(options.file)
         code = run.label_code(options.label)
         self.labels = None if code is None else np.array([code])
-        keep = options.keep.split(",") if options.keep else []
+        keep = next(csv.reader([options.keep], skipinitialspace=True)) if options.keep else []
         self.keep = list(dict.fromkeys(name.strip() for name in keep))
         dialect = Dialect.of(run.record.settings["dataset"])
         self.dialect = dialect if run.context else replace(dialect, label=None)
@@ -198,7 +200,8 @@ class _Scorer:
         text = f"{out}: {self.rows:,} rows"
         if scored:
             means = {name: total / scored for name, total in self.sums.items()}
-            text += f", mean {means.pop(NATS):.3f} nats"
+            of = "" if scored == self.rows else f" of {scored:,}"
+            text += f", mean{of} {means.pop(NATS):.3f} nats"
             for mean in means.values():
                 text += f" in the table's units, {mean:.3f} standardised"
         if self.empty:

@@ -90,6 +90,8 @@ def test_arrays_beside_each_other(tmp_path):
     splits = read(tmp_path / "s.npz", context=["x"])
     assert splits.table.columns == ("theta_0", "theta_1")
     assert splits.context.names == ("x_0", "x_1", "x_2")
+    np.savez(tmp_path / "s.npz", theta=theta, x=x[:, 0])
+    assert read(tmp_path / "s.npz", context=["x"]).context.names == ("x",)
     np.savez(tmp_path / "s.npz", theta=theta, x=x[:50])
     with pytest.raises(DataError, match="not of as many rows as each other"):
         read(tmp_path / "s.npz", context=["x"])

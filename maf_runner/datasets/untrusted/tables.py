@@ -281,7 +281,7 @@ def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
     ``x_0``, ``x_1``, ...
     """
     label = dialect.label
-    if any(name in arrays and arrays[name].ndim == 2 for name in dialect.context):
+    if any(name in arrays and arrays[name].ndim in (1, 2) for name in dialect.context):
         return {"all": _beside_each_other(arrays)}
     asides = {}
     for name in (label, *dialect.asides):
