@@ -134,6 +134,7 @@ class _Scorer:
         drops = run.record.settings["dataset"].get("missing") == "drop"
         self.missing = options.missing or ("empty" if drops else "refuse")
         self.reference = _training_scores(run, self.labels) if options.percentile else None
+        self.bounded = bool(run.table and run.table.bounds)
         self.rows = self.empty = self.lost = 0
         self.warned: set[str] = set()
         self.sums: dict[str, float] = {}
@@ -207,7 +208,8 @@ class _Scorer:
         if self.empty:
             text += f"; {self.empty:,} lines are empty, a value is missing"
         if self.lost:
-            text += f"; {self.lost:,} are -inf, the density is too small for a number"
+            text += f"; {self.lost:,} are -inf: the density is too small for a number"
+            text += ", or 0 outside of dataset.bounded" if self.bounded else ""
         print(text, file=sys.stderr)
 
 

@@ -149,7 +149,7 @@ def load(
     context, categorical = context or [], categorical or []
     taken_by = {"columns": columns, "dequantise": dequantise, "weight": weight, "split": split}
     check_context(context, categorical, {**taken_by, "label": label}, missing, class_prior)
-    check_bounded(bounded or {})
+    check_bounded(bounded or {}, categorical)
     markers = tuple(map(str, missing_markers or ()))
     named = None if label is None else str(label)
     kinds = tuple(map(str, categorical)), tuple(map(str, context))

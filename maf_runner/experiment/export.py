@@ -57,6 +57,10 @@ class Exported(nn.Module):
 
     def forward(self, rows: Tensor, context: Tensor | None = None) -> Tensor:
         """Log densities [N] in nats of ``rows`` [N, D], given ``context`` [N, C]; all float64."""
+        log_prob = self._log_prob(rows, context)
+        return torch.where(self.units.inside(rows), log_prob, -math.inf)
+
+    def _log_prob(self, rows: Tensor, context: Tensor | None) -> Tensor:
         x = self.units.to_model(rows).to(self.dtype)
         if self.conditions is not None:
             log_prob = self.model(x, self.conditions(context).to(self.dtype))
@@ -142,6 +146,16 @@ class _Units(nn.Module):
             free = [self._unbounded(rows[:, i], *ends) for i, ends in enumerate(self.bounds)]
             rows = torch.stack(free, dim=1)
         return (rows - self.mean) / self.deviation
+
+    def inside(self, rows: Tensor) -> Tensor:
+        """Which rows [N] lie within the bounds; those with NaN are left to the density."""
+        found = torch.ones_like(rows[:, 0], dtype=torch.bool)
+        for i, (low, high) in enumerate(self.bounds):
+            if low is not None:
+                found = found & ~(rows[:, i] <= low)
+            if high is not None:
+                found = found & ~(rows[:, i] >= high)
+        return found
 
     def log_det(self, rows: Tensor) -> Tensor:
         """As `TableSpace.log_det`, of a table: [N]; else 0."""

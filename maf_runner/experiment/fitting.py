@@ -66,7 +66,9 @@ def fit(
     """
     groups = {"model": model, **settings}
     own = {
-        "dataset.context": [context] if isinstance(context, str) else list(context or ()),
+        "dataset.context": [context]
+        if isinstance(context, str)
+        else list(() if context is None else context),
         "dataset.label": label,
         "paths.results_dir": results_dir,
         "model.conditional": None if label is None else True,
@@ -112,6 +114,8 @@ def _composed(groups: Mapping[str, Any], own: Mapping[str, Any]) -> DictConfig:
 def _sorted(groups: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """The options of groups that are chosen, and the settings by their full names."""
     choices, values = {"dataset": "file"}, {}
+    if groups["model"] is None:
+        raise UsageError("model must be one of the models, or a dict of its settings, got None")
     for key, value in groups.items():
         if key not in GROUPS:
             values[key] = value

@@ -3,7 +3,7 @@
 ``maf-sample`` and `maf_runner.load` share it. torch is imported by the run alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,15 @@ def draws_given(
     given = {name: conditions[name].to_numpy() for name in conditions}
     for rows, numbers in run.samples_given(context, n, seed=seed):
         own = {name: values[numbers] for name, values in given.items()}
-        yield Draws(rows, _values(run, rows), {GIVEN_ROW: numbers, **own}, {})
+        values = _values(run, rows)
+        yield Draws(rows, values, {_free(GIVEN_ROW, {**own, **values}): numbers, **own}, {})
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """A name that no other column has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def encoded(table: "pd.DataFrame", space: ContextSpace, source: str) -> NDArray[np.float64]:

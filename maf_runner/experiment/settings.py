@@ -24,6 +24,15 @@ CLOSED_FORM = {"maf_runner.flows.Gaussian"}
 LIMITS = ("max_epochs", "max_updates")
 
 
+def plain(value: Any) -> Any:
+    """Resolved settings as OmegaConf keeps them: a text is no reference to another setting."""
+    if isinstance(value, dict):
+        return {name: plain(own) for name, own in value.items()}
+    if isinstance(value, list):
+        return [plain(own) for own in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
+
+
 def from_config(config: DictConfig) -> dict[str, Any]:
     """Resolve a composed configuration into plain containers with absolute paths.
 
@@ -194,7 +203,9 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
             continue
         preset = presets.settings(name, node["name"], conf)
         # What a preset takes from another group, it takes from the settings of this run.
-        usual = OmegaConf.to_container(OmegaConf.create({**settings, name: preset}), resolve=True)
+        usual = OmegaConf.to_container(
+            OmegaConf.create({**plain(settings), name: preset}), resolve=True
+        )
         assert isinstance(usual, dict)
         usual = usual[name]
         if name == "model":

@@ -109,6 +109,14 @@ def test_samples_given_columns(given, tmp_path):
     assert not several.equals(given.sample(5, given=conditions))  # another seed every time
 
 
+def test_a_condition_may_have_the_name_of_the_row_number(results):
+    named = frame()[["rpm", "y1"]].rename(columns={"rpm": "given_row"})
+    run = maf_runner.fit(named, context="given_row", results_dir=results, quiet=True, **SMALL)
+    drawn = run.sample(2, given=named[:2])
+    assert drawn.given_row_.tolist() == [0, 0, 1, 1]
+    assert drawn.given_row.tolist() == np.repeat(named.given_row[:2], 2).tolist()
+
+
 def test_the_class_is_given(by_class, tmp_path):
     assert by_class.classes == ["high", "low"] and by_class.context == []
     rows = frame(50, seed=1)
@@ -239,6 +247,11 @@ SETTINGS = [
     ({"trainer.name": "x"}, "trainer.name cannot be changed: choose an option by trainer=..."),
     ({"model": {"layers": "x"}}, "model.layers must be a whole number, got 'x'"),
     ({"model": {"layers": object}}, "model.layers cannot be <class 'object'>"),
+    ({"model": None}, "model must be one of the models, or a dict of its settings, got None"),
+    (
+        {"dataset": {"categorical": ["site"], "bounded": {"site": [0, 1]}}},
+        "is in both bounded and",
+    ),
     ({"seed": -1}, "seed must be a whole number from 0"),
     ({"context": ["rmp"]}, "the DataFrame has no column 'rmp' (dataset.context); did you mean"),
     ({"dataset": {"columns": []}}, "columns is an empty list; columns=null takes all numeric"),
@@ -331,3 +344,5 @@ def test_a_column_may_have_any_name(tmp_path):
         frame, "gaussian", results_dir=tmp_path, quiet=True, dataset={"columns": chosen}
     )
     assert run.columns == chosen
+    run = maf_runner.fit(frame, context=chosen, results_dir=tmp_path, quiet=True, **SMALL)
+    assert run.context == chosen

@@ -122,6 +122,7 @@ MODELS = {
     "maf-bounded": _maf(scale="bounded"),
     "maf-student": _maf(hidden=[16], base="student"),
     "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded"),
+    "realnvp-logistic": _real_nvp(layers=2, hidden=[16], base="logistic"),
     "elementwise": _elementwise(map="affine", linear="lu"),
     "elementwise-cdf": _elementwise(map="logistic_mixture", linear="none", base="beta"),
     "nsf": _nsf(),

@@ -65,7 +65,8 @@ def choose_columns(
         log.info("%s: skipped because it looks like a saved index: %s", file, some(saved))
     chosen = [c for c in table if c not in left_out and c not in saved]
     if not chosen:
-        raise DataError(f"{file} has no numeric column")
+        other = "no numeric column" if len(table.columns) else "no column left to model"
+        raise DataError(f"{file} has {other}")
     return chosen
 
 

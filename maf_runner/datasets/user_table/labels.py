@@ -93,8 +93,10 @@ def categories(
     if len(every) >= FEWEST and len(values) > MOST * len(every):
         raise DataError(
             f"{file}: the {column} column has {len(values):,} different values in "
-            f"{len(every):,} rows, such as {str(values[0])[:50]}: these are no classes. A column "
-            "of numbers is conditioned on by dataset.context=[...], or modelled with the others"
+            f"{len(every):,} rows, such as {str(values[0])[:50]}: these are no classes or "
+            "categories. Numbers are conditioned on by dataset.context=[...] (without "
+            "dataset.categorical), or modelled with the others; dates and numbers with units must "
+            "be made numbers first"
         )
     return codes.astype(np.int64), values.tolist()
 

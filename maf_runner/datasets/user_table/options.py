@@ -100,13 +100,15 @@ def check_context(
         )
 
 
-def check_bounded(bounded: Any) -> None:
+def check_bounded(bounded: Any, categorical: list[Any]) -> None:
     """Raise ValueError unless ``bounded`` gives one or two ends of each column it names."""
     if not isinstance(bounded, dict):
         raise ValueError(
             f"bounded must be as {{share: [0, 1], price: [0, null]}}, got {bounded!r}"
         )
     for name, ends in bounded.items():
+        if str(name) in map(str, categorical):
+            raise ValueError(f"{str(name)!r} is in both bounded and categorical")
         right = isinstance(ends, list) and len(ends) == 2 and any(e is not None for e in ends)
         right = right and all(
             e is None or (type(e) in (int, float) and math.isfinite(e)) for e in ends

@@ -287,14 +287,15 @@ def short_names(cells: Sequence[Cell]) -> dict[str, str]:
     short: dict[str, str] = {}
     for cell in cells:
         if cell.dataset != cell.name and cell.dataset not in short:
-            name = _called(cell)
+            name = _called([other for other in cells if other.dataset == cell.dataset])
             namesakes = sum(other.startswith(f"{name} #") for other in short.values())
             short[cell.dataset] = f"{name} #{namesakes + 1}"
     return short
 
 
-def _called(cell: Cell) -> str:
+def _called(column: Sequence[Cell]) -> str:
     """The dataset's name; of a table of the user's that has no other, that of its file."""
-    shown = cell.record or next(iter(cell.runs), None)
-    file = next(iter(shown.data.sources), "") if shown and cell.name == "file" else ""
-    return Path(file).name.partition(".")[0] or cell.name
+    name = column[0].name
+    sources = (file for cell in column for run in cell.runs for file in run.data.sources)
+    file = next(sources, "") if name == "file" else ""
+    return Path(file).name.partition(".")[0] or name
