@@ -35,7 +35,7 @@ class Silent:
     def __init__(self, interrupts=None, stop_at=None):
         self.updates, self.interrupts, self.stop_at = 0, interrupts, stop_at
 
-    def start(self, state, schedule):
+    def start(self, state, schedule, engine):
         self.per_epoch = schedule.between
 
     def update(self):
