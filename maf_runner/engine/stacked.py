@@ -6,7 +6,7 @@ updates, and nothing passes from one to another.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,6 @@ from maf_runner.flows.foreign import Foreign
 from maf_runner.flows.made import has_dropout
 from maf_runner.flows.univariate import Univariate
 
-NAME = "stacked"
-
 
 class StackedAdam(PaperAdam):
     """`PaperAdam` for K models, with one row of each tensor for each.
@@ -31,14 +29,13 @@ class StackedAdam(PaperAdam):
         settings: one for each model; they may differ in ``l2`` alone.
 
     Attributes:
-        parameters, gradient, first, second: [K, P].
+        parameters, first, second: [K, P].
         count, rate, l2s: [K, 1].
     """
 
     def __init__(self, models: Sequence[Density], settings: Sequence[AdamSettings]) -> None:
         super().__init__([], settings[0])
         self.parameters = torch.stack([flatten(model.parameters()) for model in models])
-        self.gradient = torch.zeros_like(self.parameters)
         self.first = torch.zeros_like(self.parameters)
         self.second = torch.zeros_like(self.parameters)
         self.count = self.parameters.new_zeros(len(models), 1, dtype=torch.float64)
@@ -69,14 +66,15 @@ class StackedAdam(PaperAdam):
         """The gradient with that of each member's penalty."""
         return torch.addcmul(gradient, parameters, self.l2s)
 
-    def keep(self, places: list[int]) -> None:
-        """Forget all members but those at ``places``."""
-        for name in ("parameters", "gradient", "first", "second", "count", "rate", "l2s"):
-            setattr(self, name, getattr(self, name)[places])
+    def drop(self, place: int) -> None:
+        """Forget a member."""
+        rest = [k for k in range(len(self.parameters)) if k != place]
+        for name in ("parameters", "first", "second", "count", "rate", "l2s"):
+            setattr(self, name, getattr(self, name)[rest])
 
 
 class Stacked:
-    """K models that are updated together.
+    """K models that are updated together; each has a `Seat` in ``seats``.
 
     Args:
         models: of equal structure (the same class and settings), on one device. Their parameters
@@ -88,9 +86,11 @@ class Stacked:
         ValueError: models or settings that cannot be stacked; the message says why.
     """
 
+    name = "stacked"
+
     def __init__(self, models: Sequence[Density], settings: Sequence[AdamSettings]) -> None:
         _require_alike(models, settings)
-        self.models = list(models)
+        self.seats = [StackedSeat(self, model) for model in models]
         # Computes for all of them; on the meta device it takes no memory.
         self._skeleton = copy.deepcopy(models[0]).to("meta").train()
         self._named = {name: p.shape for name, p in models[0].named_parameters()}
@@ -125,32 +125,16 @@ class Stacked:
         self.adam.descend(gradient)
         return losses.detach()
 
-    def keep(self, places: Iterable[int]) -> None:
-        """Go on with the members at ``places`` alone; the others get parameters of their own."""
-        places = list(places)
-        for place, model in enumerate(self.models):
-            if place not in places:
-                flatten(model.parameters())
-        self.models = [self.models[place] for place in places]
-        self.adam.keep(places)
-        self.adam.lay_out(self.models)
+    def leave(self, seat: "StackedSeat") -> None:
+        """Go on without a member, whose model gets parameters of its own."""
+        flatten(seat.model.parameters())
+        place = self.seats.index(seat)
+        self.adam.drop(place)
+        del self.seats[place]
+        self.adam.lay_out([each.model for each in self.seats])
         self._rates = []
-        self._look_at_buffers()
-
-    def state(self, place: int) -> dict[str, Any]:
-        """State of one member's optimiser, as `Engine.state`."""
-        adam = self.adam
-        return {
-            "steps": int(adam.count[place]),
-            "first": adam.first[place],
-            "second": adam.second[place],
-        }
-
-    def load(self, place: int, state: dict[str, Any]) -> None:
-        """Continue a member from what `state`, or that of any engine, returned."""
-        self.adam.count[place] = state["steps"]
-        self.adam.first[place].copy_(state["first"])
-        self.adam.second[place].copy_(state["second"])
+        if self.seats:
+            self._look_at_buffers()
 
     def _losses(
         self, flat: Tensor, x: Tensor, context: Tensor | None, weights: Tensor | None
@@ -175,13 +159,46 @@ class Stacked:
 
     def _look_at_buffers(self) -> None:
         """Stack the buffers in which the members differ, and share the others."""
-        buffers = [dict(model.named_buffers()) for model in self.models]
+        buffers = [dict(seat.model.named_buffers()) for seat in self.seats]
         self._shared, self._own = {}, {}
         for name, first in buffers[0].items():
             if all(torch.equal(first, each[name]) for each in buffers):
                 self._shared[name] = first.clone()
             else:
                 self._own[name] = torch.stack([each[name] for each in buffers])
+
+
+class StackedSeat:
+    """The row of one member; see `engine.Seat`."""
+
+    name = Stacked.name
+
+    def __init__(self, stack: Stacked, model: Density) -> None:
+        self.stack = stack
+        self.model = model
+
+    @property
+    def place(self) -> int:
+        """The number of the row; it falls when a member before leaves."""
+        return self.stack.seats.index(self)
+
+    @property
+    def parameters(self) -> Tensor:
+        """The row [P] of the parameters, a view."""
+        return self.stack.adam.parameters[self.place]
+
+    def state(self) -> dict[str, Any]:
+        """State of the member's optimiser."""
+        adam, place = self.stack.adam, self.place
+        moments = {"first": adam.first[place], "second": adam.second[place]}
+        return {"steps": int(adam.count[place]), **moments}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state`, or that of any engine, returned."""
+        adam, place = self.stack.adam, self.place
+        adam.count[place] = state["steps"]
+        adam.first[place].copy_(state["first"])
+        adam.second[place].copy_(state["second"])
 
 
 def _require_alike(models: Sequence[Density], settings: Sequence[AdamSettings]) -> None:

@@ -108,11 +108,11 @@ def test_members_come_and_go():
             models[k].load_state_dict(alone[k].state_dict())
     stack = Stacked(models, settings)
     for k, engine in enumerate(engines):
-        stack.load(k, engine.state())
+        stack.seats[k].load(engine.state())
     here = [0, 1, 2, 3]
     for update, (x, _) in enumerate(batches(9)):
         if update in (3, 6):
-            stack.keep([0, *range(2, len(here))])
+            stack.leave(stack.seats[1])
             del here[1]
         stack.step(x[here], None, [RATES[k] for k in here])
         for k in here:
@@ -120,7 +120,7 @@ def test_members_come_and_go():
     assert here == [0, 3]
     compare(models, alone)
     for place, k in enumerate(here):
-        found, expected = stack.state(place), engines[k].state()
+        found, expected = stack.seats[place].state(), engines[k].state()
         assert found["steps"] == expected["steps"] == 9 + k
         torch.testing.assert_close(found["first"], expected["first"], rtol=0, atol=1e-9)
         engine = Eager(models[k], settings[k])
