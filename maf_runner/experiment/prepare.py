@@ -28,7 +28,7 @@ from maf_runner.records.record import Record
 from maf_runner.system import reading, shortage
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import TrainerSettings
-from maf_runner.training.loop import TensorRows
+from maf_runner.training.course import TensorRows
 
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine

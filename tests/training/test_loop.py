@@ -21,7 +21,7 @@ from maf_runner.system.interrupts import Interrupts
 from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.batches import Batches
-from maf_runner.training.loop import TensorRows
+from maf_runner.training.course import TensorRows
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.state import State, divergence
