@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,11 +127,11 @@ class PaperAdam:
         below = below.sqrt_().add_(b) if self.textbook else below.add_(b).sqrt_()
         parameters.addcdiv_(first, below, value=-1)
 
-    def state(self) -> dict[str, Tensor | int]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint stores beside the parameters."""
         return {"steps": int(self.count), "first": self.first, "second": self.second}
 
-    def load(self, state: dict) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
         self.count.fill_(state["steps"])
         self.first.copy_(state["first"])

@@ -2,11 +2,12 @@
 
 Every parameter gets a leading dimension K, and `torch.func.vmap` turns the products of the members
 into one batched product. Each member has its own batch, learning rate, penalty and count of
-updates, and nothing passes from one to another.
+updates, and nothing passes from one to another. On a GPU the update is recorded as a CUDA graph.
 """
 
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +16,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from maf_runner.engine.adam import AdamSettings, PaperAdam, flatten, lay_into
+from maf_runner.engine.graph import recorded
 from maf_runner.flows.base import Density
 from maf_runner.flows.foreign import Foreign
 from maf_runner.flows.made import has_dropout
 from maf_runner.flows.univariate import Univariate
+from maf_runner.system import shortage
+
+log = logging.getLogger("maf_runner")
 
 
 class StackedAdam(PaperAdam):
@@ -66,6 +71,19 @@ class StackedAdam(PaperAdam):
         """The gradient with that of each member's penalty."""
         return torch.addcmul(gradient, parameters, self.l2s)
 
+    def state(self) -> dict[str, Any]:
+        """What `load` needs, of all members; see `StackedSeat.state` for one."""
+        return {"steps": self.count, "first": self.first, "second": self.second}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a copy of what `state` returned."""
+        for tensor, name in (
+            (self.count, "steps"),
+            (self.first, "first"),
+            (self.second, "second"),
+        ):
+            tensor.copy_(state[name])
+
     def drop(self, place: int) -> None:
         """Forget a member."""
         rest = [k for k in range(len(self.parameters)) if k != place]
@@ -87,6 +105,8 @@ class Stacked:
     """
 
     name = "stacked"
+    _update: Callable[..., Tensor] | None
+    _rates: list[float]
 
     def __init__(self, models: Sequence[Density], settings: Sequence[AdamSettings]) -> None:
         _require_alike(models, settings)
@@ -95,8 +115,8 @@ class Stacked:
         self._skeleton = copy.deepcopy(models[0]).to("meta").train()
         self._named = {name: p.shape for name, p in models[0].named_parameters()}
         self.adam = StackedAdam(models, settings)
-        self._rates: list[float] = []
-        self._look_at_buffers()
+        self._graph = models[0].reference.device.type == "cuda"
+        self._renew()
 
     def step(
         self,
@@ -118,7 +138,14 @@ class Stacked:
         """
         if list(rates) != self._rates:
             self._rates = list(rates)
-            self.adam.rate.copy_(torch.tensor(self._rates, dtype=torch.float64)[:, None])
+            column = torch.tensor(self._rates, dtype=torch.float64)[:, None]
+            self.adam.rate.copy_(column, non_blocking=True)
+        if self._update is None:
+            self._update = self._prepared(x, context, weights)
+        return self._update(x, context, weights)
+
+    def update(self, x: Tensor, context: Tensor | None, weights: Tensor | None) -> Tensor:
+        """Compute one update; the learning rates are set already."""
         flat = self.adam.parameters.detach().requires_grad_()
         losses = self._losses(flat, x, context, weights)
         (gradient,) = torch.autograd.grad(losses.sum(), flat)
@@ -132,9 +159,8 @@ class Stacked:
         self.adam.drop(place)
         del self.seats[place]
         self.adam.lay_out([each.model for each in self.seats])
-        self._rates = []
         if self.seats:
-            self._look_at_buffers()
+            self._renew()
 
     def _losses(
         self, flat: Tensor, x: Tensor, context: Tensor | None, weights: Tensor | None
@@ -157,8 +183,22 @@ class Stacked:
         rest = (None if context is None else 0, None if weights is None else 0)
         return vmap(loss, in_dims=(0, 0, 0, *rest))(parameters, self._own, x, context, weights)
 
-    def _look_at_buffers(self) -> None:
-        """Stack the buffers in which the members differ, and share the others."""
+    def _prepared(self, *batch: Tensor | None) -> Callable[..., Tensor]:
+        """The function that computes updates: on a GPU a recorded graph, if that is possible."""
+        if self._graph:
+            try:
+                return recorded(self.update, batch, self.adam)
+            except Exception as error:  # drivers raise many kinds
+                if shortage.is_memory(error):
+                    raise
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("the stack cannot be recorded as a CUDA graph (%s): slower", reason)
+                self._graph = False
+        return self.update
+
+    def _renew(self) -> None:
+        """Prepare for these members: stack the buffers in which they differ, share the others."""
+        self._update, self._rates = None, []
         buffers = [dict(seat.model.named_buffers()) for seat in self.seats]
         self._shared, self._own = {}, {}
         for name, first in buffers[0].items():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from maf_runner.engine import stacked
 from maf_runner.engine.eager import Eager
 from maf_runner.engine.stacked import Stacked
 from maf_runner.flows import Elementwise
@@ -33,6 +34,43 @@ def batches(updates, context=0, n=20):
         x = torch.randn(4, n, 5, dtype=torch.float64, generator=generator)
         labels = torch.randint(0, 3, (4, n), generator=generator)
         yield x, torch.nn.functional.one_hot(labels, 3).double() if context else None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["maf", "made-random", "maf-mog", "realnvp", "nsf"])
+def test_captured_updates_are_those_of_the_cpu(name):
+    models, settings = members(name, 3)
+    alone, _ = members(name, 3)
+    captured = Stacked([model.cuda() for model in models], settings)
+    plain = Stacked(alone, settings)
+    for update, (x, given) in enumerate(batches(50, 3)):
+        if update == 25:
+            for stack in (captured, plain):
+                stack.leave(stack.seats[1])
+        here = [0, 1, 2, 3] if update < 25 else [0, 2, 3]
+        rates = [RATES[k] * (1 + update) / 50 for k in here]
+        captured.step(x[here].cuda(), given[here].cuda(), rates)
+        plain.step(x[here], given[here], rates)
+    assert captured._graph
+    compare([model.cpu() for model in models], alone)
+
+
+def test_a_graph_that_fails_costs_a_warning_and_nothing_else(monkeypatch):
+    def unavailable():
+        raise RuntimeError("no GPU")
+
+    said = []
+    monkeypatch.setattr(stacked.log, "warning", lambda form, *a: said.append(form % a))
+    monkeypatch.setattr(torch.cuda, "Stream", unavailable)
+    models, settings = members("maf")
+    alone, _ = members("maf")
+    stack, plain = Stacked(models, settings), Stacked(alone, settings)
+    stack._graph = True
+    for x, _ in batches(3):
+        stack.step(x, None, RATES)
+        plain.step(x, None, RATES)
+    assert said == ["the stack cannot be recorded as a CUDA graph (no GPU): slower"]
+    compare(models, alone)
 
 
 def compare(models, alone):
