@@ -173,6 +173,10 @@ class Course:
         self.progress.validated(state)
         self._look_ahead()
 
+    def pause(self, seconds: float) -> None:
+        """Do not count so many seconds, in which something else was done."""
+        self._started += seconds
+
     def save(self) -> None:
         """Write the checkpoint."""
         self.state.seconds = time.monotonic() - self._started

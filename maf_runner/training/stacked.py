@@ -5,6 +5,7 @@ Every run keeps its own course: order of the batches, rate, validations, early s
 and checkpoint. Its checkpoint is that of a run alone, so that each can be continued alone.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,8 @@ def fit_stacked(
     """Train the models of all members, each as `loop.fit` would alone, up to rounding.
 
     Each run continues from its checkpoint if there is one, wherever the others are. A run that has
-    ended leaves the stack. ``seconds`` of a run are those of the whole stack while it was in it.
+    ended leaves the stack. ``seconds`` of a run are those of the whole stack while it was in it,
+    without what ``on_end`` takes.
 
     Args:
         members: the runs, at least one.
@@ -93,7 +95,10 @@ def fit_stacked(
                     running.remove(course)
                     stack.leave(seats[course])
                     outcomes[course] = course.outcome()
+                    ended = time.monotonic()
                     member.on_end(outcomes[course])
+                    for other in running:
+                        other.pause(time.monotonic() - ended)
             if running:
                 _update(stack, running)
                 heed()
