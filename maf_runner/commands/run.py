@@ -131,7 +131,7 @@ def _main() -> int:
         overrides.check_flags(sys.argv[1:])
         overrides.check_options(sys.argv[1:])
         sys.argv[1:] = overrides.of_several_datasets(sys.argv[1:])
-        _register_sweeper()
+        _register_plugins()
         with _interrupts:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except Interrupted as signal:
@@ -170,12 +170,14 @@ def _config_dirs(words: list[str]) -> list[Path]:
     return found
 
 
-def _register_sweeper() -> None:
+def _register_plugins() -> None:
     """Hydra looks into folders for plugins, and so misses those of an editable install."""
     plugins = Plugins.instance()
     from hydra_plugins.maf_runner_search import Search  # now: the search loads modules anew
+    from hydra_plugins.maf_runner_stacked import Stacked
 
     plugins.register(Search)
+    plugins.register(Stacked)
 
 
 def _close(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,10 @@ class PaperAdam:
             return gradient
         return gradient * (self.clip / (gradient.norm() + 1e-6)).clamp_max(1)
 
+    def penalised(self, gradient: Tensor, parameters: Tensor) -> Tensor:
+        """The gradient with that of the penalty."""
+        return gradient.add(parameters, alpha=self.l2)
+
     def update(
         self,
         parameters: Tensor,
@@ -115,18 +120,18 @@ class PaperAdam:
         b: Tensor,
     ) -> None:
         """One step of Adam on flat tensors, all but the gradient changed in place."""
-        gradient = gradient.add(parameters, alpha=self.l2)
+        gradient = self.penalised(gradient, parameters)
         first.lerp_(gradient, 1 - self.betas[0])
         second.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
         below = second * a
         below = below.sqrt_().add_(b) if self.textbook else below.add_(b).sqrt_()
         parameters.addcdiv_(first, below, value=-1)
 
-    def state(self) -> dict[str, Tensor | int]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint stores beside the parameters."""
         return {"steps": int(self.count), "first": self.first, "second": self.second}
 
-    def load(self, state: dict) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
         self.count.fill_(state["steps"])
         self.first.copy_(state["first"])
@@ -139,7 +144,13 @@ def flatten(parameters: Iterable[nn.Parameter]) -> Tensor:
     if not parameters:
         return torch.empty(0)
     flat = torch.cat([p.detach().reshape(-1) for p in parameters])
+    lay_into(flat, parameters)
+    return flat
+
+
+def lay_into(flat: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    """Make the parameters views of a flat buffer, one after another."""
+    parameters = list(parameters)
     sizes = [p.numel() for p in parameters]
     for parameter, value in zip(parameters, flat.split(sizes), strict=True):
         parameter.data = value.view_as(parameter)
-    return flat

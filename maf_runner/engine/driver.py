@@ -14,12 +14,13 @@ from torch import Tensor
 from maf_runner.engine.adam import AdamSettings
 from maf_runner.engine.compiled import Compiled, has_compiler
 from maf_runner.engine.eager import Eager
-from maf_runner.engine.engine import DeclinedError, Engine
+from maf_runner.engine.engine import DeclinedError, Engine, Seat
 from maf_runner.engine.graph import Graph
 from maf_runner.engine.native.engine import Native
 from maf_runner.engine.native.updates import look, serves
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows, refresh_statistics
+from maf_runner.engine.stacked import Stacked
 from maf_runner.flows.base import Density
 from maf_runner.flows.foreign import Foreign
 from maf_runner.system import shortage
@@ -28,6 +29,7 @@ from maf_runner.system.errors import UsageError
 log = logging.getLogger("maf_runner")
 AUTO = "auto"
 EAGER, COMPILED, NATIVE, GRAPH = Eager.name, Compiled.name, Native.name, Graph.name
+STACKED = Stacked.name
 ENGINES = {engine.name: engine for engine in (Eager, Compiled, Native, Graph)}
 EVERY = 10  # the average takes in the parameters after every tenth update
 
@@ -88,6 +90,8 @@ def choose(
 
 def continued(model: Density, name: str, otherwise: str) -> str:
     """The engine of a run that began on ``name``; ``otherwise`` if that is not here any more."""
+    if name == STACKED:
+        return otherwise  # it goes on alone
     if name == NATIVE and (reason := look(model)[1]):
         log.warning(
             "this run began on the native engine, but %s: it goes on with the %s engine, whose "
@@ -104,65 +108,38 @@ def evaluates_natively(model: Density, engine: str) -> bool:
     return engine in (AUTO, NATIVE) and serves(model)
 
 
-class Driver:
-    """Makes the updates of one run with one engine.
+class Learner:
+    """A model in training, whoever computes its updates: average, validation and state.
 
     Args:
-        model: what is trained. Its parameters become views of one buffer.
-        settings: of Adam.
-        name: of the engine. If it is unknown here, or the engine declines the model, the eager
-            engine is used. If its first update fails, a warning says so, and the eager engine
-            takes its place.
+        model: what is trained.
+        seat: where its parameters and the state of its optimiser are.
         averaging: decay of the average of the parameters for each update; 0: no average.
         natively: whether rows are evaluated by the native engine where it knows the model.
     """
 
     def __init__(
-        self,
-        model: Density,
-        settings: AdamSettings,
-        name: str,
-        *,
-        averaging: float = 0.0,
-        natively: bool = True,
+        self, model: Density, seat: Seat, *, averaging: float = 0.0, natively: bool = True
     ) -> None:
         self.model = model
-        self.settings = settings
-        self.engine = _make(name, model, settings)
+        self.seat = seat
         self.updates = 0
-        self.average = self.engine.parameters.clone() if averaging else None
+        self.average = seat.parameters.clone() if averaging else None
         self._decay = averaging**EVERY
-        self._natively, self._has_worked = natively, False
+        self._natively = natively
 
     @property
     def name(self) -> str:
         """Name of the engine in use."""
-        return self.engine.name
+        return self.seat.name
 
-    def step(
-        self, x: Tensor, context: Tensor | None, rate: float, weights: Tensor | None = None
-    ) -> Tensor:
-        """Update the parameters by a batch; see `Engine.step`.
-
-        With ``weights`` [B], the loss is the mean of weight times negative log density; `choose`
-        must have been told.
-        """
-        if weights is not None:
-            assert isinstance(self.engine, Eager)
-            loss = self.engine.weighted_step(x, context, rate, weights)
-        else:
-            run = self.engine.step if self._has_worked else self._first_step
-            loss = run(x, context, rate)
+    def updated(self) -> None:
+        """Take note of an update."""
         self.updates += 1
         if self.average is not None and self.updates % EVERY == 0:
             seen = self.updates // EVERY
             weight = 1 - min(self._decay, seen / (seen + 9))
-            self.average.lerp_(self.engine.parameters, weight)
-        return loss
-
-    def session(self, rows: int) -> AbstractContextManager[bool]:
-        """Inside, updates by ``rows`` rows use this machine's fastest exact products."""
-        return fast_products(self.model, rows)
+            self.average.lerp_(self.seat.parameters, weight)
 
     def evaluate(
         self, train: RowsAndContext, validation: RowsAndContext, weights: Tensor | None = None
@@ -191,14 +168,84 @@ class Driver:
         Its tensors are laid out as the model's parameters, one after another, so that a run can
         continue on another engine, another device or with another version of the program.
         """
-        return {**self.engine.state(), "average": self.average}
+        return {**self.seat.state(), "average": self.average}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned. The model must hold the parameters of then."""
-        self.engine.load(state)
+        self.seat.load(state)
         self.updates = state["steps"]
         if self.average is not None:
-            self.average = state["average"].to(self.engine.parameters, copy=True)
+            self.average = state["average"].to(self.seat.parameters, copy=True)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Inside, the engine has the averaged parameters, if there is an average."""
+        return nullcontext() if self.average is None else self._holding(self.average)
+
+    @contextmanager
+    def _holding(self, values: Tensor) -> Iterator[None]:
+        """Inside, the engine has other parameters."""
+        parameters = self.seat.parameters
+        current = parameters.clone()
+        parameters.copy_(values)
+        try:
+            yield
+        finally:
+            parameters.copy_(current)
+
+
+class Driver(Learner):
+    """Makes the updates of one run with one engine.
+
+    Args:
+        model: what is trained. Its parameters become views of one buffer.
+        settings: of Adam.
+        name: of the engine. If it is unknown here, or the engine declines the model, the eager
+            engine is used. If its first update fails, a warning says so, and the eager engine
+            takes its place.
+        averaging, natively: see `Learner`.
+    """
+
+    seat: Engine
+
+    def __init__(
+        self,
+        model: Density,
+        settings: AdamSettings,
+        name: str,
+        *,
+        averaging: float = 0.0,
+        natively: bool = True,
+    ) -> None:
+        engine = _make(name, model, settings)
+        super().__init__(model, engine, averaging=averaging, natively=natively)
+        self.settings = settings
+        self._has_worked = False
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use."""
+        return self.seat
+
+    def step(
+        self, x: Tensor, context: Tensor | None, rate: float, weights: Tensor | None = None
+    ) -> Tensor:
+        """Update the parameters by a batch; see `Engine.step`.
+
+        With ``weights`` [B], the loss is the mean of weight times negative log density; `choose`
+        must have been told.
+        """
+        if weights is not None:
+            assert isinstance(self.engine, Eager)
+            loss = self.engine.weighted_step(x, context, rate, weights)
+        else:
+            run = self.engine.step if self._has_worked else self._first_step
+            loss = run(x, context, rate)
+        self.updated()
+        return loss
+
+    def session(self, rows: int) -> AbstractContextManager[bool]:
+        """Inside, updates by ``rows`` rows use this machine's fastest exact products."""
+        return fast_products(self.model, rows)
 
     def _first_step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
         """The first update, by the eager engine if the chosen one fails."""
@@ -219,25 +266,10 @@ class Driver:
             return loss
         # Outside the handler, which holds on to the memory of what failed.
         state = {**self.state(), "steps": self.updates}  # without the failed update
-        del self.engine
-        self.engine = Eager(self.model, self.settings)
+        del self.seat
+        self.seat = Eager(self.model, self.settings)
         self.load(state)
         return self._first_step(x, context, rate)
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        """Inside, the engine has the averaged parameters, if there is an average."""
-        return nullcontext() if self.average is None else self._holding(self.average)
-
-    @contextmanager
-    def _holding(self, values: Tensor) -> Iterator[None]:
-        """Inside, the engine has other parameters."""
-        parameters = self.engine.parameters
-        current = parameters.clone()
-        parameters.copy_(values)
-        try:
-            yield
-        finally:
-            parameters.copy_(current)
 
 
 def _make(name: str, model: Density, settings: AdamSettings) -> Engine:

@@ -17,8 +17,8 @@ class DeclinedError(Exception):
     """
 
 
-class Engine(Protocol):
-    """One way to compute updates. Constructed with the model and `adam.AdamSettings`.
+class Seat(Protocol):
+    """What holds the parameters of one model in training and the state of its optimiser.
 
     The model's parameters are views of one flat buffer, in their order, and each moment of Adam is
     another of the same length. So the model is always up to date, and a run can move between
@@ -26,12 +26,27 @@ class Engine(Protocol):
 
     Attributes:
         name: stands in the checkpoint, so that a run continues on the same engine.
-        parameters: the flat buffer. The driver reads it for the average of the parameters, and
-            writes other values into it for a while.
     """
 
     name: str
-    parameters: Tensor
+
+    @property
+    def parameters(self) -> Tensor:
+        """The flat buffer.
+
+        The driver reads it for the average of the parameters, and writes other values into it for
+        a while.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """State of the optimiser: ``steps``, ``first`` and ``second``."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+
+
+class Engine(Seat, Protocol):
+    """One way to update a model alone. Constructed with the model and `adam.AdamSettings`."""
 
     def step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
         """Update the parameters by one batch.
@@ -45,9 +60,3 @@ class Engine(Protocol):
             The mean negative log density of the batch before the update, in nats: a tensor of no
             dimensions on the model's device. The host does not wait for it.
         """
-
-    def state(self) -> dict[str, Any]:
-        """State of the optimiser: ``steps``, ``first`` and ``second``."""
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""

@@ -5,10 +5,12 @@ waiting for Python.
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from maf_runner.engine.adam import PaperAdam
 from maf_runner.engine.eager import Eager, Update
 from maf_runner.flows.made import has_dropout
 
@@ -20,30 +22,45 @@ class Graph(Eager):
 
     def prepare(self, x: Tensor, context: Tensor | None) -> Update:
         """Record the update."""
-        place = x.clone(), None if context is None else context.clone()
         drawn = torch.cuda.get_rng_state(x.device) if has_dropout(self.model) else None
-        parameters, state = self.parameters.clone(), copy.deepcopy(self.adam.state())
         try:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # libraries set themselves up here, outside the graph
-                for _ in range(3):
-                    self.update(*place)
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                loss = self.update(*place)
-        finally:  # undo these updates: they are not part of the run
-            self.parameters.copy_(parameters)
-            self.adam.load(state)
+            return recorded(self.update, (x, context), self.adam)
+        finally:  # undo what the updates have drawn
             if drawn is not None:
                 torch.cuda.set_rng_state(drawn, x.device)
 
-        def replay(x: Tensor, context: Tensor | None) -> Tensor:
-            for target, source in zip(place, (x, context), strict=True):
-                if target is not None and source is not None:
-                    target.copy_(source)
-            graph.replay()
-            return loss.clone()
 
-        return replay
+def recorded(
+    update: Callable[..., Tensor], batch: tuple[Tensor | None, ...], adam: PaperAdam
+) -> Callable[..., Tensor]:
+    """The update of a batch as a CUDA graph: a function that takes batches of the same shapes.
+
+    Args:
+        update: takes a batch, updates the parameters of ``adam``, and returns the loss.
+        batch: the first batch.
+        adam: its parameters and state are as before when this returns.
+    """
+    place = tuple(None if part is None else part.clone() for part in batch)
+    parameters, state = adam.parameters.clone(), copy.deepcopy(adam.state())
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries set themselves up here, outside the graph
+            for _ in range(3):
+                update(*place)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            loss = update(*place)
+    finally:  # undo these updates: they are not part of the run
+        adam.parameters.copy_(parameters)
+        adam.load(state)
+
+    def replay(*batch: Tensor | None) -> Tensor:
+        for target, source in zip(place, batch, strict=True):
+            if target is not None and source is not None:
+                target.copy_(source)
+        graph.replay()
+        return loss.clone()
+
+    return replay

@@ -19,6 +19,7 @@ from maf_runner.system.errors import DataError, ShortageError
 
 log = logging.getLogger("maf_runner")
 LARGEST = 1 << 30  # bytes that are hashed in about a second
+just_trained: dict[Path, str] = {}  # folders of runs that a stack has finished, and the outcome
 
 
 def run_unless_finished(config: DictConfig) -> tuple[Record, RunFolder, str]:
@@ -30,6 +31,11 @@ def run_unless_finished(config: DictConfig) -> tuple[Record, RunFolder, str]:
     Raises:
         UsageError, DataError, BusyError, ShortageError, Interrupted: as `run.run`.
     """
+    if just_trained:
+        settings = from_config(config)
+        folder = run_folder(settings, run_id(settings))
+        if outcome := just_trained.pop(folder.path, None):
+            return Record.read(folder.record), folder, outcome
     if found := finished(config):
         return *found, "skipped"
     print(f"loading {config.dataset.name} ...", file=sys.stderr, flush=True)

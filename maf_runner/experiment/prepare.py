@@ -28,7 +28,7 @@ from maf_runner.records.record import Record
 from maf_runner.system import reading, shortage
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.training import TrainerSettings
-from maf_runner.training.loop import TensorRows
+from maf_runner.training.course import TensorRows
 
 log = logging.getLogger("maf_runner")
 THREADS = torch.get_num_threads()  # as torch chose it for this machine
@@ -79,8 +79,10 @@ class Experiment:
         return replace(self, model=model, record=record)
 
 
-def prepare(config: DictConfig) -> Experiment:
+def prepare(config: DictConfig, splits: Splits | None = None) -> Experiment:
     """Everything that the configuration names; sets the threads of the process.
+
+    ``splits`` are the data, if they are loaded already.
 
     Raises:
         UsageError: impossible settings.
@@ -92,7 +94,7 @@ def prepare(config: DictConfig) -> Experiment:
     device = devices.choose(settings["device"])
     size = PlannedSize.of(settings["model"].get("hidden"))
     _set_threads(settings["threads"] or (1 if size.wants_one_thread else THREADS))
-    splits = load_splits(settings)
+    splits = splits or load_splits(settings)
     model = build_model(settings, splits, trainer)
     model = _placed(model, device, settings["device"])
     conditioning = Conditioning.of(splits, conditional=settings["model"]["conditional"])

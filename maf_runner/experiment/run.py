@@ -107,15 +107,13 @@ def _train_and_record(
 ) -> Result:
     """Train, evaluate, and write the record; of a failure too, unless it can be mended."""
     folder = experiment.folder
-    folder.remove_temporaries()
-    atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(experiment.settings)))
-    checkpoint = Checkpoint(folder.last, experiment.owner, complain=log.warning, guard=check_lock)
+    checkpoint = begin(experiment, check_lock)
     with ExitStack() as stack:
         try:
             tracker: History = build("tracker", experiment.settings["tracker"], folder=folder.path)
             stack.callback(tracker.close)
             outcome = _train(experiment, checkpoint, interrupts, tracker)
-            record = _evaluate(experiment, outcome)
+            record = evaluate(experiment, outcome)
         except (DataError, UsageError):
             folder.discard()
             raise
@@ -129,15 +127,30 @@ def _train_and_record(
             text = "".join(traceback.format_exception_only(error)).strip()
             replace(experiment.record, status="failed", error=text).write(folder.record)
             raise
-        check_lock()
-        record.write(folder.record)
-        checkpoint.remove()
-        drawable = record.features == 2 and (record.context or 0) < MANY and not record.given
-        if record.finished and drawable:
-            _draw_density(experiment)
-        tracker.recorded(record)
-    log.info("%s", record.describe())
+        conclude(experiment, record, checkpoint, tracker)
     return Result(record, folder)
+
+
+def begin(experiment: Experiment, check_lock: Callable[[], None]) -> Checkpoint:
+    """Make the folder, which is held, ready for training; returns the checkpoint in it."""
+    folder = experiment.folder
+    folder.remove_temporaries()
+    atomic.write(folder.config, OmegaConf.to_yaml(OmegaConf.create(experiment.settings)))
+    return Checkpoint(folder.last, experiment.owner, complain=log.warning, guard=check_lock)
+
+
+def conclude(
+    experiment: Experiment, record: Record, checkpoint: Checkpoint, tracker: History
+) -> None:
+    """Write the record, and what follows from it; the checkpoint is not needed any more."""
+    checkpoint.guard()
+    record.write(experiment.folder.record)
+    checkpoint.remove()
+    drawable = record.features == 2 and (record.context or 0) < MANY and not record.given
+    if record.finished and drawable:
+        _draw_density(experiment)
+    tracker.recorded(record)
+    log.info("%s", record.describe())
 
 
 def _train(
@@ -178,7 +191,7 @@ def _with_classes(text: str, splits: Splits) -> str:
     return re.sub(r"class (\d+)", lambda m: f"class {values[int(m[1])]}", text) if values else text
 
 
-def _evaluate(experiment: Experiment, outcome: Outcome) -> Record:
+def evaluate(experiment: Experiment, outcome: Outcome) -> Record:
     """The record of the run that has ended; keeps the model and the densities of the rows."""
     record, folder = description.after_training(experiment.record, outcome), experiment.folder
     if not outcome.has_model:

@@ -90,7 +90,7 @@ class Record:
         test: figures by name: ``log_likelihood`` and ``error`` (two standard errors) in nats,
             and what else there is; see `evaluation.evaluate`. All finite in a finished run.
         validation: figures of the validation split.
-        divergence: where training diverged; see `training.loop`.
+        divergence: where training diverged; see `training.state.divergence`.
         best_epoch: the validation, counted from 1, whose parameters were kept.
         epochs: validations done.
         updates: updates done.

@@ -25,10 +25,12 @@ class Reporter:
 
     Args:
         title: of the run.
+        bar: false: lines, also on a terminal, as where several runs share it.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, bar: bool = True) -> None:
         self.title = title
+        self.has_bar = bar and logs.has_terminal()
         self.schedule: Schedule | None = None
         self.bar: _Bar | None = None
         self.said = time.monotonic()
@@ -56,7 +58,7 @@ class Reporter:
             desc=self._words(state),
             bar_format=WITH_END if ends else WITHOUT_END,
             leave=False,
-            disable=not logs.has_terminal(),
+            disable=not self.has_bar,
             dynamic_ncols=True,
         )
 

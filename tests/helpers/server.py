@@ -188,7 +188,7 @@ def ended(child, started, folder):
 def main():
     torch.set_num_threads(1)
     prepare.THREADS = 1
-    cli._register_sweeper()  # looks for plugins in every folder of the path
+    cli._register_plugins()  # looks for plugins in every folder of the path
     for module in AHEAD:
         importlib.import_module(module)
     started: dict[int, float] = {}

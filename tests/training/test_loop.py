@@ -21,7 +21,7 @@ from maf_runner.system.interrupts import Interrupts
 from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.batches import Batches
-from maf_runner.training.loop import TensorRows
+from maf_runner.training.course import TensorRows
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.state import State, divergence
@@ -35,7 +35,7 @@ class Silent:
     def __init__(self, interrupts=None, stop_at=None):
         self.updates, self.interrupts, self.stop_at = 0, interrupts, stop_at
 
-    def start(self, state, schedule):
+    def start(self, state, schedule, engine):
         self.per_epoch = schedule.between
 
     def update(self):
