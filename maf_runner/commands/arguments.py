@@ -16,6 +16,7 @@ from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageE
 from maf_runner.system.text import plain, plain_lines
 
 WIDTH = 80  # letters of a line of help
+DEEP = 12  # spaces before a line that goes on with the example above it
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4  # exit codes
 USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 
@@ -109,7 +110,7 @@ def parser_of(program: str, description: str, epilog: str = "") -> argparse.Argu
     parser = argparse.ArgumentParser(
         prog=program,
         description=textwrap.fill(description.replace("``", ""), WIDTH),
-        epilog="\n".join(narrow(line) for line in epilog.splitlines()),
+        epilog=_narrowed(epilog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
@@ -120,6 +121,19 @@ def parser_of(program: str, description: str, epilog: str = "") -> argparse.Argu
         help="print a script that completes this command in a shell",
     )
     return parser
+
+
+def _narrowed(epilog: str) -> str:
+    """Paragraphs and examples in lines of at most 80 letters."""
+    lines: list[str] = []
+    for line in epilog.splitlines():
+        before = lines[-1] if lines else ""
+        goes_on = line.startswith(" " * DEEP) or (line and before and not line[0].isspace())
+        if goes_on and before and not before.endswith(":"):
+            lines[-1] = f"{before} {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(map(narrow, lines))
 
 
 def narrow(line: str) -> str:

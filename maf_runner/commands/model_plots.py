@@ -98,7 +98,7 @@ def _layers(options: argparse.Namespace) -> Draw:
     model = run.model
     if model.features != 2 or not isinstance(model, Flow):
         raise UsageError(
-            "maf-plot layers: only a flow of points in the plane has such a picture, and "
+            "layers: only a flow of points in the plane has such a picture, and "
             f"{run.record.title} is none"
         )
     test = run.data(options.raw_dir, options.prepared_dir).test
@@ -130,14 +130,14 @@ def _samples(options: argparse.Namespace) -> Draw:
         if run.context:
             values = ",".join(f"{name}=VALUE" for name in run.context.names)
             raise UsageError(
-                f"maf-plot samples: {run.record.title} draws only given columns: maf-plot density "
+                f"samples: {run.record.title} draws only given columns: maf-plot density "
                 f"{folder} --given {shlex.quote(values)}, or maf-plot pairs {folder}"
             )
     space = first.image
     if any(run.image != space for run in runs.values()):
-        raise UsageError("maf-plot samples: the runs must be of images of one size, or of points")
+        raise UsageError("samples: the runs must be of images of one size, or of points")
     if space is None and any(run.model.features != 2 for run in runs.values()):
-        raise UsageError("maf-plot samples: only images and points in the plane have a picture")
+        raise UsageError("samples: only images and points in the plane have a picture")
     drawn = {title: run.draw_samples(count, seed=options.seed)[0] for title, run in runs.items()}
     if space is None:
         points = {title: _points(run, drawn[title], options) for title, run in runs.items()}
@@ -169,18 +169,18 @@ def _density(options: argparse.Namespace) -> Draw:
     for run in runs.values():
         if run.model.features > 2:
             raise UsageError(
-                f"maf-plot density: {run.record.title} has {run.model.features} columns, and a "
+                f"density: {run.record.title} has {run.model.features} columns, and a "
                 "density is drawn of one or two; maf-plot pairs shows samples of more"
             )
     (first, *others) = runs.values()
     if options.given is not None or any(run.context for run in runs.values()):
         if others:
-            raise UsageError("maf-plot density: one run at a time where columns are given")
+            raise UsageError("density: one run at a time where columns are given")
         conditions = given.given_rows(options.given, first)
         assert conditions is not None
         return _density_given(first, conditions, options)
     if any(run.model.features != first.model.features for run in others):
-        raise UsageError("maf-plot density: the runs must all have one column, or all two")
+        raise UsageError("density: the runs must all have one column, or all two")
     names: dict[tuple[str, str], tuple[str, Array, tuple[Axis, ...] | None]] = {}
     densities: dict[tuple[str, str], dict[str, LogProb]] = {}
     for title, run in runs.items():
@@ -343,7 +343,7 @@ def _only(options: argparse.Namespace) -> TrainedRun:
         UsageError: there are more.
     """
     if len(options.runs) > 1:
-        raise UsageError(f"maf-plot {options.what} takes one run folder")
+        raise UsageError(f"{options.what} takes one run folder")
     return TrainedRun.load(options.runs[0])
 
 

@@ -128,7 +128,7 @@ def _work(options: argparse.Namespace) -> None:
     if options.what in of_records:
         draw = of_records[options.what](_cells(options))
     elif not options.runs:
-        raise UsageError(f"maf-plot {options.what} needs at least one run folder")
+        raise UsageError(f"{options.what} needs at least one run folder")
     else:
         from maf_runner.commands import model_plots
 

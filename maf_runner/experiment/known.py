@@ -37,12 +37,21 @@ def run_unless_finished(config: DictConfig) -> tuple[Record, RunFolder, str]:
         if outcome := just_trained.pop(folder.path, None):
             return Record.read(folder.record), folder, outcome
     if found := finished(config):
+        _say_untracked(config)
         return *found, "skipped"
     print(f"loading {config.dataset.name} ...", file=sys.stderr, flush=True)
     from maf_runner.experiment.run import run  # torch comes in here, not before
 
     result = run(config)
+    if result.known:
+        _say_untracked(config)
     return result.record, result.folder, result.outcome
+
+
+def _say_untracked(config: DictConfig) -> None:
+    if (tracker := config.tracker.name) != "csv":
+        with logs.console():
+            log.info("%s is not told of a run that is there: force=true trains it again", tracker)
 
 
 def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:

@@ -268,7 +268,7 @@ def test_weighted_rows_are_refused(runs):
         (["density", "given", "--given", "THIRTEEN"], 2, "--given has 13 rows, and a picture has"),
         (["pairs", "given", "--given", "THIRTEEN"], 2, "maf-plot pairs has colours for 7"),
         (["pairs", "given", "--columns", "y1,rpm"], 2, "this run models no column 'rpm'"),
-        (["calibration", "all", "line"], 2, "maf-plot calibration takes one run folder"),
+        (["calibration", "all", "line"], 2, "maf-plot: calibration takes one run folder"),
     ],
 )
 def test_what_cannot_be_is_said(runs, tmp_path, capsys, words, code, said):

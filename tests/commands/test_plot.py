@@ -117,7 +117,7 @@ def test_the_same_picture_is_the_same_file(results, tmp_path, command):
             2,
             "has 64 columns, and a density is drawn of one or two; maf-plot pa",
         ),
-        (["pairs", "DIGITS", "MOONS"], 2, "maf-plot pairs takes one run folder"),
+        (["pairs", "DIGITS", "MOONS"], 2, "maf-plot: pairs takes one run folder"),
         (
             ["pairs", "MOONS", "--columns", "x1,x3"],
             2,

@@ -181,7 +181,8 @@ def _cell(
         marks += CUT_SHORT
     if best.stop_reason == "diverged":
         marks += DIVERGED
-    if len(finished) > (len(alike) if mean else 1):
+    rivals = sum(_cut_short(run) == _cut_short(best) for run in finished)
+    if rivals > (len(alike) if mean else 1):
         marks += CHOSEN
     seeds = None
     if len(alike) > 1:
