@@ -12,8 +12,8 @@ from maf_runner.system.errors import UsageError
 ENDINGS = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 EXAMPLES = """\
 programs take rows [N, D] and give their log densities [N] in nats, both float64. Rows are in the
-units of your own table (a category is its code from 0, plus 0.5; a code that is none is not
-refused), logits for images; of a model
+units of your own table (a dequantised value plus half its step; a category is its code from 0,
+plus 0.5, and a code that is none is not refused), logits for images; of a model
 given the class it is log p(x), summed over the classes. A model given columns takes a context
 [N, C] too, whose places are printed: numbers in the units of the table, categories one-hot, and
 with dataset.missing=indicator a flag after each column: 1 where its value is missing (which is

@@ -40,10 +40,10 @@ def load(
         UsageError: a plugin that cannot be imported, or runs that cannot be mixed.
     """
     modules.load(modules.named([plugins] if isinstance(plugins, str) else plugins))
-    folders = [run] if isinstance(run, (str, Path)) else list(run or ())
-    if not folders:
+    folders = [run] if isinstance(run, (str, Path)) else run
+    if not isinstance(folders, Sequence) or not folders:
         raise UsageError("load needs a run folder, or a list of them")
-    return FittedDensity(load_trained(folders))
+    return FittedDensity(load_trained(list(folders)))
 
 
 class FittedDensity:

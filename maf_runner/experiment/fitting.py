@@ -64,6 +64,10 @@ def fit(
         ShortageError: no room on the disk or in memory; the same call goes on.
         KeyboardInterrupt: what was done is saved; the same call goes on.
     """
+    if not isinstance(context, (str, Iterable, type(None))):
+        raise UsageError(f"context must be names of columns, got {context!r}")
+    if not isinstance(results_dir, (str, Path, type(None))):
+        raise UsageError(f"results_dir must be a folder, got {results_dir!r}")
     groups = {"model": model, **settings}
     own = {
         "dataset.context": [context]

@@ -27,6 +27,8 @@ def rows_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """The rows [N, D] of ``table`` in its units, and the context [N, C] of a model given columns.
 
+    Values of dequantised columns are put into the middle of their steps.
+
     Columns are matched by their names, or by their order where those of the data have none. Other
     columns are ignored.
 
@@ -49,6 +51,8 @@ def rows_of(
     if run.table is not None:
         chosen = run.table.numbers_of(chosen)
     rows = np.require(numbers(chosen, source), requirements="W")  # for torch, without a warning
+    if run.table is not None and rows.shape[1] == len(run.columns):
+        rows = run.table.in_the_middle(rows)
     if rows.shape[1] != run.model.features:
         raise DataError(
             f"{source} must have {run.model.features} columns as the data of this run, and has "

@@ -52,3 +52,7 @@ def test_columns_of_whole_numbers():
     )
     assert space.whole_numbers == {"a"}
     assert space.without_noise(np.array([[4.9, 4.9, 4.9, 1.9]])).tolist() == [[3, 4.5, 4.9, 1]]
+    middle = space.in_the_middle(space.without_noise(np.array([[4.9, 4.9, 4.9, 1.9]])))
+    steps = np.array(space.steps)
+    np.testing.assert_allclose(middle, np.array([[3, 4.5, 4.9, 1]]) + steps / 2, rtol=1e-12)
+    np.testing.assert_allclose(space.in_the_middle(middle), middle, rtol=1e-12)

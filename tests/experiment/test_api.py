@@ -247,6 +247,8 @@ SETTINGS = [
     ({"trainer.name": "x"}, "trainer.name cannot be changed: choose an option by trainer=..."),
     ({"model": {"layers": "x"}}, "model.layers must be a whole number, got 'x'"),
     ({"model": {"layers": object}}, "model.layers cannot be <class 'object'>"),
+    ({"context": 3}, "context must be names of columns, got 3"),
+    ({"results_dir": 3}, "results_dir must be a folder, got 3"),
     ({"model": None}, "model must be one of the models, or a dict of its settings, got None"),
     (
         {"dataset": {"categorical": ["site"], "bounded": {"site": [0, 1]}}},

@@ -17,6 +17,7 @@ ROUNDED = 5e-9  # relative error, at most, of a step with nine digits
 SINGLE = 5e-7  # likewise, of one that was found in float32
 SIMPLE = 10_000  # denominators, at most, of a step that is no decimal
 NEAR = 1e-3  # a fraction p/q is meant where it is nearer than this over q²
+AT = 1e-3  # of a step: so near at its beginning a value is that of the table, rounded
 EXACT = 2.0**53  # whole numbers below are exact in float64
 
 
@@ -54,6 +55,12 @@ class Lattice:
             plain = self.step / self.denominator * k + self.start / self.denominator
             is_exact = np.abs(whole) < max(EXACT - abs(self.start), 0)
             return np.where(is_exact, whole / self.denominator, plain)
+
+    def steps_of(self, values: NDArray[np.floating]) -> Exact:
+        """The whole number [N] of the step in which each value lies; a printed one begins it."""
+        with np.errstate(all="ignore"):
+            k: Exact = (np.asarray(values, np.float64) * self.denominator - self.start) / self.step
+            return np.where(np.abs(k - np.round(k)) < AT, np.round(k), np.floor(k))
 
 
 def _fraction(step: float, error: float) -> Fraction:

@@ -140,6 +140,19 @@ class TableSpace:
                 whole[:, i] = Lattice.of(step, origin).values(k)
         return whole
 
+    def in_the_middle(self, rows: Array) -> Exact:
+        """Rows [N, D] in the table's units, dequantised columns in the middle of their steps.
+
+        The table has the beginning of each step, where the density of what was filled with noise
+        ends; a column of counts with a bound at 0 has none there.
+        """
+        middle: Exact = np.array(rows, dtype=np.float64)
+        for i, (step, origin) in enumerate(zip(self.steps, self.origins, strict=True)):
+            if step > 0:
+                lattice = Lattice.of(step, origin)
+                middle[:, i] = lattice.values(lattice.steps_of(middle[:, i])) + step / 2
+        return middle
+
     @property
     def whole_numbers(self) -> frozenset[str]:
         """The dequantised columns whose values are whole numbers; none of categories."""

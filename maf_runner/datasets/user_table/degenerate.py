@@ -72,7 +72,11 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
             some(shared.values()),
         )
     rows = np.concatenate([parts[name].x for name in SPLITS])
-    copies = int(pd.DataFrame(rows, copy=False).duplicated().sum())
+    frame = pd.DataFrame(rows, copy=False)
+    given = [own for name in SPLITS if (own := parts[name].context) is not None]
+    if given:
+        frame = pd.concat([frame, pd.concat(given, ignore_index=True)], axis=1)
+    copies = int(frame.duplicated().sum())
     if copies:
         log.warning("%s: %d of %d rows are duplicate rows", file, copies, len(rows))
 
