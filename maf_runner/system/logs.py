@@ -17,6 +17,7 @@ log = logging.getLogger("maf_runner")
 
 
 _said: set[str] | None = None  # warnings that were shown, where each is shown once
+_alone: str | None = None  # the one file that is written to, where there are several
 
 
 def warn_once() -> None:
@@ -51,6 +52,10 @@ class _FileHandler(logging.FileHandler):
 
         return open(self.baseFilename, "a", encoding="utf-8", opener=without_links)
 
+    def emit(self, entry: logging.LogRecord) -> None:
+        if _alone in (None, self.baseFilename):
+            super().emit(entry)
+
     def handleError(self, record: logging.LogRecord) -> None:
         """Say nothing of what could not be written; logging would print a traceback."""
 
@@ -70,6 +75,17 @@ def to_file(path: Path) -> Iterator[None]:
             path.unlink()
     with _handler(_FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"):
         yield
+
+
+@contextmanager
+def to_none_but(path: Path) -> Iterator[None]:
+    """Of the files that are open, write what is said to this one alone: it is of one run."""
+    global _alone
+    before, _alone = _alone, os.path.abspath(path)
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 @contextmanager
