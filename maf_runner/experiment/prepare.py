@@ -64,6 +64,12 @@ class Experiment:
         """What the run's checkpoints say of themselves."""
         return {"run_id": self.record.run_id, "fingerprint": self.splits.fingerprint}
 
+    @property
+    def title(self) -> str:
+        """Model, dataset and seed, for lines that a person reads."""
+        title, seed = self.record.title, self.settings["seed"]
+        return f"{title}, seed {seed}" if seed else title
+
     def tensors(self, rows: Rows) -> TensorRows:
         """Rows, their context and their weights where the model is."""
         x = torch.from_numpy(rows.x).to(self.model.reference.device)

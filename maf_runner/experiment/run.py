@@ -158,8 +158,7 @@ def _train(
 ) -> Outcome:
     """Train the model, while progress and history are shown and kept."""
     model, splits, settings = experiment.model, experiment.splits, experiment.settings
-    title, seed = experiment.record.title, settings["seed"]
-    reporter = Reporter(f"{title}, seed {seed}" if seed else title)
+    reporter = Reporter(experiment.title)
     try:
         return fit(
             model,
@@ -179,6 +178,7 @@ def _train(
             from maf_runner.datasets.user_table.degenerate import why_singular  # takes pandas
 
             which = why_singular(splits, by_class=bool(experiment.conditioning.classes))
+            title = experiment.record.title
             raise DataError(f"{title}: {_with_classes(str(error), splits)}{which}") from error
         raise
     finally:

@@ -22,7 +22,9 @@ from maf_runner.system.interrupts import Interrupts
 from maf_runner.tracking.history import History
 from maf_runner.tracking.progress import Reporter
 from maf_runner.training import Checkpoint, Outcome
+from maf_runner.training.schedule import Schedule
 from maf_runner.training.stacked import Member, fit_stacked
+from maf_runner.training.state import State
 
 log = logging.getLogger("maf_runner")
 
@@ -66,23 +68,42 @@ class _Run:
             settings=self.experiment.trainer,
             seed=self.experiment.settings["seed"],
             checkpoint=self.checkpoint,
-            progress=Reporter(self.experiment.record.title, bar=False),
+            progress=_Reporter(self.experiment),
             on_validation=self.tracker.validated,
             on_end=self.end,
         )
 
     def end(self, outcome: Outcome) -> None:
         """Evaluate the run and write its record."""
-        try:
-            record = evaluate(self.experiment, outcome)
-            conclude(self.experiment, record, self.checkpoint, self.tracker)
-        except Exception as error:  # the others go on; the job does this again, and says why
-            log.warning("%s failed (%s)", self.experiment.record.title, error)
-        else:
-            folder = self.experiment.folder
-            known.just_trained[folder.path] = Result(record, folder).outcome
-        finally:
-            self.release()
+        folder = self.experiment.folder
+        with logs.to_none_but(folder.log):
+            try:
+                record = evaluate(self.experiment, outcome)
+                conclude(self.experiment, record, self.checkpoint, self.tracker)
+            except Exception as error:  # the others go on; the job does this again, and says why
+                log.warning("%s failed (%s)", self.experiment.title, error)
+            else:
+                known.just_trained[folder.path] = Result(record, folder).outcome
+            finally:
+                self.release()
+
+
+class _Reporter(Reporter):
+    """Says lines that tell the runs of a stack apart, each to the log of its run."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(f"{experiment.title} ({experiment.record.run_id})", bar=False)
+        self.log = experiment.folder.log
+
+    def start(self, state: State, schedule: Schedule, engine: str) -> None:
+        """Say that a run starts, or goes on."""
+        with logs.to_none_but(self.log):
+            super().start(state, schedule, engine)
+
+    def validated(self, state: State) -> None:
+        """Say the figures of a validation now and then."""
+        with logs.to_none_but(self.log):
+            super().validated(state)
 
 
 def _claim(config: DictConfig, splits: Splits | None, held: ExitStack) -> _Run | None:

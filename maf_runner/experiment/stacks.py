@@ -31,6 +31,7 @@ def train_stacks(configs: Sequence[DictConfig], most: int) -> None:
         Interrupted: a signal came; the same command goes on from here.
     """
     stacks: dict[str, list[DictConfig]] = {}
+    alone: set[str] = set()
     for config in configs:
         try:
             settings = from_config(config)
@@ -38,8 +39,12 @@ def train_stacks(configs: Sequence[DictConfig], most: int) -> None:
         except (UsageError, DataError):
             continue
         anew = settings["force"] or settings["retry"] or not folder.record.exists()
-        if anew and _is_possible(settings):
+        if anew and (reason := _why_alone(settings)):
+            alone.add(reason)
+        elif anew:
             stacks.setdefault(_alike(settings), []).append(config)
+    for reason in sorted(alone):
+        print(f"maf-run: jobs with {reason} train alone", file=sys.stderr)
     for stack in stacks.values():
         for start in range(0, len(stack), most):
             part = stack[start : start + most]
@@ -50,10 +55,13 @@ def train_stacks(configs: Sequence[DictConfig], most: int) -> None:
                 train(part)
 
 
-def _is_possible(settings: dict[str, Any]) -> bool:
-    """Whether settings allow a stack: no other engine is asked for, and the tracker suits it."""
-    one_at_a_time = settings["tracker"]["name"] == "wandb"  # in a process
-    return settings["engine"] in ("auto", "eager") and not one_at_a_time
+def _why_alone(settings: dict[str, Any]) -> str | None:
+    """The setting that does not allow a stack: of another engine or of the tracker, if any."""
+    if settings["engine"] not in ("auto", "eager"):
+        return f"engine={settings['engine']}"
+    if settings["tracker"]["name"] == "wandb":  # it knows one run at a time in a process
+        return "tracker=wandb"
+    return None
 
 
 def _alike(settings: dict[str, Any]) -> str:

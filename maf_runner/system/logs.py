@@ -17,6 +17,7 @@ log = logging.getLogger("maf_runner")
 
 
 _said: set[str] | None = None  # warnings that were shown, where each is shown once
+_alone: Path | None = None  # the one file that is written to, where there are several
 
 
 def warn_once() -> None:
@@ -45,11 +46,19 @@ class _FileHandler(logging.FileHandler):
     A link is not followed: what it leads to is nobody's log.
     """
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(path, encoding="utf-8")
+
     def _open(self) -> Any:
         def without_links(path: str, flags: int) -> int:
             return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
         return open(self.baseFilename, "a", encoding="utf-8", opener=without_links)
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        if _alone in (None, self.path):
+            super().emit(entry)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say nothing of what could not be written; logging would print a traceback."""
@@ -68,8 +77,19 @@ def to_file(path: Path) -> Iterator[None]:
     with suppress(OSError):
         if path.is_symlink():
             path.unlink()
-    with _handler(_FileHandler(path, encoding="utf-8"), "%(asctime)s %(levelname)s %(message)s"):
+    with _handler(_FileHandler(path), "%(asctime)s %(levelname)s %(message)s"):
         yield
+
+
+@contextmanager
+def to_none_but(path: Path) -> Iterator[None]:
+    """Of the files that are open, write what is said to this one alone: it is of one run."""
+    global _alone
+    before, _alone = _alone, path
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 @contextmanager

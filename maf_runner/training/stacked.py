@@ -100,7 +100,7 @@ def fit_stacked(
                     for other in running:
                         other.pause(time.monotonic() - ended)
             if running:
-                _update(stack, running)
+                update(stack, running)
                 heed()
     return [outcomes[course] for course in courses]
 
@@ -121,8 +121,8 @@ def _course(
     )
 
 
-def _update(stack: Stacked, courses: Sequence[Course]) -> None:
-    """One update of every model of the stack."""
+def update(stack: Stacked, courses: Sequence[Course]) -> None:
+    """Update every model of the stack by the next batch of its course, and note its loss."""
     x, context, weights = zip(*(course.batch() for course in courses), strict=True)
     rates = [course.rate for course in courses]
     losses = stack.step(torch.stack(x), _together(context), rates, _together(weights))

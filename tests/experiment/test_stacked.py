@@ -45,6 +45,9 @@ def test_every_run_has_the_record_that_it_would_have_alone(tmp_path):
         lines = (folder.history.read_text(), other.folder.history.read_text())
         assert lines[0].count("\n") == lines[1].count("\n") == record.epochs + 1
         assert record.environment["engine"] == "stacked"
+        said = (folder.path / "run.log").read_text()
+        assert said.count("INFO training MADE") == 1 and f"({folder.path.name})" in said
+        assert said.count(record.describe()) == said.count(" nats") == 1
     jobs = [known.run_unless_finished(config) for config in configs(tmp_path / "stacked")]
     assert [outcome for *_, outcome in jobs] == ["skipped"] * 3
 
@@ -71,7 +74,7 @@ def test_trained_anew_once_with_force(tmp_path):
     assert {record.environment["engine"] for record, *_ in jobs} == {"stacked"}
 
 
-def test_only_what_shares_its_shapes_is_stacked(tmp_path, monkeypatch):
+def test_only_what_shares_its_shapes_is_stacked(tmp_path, monkeypatch, capsys):
     trained = []
     monkeypatch.setattr(stacked, "train", trained.append)
     train_stacks(
@@ -85,6 +88,8 @@ def test_only_what_shares_its_shapes_is_stacked(tmp_path, monkeypatch):
         most=16,
     )
     assert [len(part) for part in trained] == [3, 2]
+    said = capsys.readouterr().err
+    assert said.count("alone") == said.count("maf-run: jobs with engine=native train alone") == 1
 
 
 def test_a_run_that_fails_is_left_to_its_job(tmp_path, monkeypatch):
