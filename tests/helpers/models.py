@@ -118,7 +118,7 @@ MODELS = {
         every_layer, flow=True, mixture=True, masked=True, coupling=True, batch_norm=True
     ),
     "maf-plain": _maf(hidden=[16], batch_norm=False),
-    "maf-residual": _maf(residual=True, hidden=[12, 12], activation="relu", base="logistic"),
+    "maf-residual": _maf(residual=True, hidden=[12, 12], activation="relu", scale="bounded"),
     "maf-bounded": _maf(scale="bounded"),
     "maf-student": _maf(hidden=[16], base="student"),
     "realnvp-bounded": _real_nvp(layers=2, hidden=[16], scale="bounded"),
