@@ -78,16 +78,18 @@ def _noise(options: argparse.Namespace) -> Draw:
         test = run.data(options.raw_dir, options.prepared_dir).test
         x = torch.from_numpy(test.x).to(run.model.reference.dtype)
         noise = noise_of_rows(run.model, x, run.conditioning.context_of(test, run.model)).numpy()
-        noises.append((title, np.nan_to_num(noise, nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)))
-    shown = [normality.chosen(noise) for _, noise in noises]
+        finite = np.nan_to_num(noise, nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)
+        mixes = any(isinstance(part, (Permutation, LULinear)) for part in run.model.modules())
+        noises.append((title, finite, None if mixes or not run.table else run.columns))
+    shown = [normality.chosen(noise) for _, noise, _ in noises]
     heights = [normality.size(len(dimensions))[1] for dimensions in shown]
 
     def draw(path: Path) -> None:
         width = normality.size(1)[0]
         with drawing(width, sum(heights)) as figure:
             parts = figure.subfigures(len(noises), 1, squeeze=False, height_ratios=heights)[:, 0]
-            for part, (title, noise), dimensions in zip(parts, noises, shown, strict=True):
-                normality.draw(part, noise, dimensions, title)
+            for part, (title, noise, names), dimensions in zip(parts, noises, shown, strict=True):
+                normality.draw(part, noise, dimensions, title, names)
             save(figure, path)
 
     return draw

@@ -4,6 +4,7 @@ A model is right exactly if it maps data to independent standard normals. Only e
 itself is looked at here; that they are independent it does not show.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,10 +42,17 @@ def size(dimensions: int) -> tuple[float, float]:
     return 7.0, 1.9 * -(-dimensions // 2) + 0.7
 
 
-def draw(figure: "Figure", noise: Array, dimensions: list[int], title: str) -> None:
+def draw(
+    figure: "Figure",
+    noise: Array,
+    dimensions: list[int],
+    title: str,
+    columns: Sequence[str] | None = None,
+) -> None:
     """Draw for each of ``dimensions`` a histogram and a Q-Q plot of ``noise`` [N, D].
 
-    The grey band of a Q-Q plot holds 99 % of the points of a true normal, each by itself.
+    ``columns`` [D] are named instead of numbers where each has its own u. The grey band of a Q-Q
+    plot holds 99 % of the points of a true normal, each by itself.
     """
     from scipy.stats import beta, norm
 
@@ -61,7 +69,8 @@ def draw(figure: "Figure", noise: Array, dimensions: list[int], title: str) -> N
         bins = np.linspace(-WIDTH, WIDTH, 22 if n < 1000 else 43)
         left.hist(values, bins, density=True, color=COLOURS[5], edgecolor="white", linewidth=0.3)
         left.plot(line, norm.pdf(line), color="black", linewidth=1)
-        left.set_title(f"{numbered('u', dimension + 1)}   KS {distance[dimension]:.3f}")
+        name = f"u of {columns[dimension]:.14}" if columns else numbered("u", dimension + 1)
+        left.set_title(f"{name}   KS {distance[dimension]:.3f}")
         left.set(yticks=[], xlim=(-WIDTH, WIDTH), xticks=(-3, 0, 3))
         left.spines["left"].set_visible(False)
         right.fill_between(expected, low, high, color="0.85", linewidth=0)
@@ -77,7 +86,7 @@ def draw(figure: "Figure", noise: Array, dimensions: list[int], title: str) -> N
             axes.set_visible(False)
     told = f"{len(dimensions)} of " if len(dimensions) < features else ""
     figure.suptitle(
-        f"{title}: {told}{features} dimensions of u, {n:,} test rows\n"
+        f"{title}: {told}{features} dimensions of u, the farthest first, {n:,} test rows\n"
         "Kolmogorov–Smirnov distance (KS) from N(0, 1) over all dimensions: "
         f"median {np.median(distance):.3f}, largest {distance.max():.3f}",
         fontsize=9,
