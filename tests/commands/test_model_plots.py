@@ -299,7 +299,9 @@ def test_without_the_data_one_line_says_so(runs, tmp_path, capsys, what):
 
 def test_noise_of_a_model_given_columns(runs, tmp_path):
     assert main(["noise", str(runs["given"]), "--out", str(tmp_path / "a.svg")]) == 0
-    assert "2 dimensions of u, 2,000 test rows" in (tmp_path / "a.svg").read_text()
+    drawn = (tmp_path / "a.svg").read_text()
+    assert "2 dimensions of u, the farthest first, 2,000 test rows" in drawn
+    assert "u of y1 " in drawn and "u of y2 " in drawn
 
 
 def test_samples_of_a_model_that_is_given_columns_are_other_pictures(runs, capsys):
