@@ -31,14 +31,14 @@ class Build(build_ext):
         A compiler that does not know an instruction set costs that set alone.
         """
         objects: list[str] = []
-        there = []  # instruction sets, for the interface, which comes last
+        compiled = []  # instruction sets, for the interface, which comes last
         for source in ext.sources:
             name = Path(source).stem
             try:
                 objects += self.compiler.compile(
                     [source],
                     output_dir=self.build_temp,
-                    macros=[(f"MAF_{name.upper()}", None) for name in there],
+                    macros=[(f"MAF_{name.upper()}", None) for name in compiled],
                     extra_postargs=[*FLAGS, *OWN.get(name, []), *MORE],
                     depends=ext.depends,
                 )
@@ -47,7 +47,8 @@ class Build(build_ext):
                     raise
                 self.warn(f"the native engine is built without {name}: {error}")
             else:
-                there += [name] if name in OWN else []
+                if name in OWN:
+                    compiled.append(name)
         self.compiler.link_shared_object(
             objects,
             self.get_ext_fullpath(ext.name),

@@ -78,8 +78,8 @@ def alone(course: Course, engine: str) -> tuple[Work, dict[str, Around]]:
 def together(runs: list[Course]) -> Work:
     """The update of these runs as one stack."""
     stack = Stacked([each.model for each in runs], [each.settings.adam for each in runs])
-    for course, seat in zip(runs, stack.seats, strict=True):
-        course.begin(Learner(course.model, seat))
+    for course, optimiser in zip(runs, stack.optimisers, strict=True):
+        course.begin(Learner(course.model, optimiser))
     return {"stacked": lambda: update(stack, runs)}
 
 

@@ -49,27 +49,31 @@ def _loaded(options: argparse.Namespace) -> dict[str, TrainedRun]:
     """The runs that are named, each under a title of its own."""
     runs = [TrainedRun.load(folder) for folder in dict.fromkeys(options.runs)]
     records = [run.record for run in runs]
-    return dict(zip(_apart(records), runs, strict=True))
+    return dict(zip(_distinct_titles(records), runs, strict=True))
 
 
-def _apart(records: list[Record]) -> list[str]:
+def _distinct_titles(records: list[Record]) -> list[str]:
     """Titles of runs, each with what tells it from others of the same title."""
-    alike = [[r for r in records if r.title == record.title] for record in records]
-
-    def own_settings(record: Record, others: list[Record]) -> str:
-        shared = set(record.departures).intersection(*(r.departures for r in others))
-        return ", ".join(own for own in record.departures if own not in shared)
-
     titles = []
-    for record, others in zip(records, alike, strict=True):
-        ways: list[Callable[[Record], str]] = [
-            lambda r: f"{size(r)} seed {r.seed}".strip(),
-            lambda r, others=others: own_settings(r, others),  # type: ignore[misc]
-            lambda r: r.run_id,
-        ]
-        distinct = (way for way in ways if len({way(r) for r in others}) == len(others))
-        titles.append(record.title + (f",\n{next(distinct)(record)}" if len(others) > 1 else ""))
+    for record in records:
+        namesakes = [other for other in records if other.title == record.title]
+        text = _difference(namesakes)[namesakes.index(record)]
+        titles.append(f"{record.title},\n{text}" if text else record.title)
     return titles
+
+
+def _difference(namesakes: list[Record]) -> list[str]:
+    """For each run its size and seed, or its own settings, or its id: what differs among all."""
+    if len(namesakes) == 1:
+        return [""]
+    shared = set.intersection(*(set(record.departures) for record in namesakes))
+    for texts in (
+        [f"{size(record)} seed {record.seed}".strip() for record in namesakes],
+        [", ".join(d for d in record.departures if d not in shared) for record in namesakes],
+    ):
+        if len(set(texts)) == len(texts):
+            return texts
+    return [record.run_id for record in namesakes]
 
 
 def _noise(options: argparse.Namespace) -> Draw:

@@ -14,7 +14,7 @@ from torch import Tensor
 from maf_runner.engine.adam import AdamSettings
 from maf_runner.engine.compiled import Compiled, has_compiler
 from maf_runner.engine.eager import Eager
-from maf_runner.engine.engine import DeclinedError, Engine, Seat
+from maf_runner.engine.engine import DeclinedError, Engine, Optimiser
 from maf_runner.engine.graph import Graph
 from maf_runner.engine.native.engine import Native
 from maf_runner.engine.native.updates import look, serves
@@ -113,25 +113,30 @@ class Learner:
 
     Args:
         model: what is trained.
-        seat: where its parameters and the state of its optimiser are.
+        optimiser: where its parameters and the state of its optimiser are.
         averaging: decay of the average of the parameters for each update; 0: no average.
         natively: whether rows are evaluated by the native engine where it knows the model.
     """
 
     def __init__(
-        self, model: Density, seat: Seat, *, averaging: float = 0.0, natively: bool = True
+        self,
+        model: Density,
+        optimiser: Optimiser,
+        *,
+        averaging: float = 0.0,
+        natively: bool = True,
     ) -> None:
         self.model = model
-        self.seat = seat
+        self.optimiser = optimiser
         self.updates = 0
-        self.average = seat.parameters.clone() if averaging else None
+        self.average = optimiser.parameters.clone() if averaging else None
         self._decay = averaging**EVERY
         self._natively = natively
 
     @property
     def name(self) -> str:
         """Name of the engine in use."""
-        return self.seat.name
+        return self.optimiser.name
 
     def updated(self) -> None:
         """Take note of an update."""
@@ -139,7 +144,7 @@ class Learner:
         if self.average is not None and self.updates % EVERY == 0:
             seen = self.updates // EVERY
             weight = 1 - min(self._decay, seen / (seen + 9))
-            self.average.lerp_(self.seat.parameters, weight)
+            self.average.lerp_(self.optimiser.parameters, weight)
 
     def evaluate(
         self, train: RowsAndContext, validation: RowsAndContext, weights: Tensor | None = None
@@ -168,14 +173,14 @@ class Learner:
         Its tensors are laid out as the model's parameters, one after another, so that a run can
         continue on another engine, another device or with another version of the program.
         """
-        return {**self.seat.state(), "average": self.average}
+        return {**self.optimiser.state(), "average": self.average}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned. The model must hold the parameters of then."""
-        self.seat.load(state)
+        self.optimiser.load(state)
         self.updates = state["steps"]
         if self.average is not None:
-            self.average = state["average"].to(self.seat.parameters, copy=True)
+            self.average = state["average"].to(self.optimiser.parameters, copy=True)
 
     def _averaged(self) -> AbstractContextManager[None]:
         """Inside, the engine has the averaged parameters, if there is an average."""
@@ -184,7 +189,7 @@ class Learner:
     @contextmanager
     def _holding(self, values: Tensor) -> Iterator[None]:
         """Inside, the engine has other parameters."""
-        parameters = self.seat.parameters
+        parameters = self.optimiser.parameters
         current = parameters.clone()
         parameters.copy_(values)
         try:
@@ -205,7 +210,7 @@ class Driver(Learner):
         averaging, natively: see `Learner`.
     """
 
-    seat: Engine
+    optimiser: Engine
 
     def __init__(
         self,
@@ -224,7 +229,7 @@ class Driver(Learner):
     @property
     def engine(self) -> Engine:
         """The engine in use."""
-        return self.seat
+        return self.optimiser
 
     def step(
         self, x: Tensor, context: Tensor | None, rate: float, weights: Tensor | None = None
@@ -266,8 +271,8 @@ class Driver(Learner):
             return loss
         # Outside the handler, which holds on to the memory of what failed.
         state = {**self.state(), "steps": self.updates}  # without the failed update
-        del self.seat
-        self.seat = Eager(self.model, self.settings)
+        del self.optimiser
+        self.optimiser = Eager(self.model, self.settings)
         self.load(state)
         return self._first_step(x, context, rate)
 

@@ -17,7 +17,7 @@ class DeclinedError(Exception):
     """
 
 
-class Seat(Protocol):
+class Optimiser(Protocol):
     """What holds the parameters of one model in training and the state of its optimiser.
 
     The model's parameters are views of one flat buffer, in their order, and each moment of Adam is
@@ -45,7 +45,7 @@ class Seat(Protocol):
         """Continue from what `state` returned."""
 
 
-class Engine(Seat, Protocol):
+class Engine(Optimiser, Protocol):
     """One way to update a model alone. Constructed with the model and `adam.AdamSettings`."""
 
     def step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:

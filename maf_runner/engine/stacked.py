@@ -72,7 +72,7 @@ class StackedAdam(PaperAdam):
         return torch.addcmul(gradient, parameters, self.l2s)
 
     def state(self) -> dict[str, Any]:
-        """What `load` needs, of all members; see `StackedSeat.state` for one."""
+        """What `load` needs, of all members; see `MemberOptimiser.state` for one."""
         return {"steps": self.count, "first": self.first, "second": self.second}
 
     def load(self, state: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ class StackedAdam(PaperAdam):
 
 
 class Stacked:
-    """K models that are updated together; each has a `Seat` in ``seats``.
+    """K models that are updated together; each has an `Optimiser` in ``optimisers``.
 
     Args:
         models: of equal structure (the same class and settings), on one device. Their parameters
@@ -110,7 +110,7 @@ class Stacked:
 
     def __init__(self, models: Sequence[Density], settings: Sequence[AdamSettings]) -> None:
         _require_alike(models, settings)
-        self.seats = [StackedSeat(self, model) for model in models]
+        self.optimisers = [MemberOptimiser(self, model) for model in models]
         # Computes for all of them; on the meta device it takes no memory.
         self._skeleton = copy.deepcopy(models[0]).to("meta").train()
         self._named = {name: p.shape for name, p in models[0].named_parameters()}
@@ -152,14 +152,14 @@ class Stacked:
         self.adam.descend(gradient)
         return losses.detach()
 
-    def leave(self, seat: "StackedSeat") -> None:
+    def leave(self, optimiser: "MemberOptimiser") -> None:
         """Go on without a member, whose model gets parameters of its own."""
-        flatten(seat.model.parameters())
-        place = self.seats.index(seat)
+        flatten(optimiser.model.parameters())
+        place = self.optimisers.index(optimiser)
         self.adam.drop(place)
-        del self.seats[place]
-        self.adam.lay_out([each.model for each in self.seats])
-        if self.seats:
+        del self.optimisers[place]
+        self.adam.lay_out([each.model for each in self.optimisers])
+        if self.optimisers:
             self._renew()
 
     def _losses(
@@ -199,7 +199,7 @@ class Stacked:
     def _renew(self) -> None:
         """Prepare for these members: stack the buffers in which they differ, share the others."""
         self._update, self._rates = None, []
-        buffers = [dict(seat.model.named_buffers()) for seat in self.seats]
+        buffers = [dict(optimiser.model.named_buffers()) for optimiser in self.optimisers]
         self._shared, self._own = {}, {}
         for name, first in buffers[0].items():
             if all(torch.equal(first, each[name]) for each in buffers):
@@ -208,8 +208,8 @@ class Stacked:
                 self._own[name] = torch.stack([each[name] for each in buffers])
 
 
-class StackedSeat:
-    """The row of one member; see `engine.Seat`."""
+class MemberOptimiser:
+    """The row of one member; see `engine.Optimiser`."""
 
     name = Stacked.name
 
@@ -220,7 +220,7 @@ class StackedSeat:
     @property
     def place(self) -> int:
         """The number of the row; it falls when a member before leaves."""
-        return self.stack.seats.index(self)
+        return self.stack.optimisers.index(self)
 
     @property
     def parameters(self) -> Tensor:

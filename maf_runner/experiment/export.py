@@ -149,13 +149,13 @@ class _Units(nn.Module):
 
     def inside(self, rows: Tensor) -> Tensor:
         """Which rows [N] lie within the bounds; those with NaN are left to the density."""
-        found = torch.ones_like(rows[:, 0], dtype=torch.bool)
+        within = torch.ones_like(rows[:, 0], dtype=torch.bool)
         for i, (low, high) in enumerate(self.bounds):
             if low is not None:
-                found = found & ~(rows[:, i] <= low)
+                within = within & ~(rows[:, i] <= low)
             if high is not None:
-                found = found & ~(rows[:, i] >= high)
-        return found
+                within = within & ~(rows[:, i] >= high)
+        return within
 
     def log_det(self, rows: Tensor) -> Tensor:
         """As `TableSpace.log_det`, of a table: [N]; else 0."""

@@ -18,6 +18,7 @@ from maf_runner.experiment import known, overrides, presets
 from maf_runner.experiment.fitted import FittedDensity
 from maf_runner.experiment.frames import categorical, source_of, table_of, used, write
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES
+from maf_runner.experiment.settings import escaped
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.system import logs
 from maf_runner.system.errors import DataError, Interrupted, UsageError
@@ -68,11 +69,11 @@ def fit(
         raise UsageError(f"context must be names of columns, got {context!r}")
     if not isinstance(results_dir, (str, Path, type(None))):
         raise UsageError(f"results_dir must be a folder, got {results_dir!r}")
+    if context is None:
+        context = ()
     groups = {"model": model, **settings}
     own = {
-        "dataset.context": [context]
-        if isinstance(context, str)
-        else list(() if context is None else context),
+        "dataset.context": [context] if isinstance(context, str) else list(context),
         "dataset.label": label,
         "paths.results_dir": results_dir,
         "model.conditional": None if label is None else True,
@@ -106,7 +107,7 @@ def _composed(groups: Mapping[str, Any], own: Mapping[str, Any]) -> DictConfig:
         raise UsageError(overrides.explained(str(error))) from None
     for key, value in {**own, **values}.items():
         try:
-            OmegaConf.update(config, key, _plain(value))
+            OmegaConf.update(config, key, escaped(_plain(value)))
         except (AttributeError, KeyError):  # OmegaConf's, for a key that is not there
             said = overrides.explained(f"Could not override '{key}'", options)
             raise UsageError(said) from None
@@ -147,13 +148,11 @@ def _sorted(groups: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as a configuration holds it: NumPy's numbers, tuples and paths are translated."""
+    """A setting in plain containers: NumPy's numbers, tuples and paths are translated."""
     if isinstance(value, Mapping):
         return {name: _plain(own) for name, own in value.items()}
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, str):
-        return value.replace("${", "\\${")  # no interpolation, whatever a column is called
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -168,7 +167,7 @@ def _written(data: Any, config: DictConfig) -> Path:
     with logs.console():
         table = used(table_of(data), options, source)
     file = write(table, Path(config.paths.results_dir).expanduser().absolute() / FOLDER, source)
-    node.path, node.categorical = str(file), categorical(table, options)
+    node.path, node.categorical = str(file), escaped(categorical(table, options))
     return file
 
 

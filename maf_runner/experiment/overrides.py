@@ -36,20 +36,10 @@ LISTS = {  # settings that may be lists
     "model.hidden", "trainer.betas", "plugins", "dataset.columns", "dataset.context",
     "dataset.fractions", "dataset.missing_markers", "dataset.dequantise", "dataset.categorical",
 }  # fmt: skip
-TABLES = (
-    ".csv",
-    ".tsv",
-    ".txt",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".parquet",
-    ".feather",
-    ".npy",
-    ".npz",
-    ".h5",
+TABLES = {  # endings of files that dataset=file reads; to ask it takes pandas
+    ".csv", ".tsv", ".txt", ".gz", ".bz2", ".xz", ".parquet", ".feather", ".npy", ".npz", ".h5",
     ".hdf5",
-)
+}  # fmt: skip
 
 
 def words(hydra_config: Any) -> list[str]:

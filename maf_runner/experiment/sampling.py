@@ -81,11 +81,11 @@ def draws_given(
     for rows, numbers in run.samples_given(context, n, seed=seed):
         own = {name: values[numbers] for name, values in given.items()}
         values = _values(run, rows)
-        yield Draws(rows, values, {_free(GIVEN_ROW, {**own, **values}): numbers, **own}, {})
+        yield Draws(rows, values, {_unused(GIVEN_ROW, {**own, **values}): numbers, **own}, {})
 
 
-def _free(name: str, taken: Container[str]) -> str:
-    """A name that no other column has."""
+def _unused(name: str, taken: Container[str]) -> str:
+    """The name, with underscores behind it if a column has it already."""
     while name in taken:
         name += "_"
     return name

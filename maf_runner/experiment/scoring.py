@@ -51,13 +51,13 @@ def rows_of(
     if run.table is not None:
         chosen = run.table.numbers_of(chosen)
     rows = np.require(numbers(chosen, source), requirements="W")  # for torch, without a warning
-    if run.table is not None and rows.shape[1] == len(run.columns):
-        rows = run.table.in_the_middle(rows)
     if rows.shape[1] != run.model.features:
         raise DataError(
             f"{source} must have {run.model.features} columns as the data of this run, and has "
             f"shape {list(rows.shape)}"
         )
+    if run.table is not None:
+        rows = run.table.in_the_middle(rows)
     return rows, context
 
 

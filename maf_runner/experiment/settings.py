@@ -24,12 +24,12 @@ CLOSED_FORM = {"maf_runner.flows.Gaussian"}
 LIMITS = ("max_epochs", "max_updates")
 
 
-def plain(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """Resolved settings as OmegaConf keeps them: a text is no reference to another setting."""
     if isinstance(value, dict):
-        return {name: plain(own) for name, own in value.items()}
+        return {name: escaped(own) for name, own in value.items()}
     if isinstance(value, list):
-        return [plain(own) for own in value]
+        return [escaped(own) for own in value]
     return value.replace("${", "\\${") if isinstance(value, str) else value
 
 
@@ -204,7 +204,7 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
         preset = presets.settings(name, node["name"], conf)
         # What a preset takes from another group, it takes from the settings of this run.
         usual = OmegaConf.to_container(
-            OmegaConf.create({**plain(settings), name: preset}), resolve=True
+            OmegaConf.create({**escaped(settings), name: preset}), resolve=True
         )
         assert isinstance(usual, dict)
         usual = usual[name]

@@ -70,10 +70,10 @@ def fit_stacked(
         raise ValueError("stacked runs must have the same batch_size")
     courses = [_course(member, train, validation, image) for member in members]
     stack = Stacked([each.model for each in courses], [each.settings.adam for each in courses])
-    seats = dict(zip(courses, stack.seats, strict=True))
-    for course, seat in seats.items():
+    optimisers = dict(zip(courses, stack.optimisers, strict=True))
+    for course, optimiser in optimisers.items():
         natively, averaging = evaluates_natively(course.model, engine), course.settings.averaging
-        course.begin(Learner(course.model, seat, averaging=averaging, natively=natively))
+        course.begin(Learner(course.model, optimiser, averaging=averaging, natively=natively))
     outcomes: dict[Course, Outcome] = {}
     running = list(courses)
 
@@ -93,7 +93,7 @@ def fit_stacked(
                     heed()
                 if course in running and course.reason is not None:
                     running.remove(course)
-                    stack.leave(seats[course])
+                    stack.leave(optimisers[course])
                     outcomes[course] = course.outcome()
                     ended = time.monotonic()
                     member.on_end(outcomes[course])

@@ -46,7 +46,7 @@ def test_captured_updates_are_those_of_the_cpu(name):
     for update, (x, given) in enumerate(batches(50, 3)):
         if update == 25:
             for stack in (captured, plain):
-                stack.leave(stack.seats[1])
+                stack.leave(stack.optimisers[1])
         here = [0, 1, 2, 3] if update < 25 else [0, 2, 3]
         rates = [RATES[k] * (1 + update) / 50 for k in here]
         captured.step(x[here].cuda(), given[here].cuda(), rates)
@@ -146,11 +146,11 @@ def test_members_come_and_go():
             models[k].load_state_dict(alone[k].state_dict())
     stack = Stacked(models, settings)
     for k, engine in enumerate(engines):
-        stack.seats[k].load(engine.state())
+        stack.optimisers[k].load(engine.state())
     here = [0, 1, 2, 3]
     for update, (x, _) in enumerate(batches(9)):
         if update in (3, 6):
-            stack.leave(stack.seats[1])
+            stack.leave(stack.optimisers[1])
             del here[1]
         stack.step(x[here], None, [RATES[k] for k in here])
         for k in here:
@@ -158,7 +158,7 @@ def test_members_come_and_go():
     assert here == [0, 3]
     compare(models, alone)
     for place, k in enumerate(here):
-        found, expected = stack.seats[place].state(), engines[k].state()
+        found, expected = stack.optimisers[place].state(), engines[k].state()
         assert found["steps"] == expected["steps"] == 9 + k
         torch.testing.assert_close(found["first"], expected["first"], rtol=0, atol=1e-9)
         engine = Eager(models[k], settings[k])

@@ -348,3 +348,6 @@ def test_a_column_may_have_any_name(tmp_path):
     assert run.columns == chosen
     run = maf_runner.fit(frame, context=chosen, results_dir=tmp_path, quiet=True, **SMALL)
     assert run.context == chosen
+    words = frame.assign(**{"${x}": np.where(frame.b > 0, "up", "down")})
+    run = maf_runner.fit(words, context=["${x}"], results_dir=tmp_path, quiet=True, **SMALL)
+    assert run.context == ["${x}"]

@@ -26,25 +26,8 @@ from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.state import State, divergence
 from tests.helpers.models import MAP
+from tests.helpers.progress import Silent
 from tests.helpers.settings import TRAINER
-
-
-class Silent:
-    """A progress that counts updates, and can send a signal."""
-
-    def __init__(self, interrupts=None, stop_at=None):
-        self.updates, self.interrupts, self.stop_at = 0, interrupts, stop_at
-
-    def start(self, state, schedule, engine):
-        self.per_epoch = schedule.between
-
-    def update(self):
-        self.updates += 1
-        if self.updates == self.stop_at:
-            self.interrupts.stop = 15
-
-    def validated(self, state):
-        pass
 
 
 def data(n=90, features=3):

@@ -12,6 +12,7 @@ from maf_runner.training import Checkpoint, TrainerSettings, fit
 from maf_runner.training import checkpoint as checkpoints
 from maf_runner.training.course import TensorRows
 from maf_runner.training.stacked import Member, fit_stacked
+from tests.helpers.progress import Silent
 from tests.helpers.settings import TRAINER
 
 RUNS = [
@@ -26,24 +27,6 @@ RUNS = [
     },
     {"learning_rate": 3e-3, "patience": 30, "max_updates": 58},
 ]
-
-
-class Stopping:
-    """A progress that can send a signal."""
-
-    def __init__(self, interrupts, stop_at=None):
-        self.interrupts, self.stop_at, self.updates = interrupts, stop_at, 0
-
-    def start(self, state, schedule, engine):
-        self.engine = engine
-
-    def update(self):
-        self.updates += 1
-        if self.updates == self.stop_at:
-            self.interrupts.stop = 15
-
-    def validated(self, state):
-        pass
 
 
 def other_run(monkeypatch, settings):
@@ -93,7 +76,7 @@ def alone(tmp_path, k, *, context=0, kind=MAF, engine="eager", data=None, **chan
     options = given(tmp_path, k, **changes)
     outcome = fit(
         model, train, validation, options.pop("settings"), **options, engine=engine, image=None,
-        interrupts=Interrupts(), progress=Stopping(None), on_validation=lambda state: None,
+        interrupts=Interrupts(), progress=Silent(None), on_validation=lambda state: None,
     )  # fmt: skip
     return model, outcome
 
@@ -108,7 +91,7 @@ def stacked(
         Member(
             model=made(k, context, kind),
             **given(tmp_path, k),
-            progress=Stopping(interrupts, stop_at if k == runs[-1] else None),
+            progress=Silent(interrupts, stop_at if k == runs[-1] else None),
             on_validation=lambda state, k=k: told.append((k, state.epoch)),
             on_end=lambda outcome, k=k: told.append((k, outcome.reason)),
         )

@@ -106,8 +106,8 @@ inline typename P::Vector soft_clip(typename P::Vector x) {
 template <class P>
 inline typename P::Vector soft_clip_slope(typename P::Vector clipped) {
   typedef typename P::Number T;
-  const typename P::Vector left = 1 - choose<P>(clipped < 0, -clipped, clipped) * (T)(1 / CLIP);
-  return left * left;
+  const typename P::Vector root = 1 - choose<P>(clipped < 0, -clipped, clipped) * (T)(1 / CLIP);
+  return root * root;
 }
 
 // The natural logarithm of a sum of exponentials: of 0, inf, NaN or a positive normal number.
