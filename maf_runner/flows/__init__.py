@@ -9,6 +9,7 @@ torch.Size([4, 3])
 """
 
 from maf_runner.flows.base import Density, Flow, Inverse, StandardNormal, Transform
+from maf_runner.flows.binned import BinnedMADE
 from maf_runner.flows.elementwise import Elementwise
 from maf_runner.flows.gaussian import Gaussian
 from maf_runner.flows.mixture import MADEMoG
@@ -20,6 +21,7 @@ __all__ = [
     "MADE",
     "MAF",
     "NSF",
+    "BinnedMADE",
     "Density",
     "Elementwise",
     "Flow",

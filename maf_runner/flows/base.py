@@ -119,8 +119,9 @@ class Density(Conditioned):
 
     A subclass must have a ``title``, its name in tables, and ``forward``, the log density without
     checks, which training calls. The rest is optional: ``_sample`` to draw rows,
-    ``standard_noise`` for the test of normality, and ``fit`` with ``closed_form = True`` for a
-    model that is not trained by gradient steps. It need not have any weight matrix.
+    ``standard_noise`` for the test of normality, ``look_at`` for what a model takes from the
+    training rows before it is trained, and ``fit`` with ``closed_form = True`` for a model that is
+    not trained by gradient steps. It need not have any weight matrix.
     """
 
     title: str
@@ -145,6 +146,12 @@ class Density(Conditioned):
             ValueError: the rows do not determine the parameters.
         """
         raise NotImplementedError(f"{self.title} is trained by gradient steps")
+
+    def look_at(self, x: Tensor) -> None:
+        """Take from the training rows ``x`` [N, D] what is not learned; by default nothing.
+
+        It is called once, before training begins; what is taken belongs in buffers.
+        """
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B] of rows ``x`` [B, D], without checking the arguments."""

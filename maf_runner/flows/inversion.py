@@ -24,8 +24,8 @@ UNITS = 128  # about how many hidden units a block has; measured from D = 6 to 7
 TRIM = 8
 
 # From the parameters [outputs, d, B] of the conditionals of a block (each complete only when its
-# turn comes), the place [d, B] for its values, and which features these are: a function that
-# writes the values of the i-th of them.
+# turn comes), the place [d columns, B] for its values or their codes, and which features these
+# are: a function that writes those of the i-th of them.
 Emitter = Callable[[Tensor, Tensor, slice], Callable[[int], object]]
 
 # Called with the complete sums of some hidden units [h, B]; their activations follow.
@@ -45,7 +45,7 @@ def generate(
         context: [B, C] or None.
 
     Returns:
-        The rows [B, D], one dimension after another in memory.
+        What was written, [B, D columns], one dimension after another in memory.
     """
     work = _Generation(network, rows, context)
     step = max(1, UNITS * network.features // work.widest)
@@ -55,7 +55,7 @@ def generate(
 
 
 class _Generation:
-    """What is computed: ``states[0]`` values [D, B], ``states[l]`` hidden layer l [H, B].
+    """What is computed: ``states[0]`` values [D columns, B], ``states[l]`` hidden layer l [H, B].
 
     ``sums[l]`` holds the same layer before its activation. In a plain network it is the same
     memory, since every activation works in place. A residual network needs the sums again: its
@@ -74,7 +74,7 @@ class _Generation:
             self.biases[0] = self.biases[0] + network.context_weight @ context.mT
         self.output_weight = output.weight.view(network.outputs, network.features, -1)
         self.output_bias = output.bias.view(network.outputs, network.features, 1)
-        self.states = [output.bias.new_zeros(network.features, rows)]
+        self.states = [output.bias.new_zeros(network.features * network.columns, rows)]
         self.states += [output.bias.new_empty(len(weight), rows) for weight in self.weights]
         self.activate = IN_PLACE[network.activation]
         self.sums = list(self.states)
@@ -95,11 +95,12 @@ class _Generation:
         layers, top, outputs = self.layers, len(self.layers), self.network.outputs
         known = [self._span(layer, -1, start) for layer in range(top + 1)]
         block = [self._span(layer, start, stop) for layer in range(top + 1)]
+        features = self._features(start, stop)
         inside = [state[part] for state, part in zip(self.states, block, strict=True)]
 
         # What was finished before the block comes in by one product a layer.
         source = self.states[top][known[top]].expand(outputs, -1, -1)
-        bias, weight = (t[:, block[0]] for t in (self.output_bias, self.output_weight))
+        bias, weight = (t[:, features] for t in (self.output_bias, self.output_weight))
         bias = bias.expand(-1, -1, self.rows)
         parameters = torch.baddbmm(bias, weight[:, :, known[top]], source)
         targets = [self._bring_in(layer, block[layer + 1], known[layer]) for layer in layers]
@@ -122,7 +123,7 @@ class _Generation:
                 elif len(target):
                     moves[i].append((target, parts[i], inside[layer], finish[i]))
 
-        emit = emitter(parameters, inside[0], block[0])
+        emit = emitter(parameters, inside[0], features)
         places = list(range(stop - start))
         columns, into = parameters.unbind(1), weight[:, :, block[top]].unbind(1)
         for i, place in enumerate(reversed(places) if self.network.reverse else places):
@@ -139,6 +140,13 @@ class _Generation:
         count = self.counts[layer]
         start, stop = count[above] if above >= 0 else 0, count[upto]
         if self.network.reverse and layer == 0:
+            columns = len(self.states[0])
+            return slice(columns - stop, columns - start)
+        return slice(start, stop)
+
+    def _features(self, start: int, stop: int) -> slice:
+        """Which features have a degree above ``start``, up to ``stop``."""
+        if self.network.reverse:
             return slice(self.network.features - stop, self.network.features - start)
         return slice(start, stop)
 

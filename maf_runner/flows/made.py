@@ -117,7 +117,7 @@ def masked_network(
     dropout: float = 0.0,
     **network: Any,
 ) -> "MaskedNetwork":
-    """The masked network with these settings; see `Network`.
+    """The masked network with these settings; see `Network` and `MaskedNetwork`.
 
     Raises:
         ValueError: an impossible setting, by name.
@@ -138,6 +138,7 @@ class MaskedNetwork(Conditioned):
         features: D.
         outputs: parameters of each conditional (2 for a Gaussian).
         reverse: the order of the autoregression: natural, or reversed.
+        columns: of the input for each feature: its value, or several that encode it.
         hidden, activation, degrees, mask, context: see `Network`.
     """
 
@@ -151,16 +152,18 @@ class MaskedNetwork(Conditioned):
         activation: str,
         degrees: str,
         mask: str,
+        columns: int = 1,
         context: int = 0,
     ) -> None:
         super().__init__(features, context)
         one_of("mask", mask, MASKS)
         self.outputs = outputs
+        self.columns = columns
         self.reverse = reverse
         self.activation = one_of("activation", activation, ACTIVATIONS)
         lowest = 0 if mask == "full_context" and context else 1
         drawn = hidden_degrees(features, hidden, degrees=degrees, lowest=lowest)
-        chain = [input_degrees(features, reverse=reverse), *drawn]
+        chain = [input_degrees(features, reverse=reverse).repeat_interleave(columns), *drawn]
         for number, layer in enumerate(chain):
             self.register_buffer(f"degrees_{number}", layer)
         masks = self._masks()
@@ -173,17 +176,21 @@ class MaskedNetwork(Conditioned):
 
     @property
     def degrees(self) -> list[Tensor]:
-        """Degrees of the inputs [D] and of each hidden layer [H]."""
+        """Degrees of the columns of the input [D] and of each hidden layer [H]."""
         return [getattr(self, f"degrees_{i}") for i in range(len(self._buffers))]
 
     @property
     def order(self) -> Tensor:
         """The features [D] in the order of the autoregression."""
-        return self.degrees[0].argsort()
+        return self._feature_degrees.argsort()
+
+    @property
+    def _feature_degrees(self) -> Tensor:
+        return self.degrees[0][:: self.columns]
 
     @property
     def counts(self) -> list[list[int]]:
-        """``counts[l][t]``: inputs (l = 0) or units of hidden layer l of degree up to t."""
+        """``counts[l][t]``: columns of the input (l = 0) or units of layer l of degree up to t."""
         if self._counts is None:
             upto = torch.arange(self.features + 1)
             ordered = [d.cpu().sort().values for d in self.degrees]
@@ -198,10 +205,11 @@ class MaskedNetwork(Conditioned):
     def _masks(self) -> list[Tensor]:
         chain = self.degrees
         into_hidden = [hidden_mask(a, b) for a, b in pairwise(chain)]
-        return [*into_hidden, output_mask(chain[-1], chain[0]).repeat(self.outputs, 1)]
+        output = output_mask(chain[-1], self._feature_degrees)
+        return [*into_hidden, output.repeat(self.outputs, 1)]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D]."""
+        """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D columns]."""
         activate = ACTIVATIONS[self.activation]
         first, *rest = self.linears
         h = first(x)
@@ -228,7 +236,7 @@ class ResidualMaskedNetwork(MaskedNetwork):
         features: D.
         hidden: H once for each block, as in [256,256] for two.
         dropout: the share of units left out in each block while training.
-        outputs, reverse, activation, degrees, mask, context: as `MaskedNetwork`.
+        outputs, reverse, columns, activation, degrees, mask, context: as `MaskedNetwork`.
     """
 
     def __init__(
@@ -249,7 +257,7 @@ class ResidualMaskedNetwork(MaskedNetwork):
                 layer.weight.mul_(layer.mask)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D]."""
+        """Parameters [B, outputs, D] of the conditionals of rows ``x`` [B, D columns]."""
         first, *inside, last = self.linears
         h = first(x)
         if context is not None and self.context_weight is not None:

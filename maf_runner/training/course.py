@@ -97,7 +97,9 @@ class Course:
         self.reason: str | None = None
         self._where: dict | None = None  # training diverged
         self.saved = checkpoint.load(("state", "model", "step", "device", "path"))
-        if self.saved is not None:
+        if self.saved is None:
+            model.look_at(train.x)
+        else:
             model.load_state_dict(self.saved["model"])
 
     def begin(self, learner: Learner) -> None:

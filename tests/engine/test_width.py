@@ -31,8 +31,9 @@ def built(name, features, hidden):
     given = yaml_of("model", name)
     if "defaults" in given:  # another model's file with changes
         given = yaml_of("model", given["defaults"][0]) | given
-    arguments = {k: given[k] for k in ("layers", "components", "batch_norm") if k in given}
-    if "bins" in given:
+    wanted = ("layers", "components", "batch_norm", "bins", "min_width")
+    arguments = {k: given[k] for k in wanted if k in given}
+    if "map" in given:
         arguments |= {**MAP, "linear": "lu"}
     if "dropout" in given:
         arguments["dropout"] = 0.0

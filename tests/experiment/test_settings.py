@@ -27,6 +27,7 @@ TITLES = {
     "elementwise": "Elementwise (1), affine",
     "nsf": "NSF (10)",
     "nsf_coupling": "NSF coupling (10)",
+    "binned_made": "Binned MADE",
 }
 
 

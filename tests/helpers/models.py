@@ -12,6 +12,7 @@ from maf_runner.flows import (
     MADE,
     MAF,
     NSF,
+    BinnedMADE,
     Density,
     Elementwise,
     Flow,
@@ -45,6 +46,7 @@ class Model:
     random: bool = False  # its degrees are drawn, so that a unit may see little
     native: bool = True  # the native engine knows it, if it is trained and not inverted
     residual: bool = False  # made of residual networks, permutations and linear layers
+    stepped: bool = False  # its density has steps, which a grid does not integrate
     reverse: bool = False  # its first network has the reversed order
 
 
@@ -91,6 +93,18 @@ def _elementwise(**changes):
     return Model(make, flow=True, native=False, narrow=True)
 
 
+def _binned(**changes):
+    make = partial(BinnedMADE, **{"bins": 6, "min_width": 0.0, "hidden": [12, 12], **changes})
+    return Model(
+        make,
+        masked=True,
+        native=False,
+        narrow=True,
+        stepped=True,
+        reverse=changes.get("reverse", False),
+    )
+
+
 def every_layer(features, context=0):
     """A flow with each kind of layer that there is, and a mixture as its base."""
     network = {"layers": 1, "hidden": [12, 12], "context": context}
@@ -125,6 +139,8 @@ MODELS = {
     "realnvp-logistic": _real_nvp(layers=2, hidden=[16], base="logistic"),
     "elementwise": _elementwise(map="affine", linear="lu"),
     "elementwise-cdf": _elementwise(map="logistic_mixture", linear="none", base="beta"),
+    "binned-made": _binned(),
+    "binned-made-reversed": _binned(reverse=True),
     "nsf": _nsf(),
     "nsf-coupling": _nsf(NSFCoupling),
     "nsf-gaussian-mixture": _nsf(map="gaussian_mixture", bins=3, hidden=[10], layers=1),
@@ -145,6 +161,7 @@ def names(**wanted):
 def build(name, features=5, context=0):
     """A model in float64 with statistics and parameters that are nothing special."""
     model = MODELS[name].make(features, context=context).double()
+    model.look_at(rows(300, features, context)[0])
     if MODELS[name].trained:
         with torch.no_grad():
             for parameter in model.parameters():
