@@ -1,0 +1,113 @@
+"""What each ingredient of trainer=tuned_table is worth on MINIBOONE: three seeds without it.
+
+    python scripts/ablation.py [--results FOLDER]
+
+Runs what has not been run yet (a minute each on one core; stopped, it goes on), copies the records
+to results/ablation/ and writes results/reports/ablation.md from them. Validation decides; test
+figures stand beside it.
+"""
+
+import argparse
+import math
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from maf_runner.records.folder import RunFolder
+from maf_runner.records.record import Record
+from maf_runner.system import atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+SEEDS = (0, 1, 2)
+TUNED = ("model=maf", "model.size=0", "model.scale=bounded", "trainer=tuned_table")
+# What a row is called in the table: what is changed.
+ROWS: dict[str, tuple[str, ...]] = {
+    "tuned_table, bounded scale": (),
+    "no prior": ("trainer.prior_precision=0",),
+    "a tenth of the prior": ("trainer.prior_precision=20",),
+    "no averaging": ("trainer.averaging=0",),
+    "no warm-up": ("trainer.warmup=0",),
+    "constant rate": ("trainer.schedule=constant", "trainer.warmup=0"),
+    "constant rate, no averaging": (
+        "trainer.schedule=constant",
+        "trainer.warmup=0",
+        "trainer.averaging=0",
+    ),
+    "28 epochs, not 100": ("trainer.max_epochs=28",),
+    "batches of 400, not 100": ("trainer.batch_size=400",),
+    "two hidden layers, not one": ("model.size=1",),
+    "scale not bounded": ("model.scale=exp",),
+    "scale not bounded, Student base": ("model.scale=exp", "model.base=student"),
+    "paper's training, bounded scale": ("trainer=paper",),
+    "paper's training": ("trainer=paper", "model.scale=exp"),
+}
+
+
+def run(changes: tuple[str, ...], seed: int, results: Path) -> Record:
+    """Train, or find the finished run.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; what it said stands above.
+    """
+    command = [sys.executable, "-m", "maf_runner", "dataset=miniboone", "threads=1", *TUNED]
+    command += [*changes, f"seed={seed}", f"paths.results_dir={results}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    folder = RunFolder(Path(done.stdout.split()[-1]))
+    kept = ROOT / "results" / "ablation"
+    kept.mkdir(parents=True, exist_ok=True)
+    record = Record.read(folder.record)
+    shutil.copy(folder.record, kept / f"{record.run_id}.json")
+    return record
+
+
+def figures(record: Record) -> tuple[float, float]:
+    """Validation and test figure of a run; NaN where a row has no finite density."""
+    both = record.validation or {}, record.test or {}
+    found = [figure.get("log_likelihood") for figure in both]
+    validation, test = (math.nan if figure is None else float(figure) for figure in found)
+    return validation, test
+
+
+def table(found: dict[str, list[Record]]) -> str:
+    """The table in Markdown."""
+    lines = [
+        f"MAF (5) on MINIBOONE, mean over seeds {', '.join(map(str, SEEDS))} ± their standard "
+        "deviation, in nats. Δ: validation, minus the first row.",
+        "",
+        "| | validation | Δ | test | best epoch | minutes |",
+        "|:--|--:|--:|--:|--:|--:|",
+    ]
+    first = None
+    for name, records in found.items():
+        validation, test = zip(*map(figures, records), strict=True)
+        mean = statistics.mean(validation)
+        first = mean if first is None else first
+        epochs = "/".join(str(record.best_epoch) for record in records)
+        minutes = statistics.mean(float(record.seconds or 0) for record in records) / 60
+        lines.append(
+            f"| {name} | {mean:.2f} ± {statistics.stdev(validation):.2f} | {mean - first:+.2f} | "
+            f"{statistics.mean(test):.2f} ± {statistics.stdev(test):.2f} | {epochs} | "
+            f"{minutes:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run all rows, and write the table after each that is complete."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "results", help="where runs are kept"
+    )
+    options = parser.parse_args()
+    found: dict[str, list[Record]] = {}
+    for name, changes in ROWS.items():
+        found[name] = [run(changes, seed, options.results.absolute()) for seed in SEEDS]
+        text = table(found)
+        atomic.write(ROOT / "results" / "reports" / "ablation.md", text)
+        print(text.splitlines()[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
