@@ -2,9 +2,9 @@
 
     python scripts/ablation.py [--results FOLDER]
 
-Runs what has not been run yet (a minute each on one core; stopped, it goes on), copies the records
-to results/ablation/ and writes results/reports/ablation.md from them. Validation decides; test
-figures stand beside it.
+Runs what has not been run yet (one to three minutes each on one core; stopped, it goes on), copies
+the records to results/ablation/ and writes results/reports/ablation.md from them. Validation
+decides; test figures stand beside it.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from maf_runner.records.record import Record
 from maf_runner.system import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "results" / "ablation"
+REPORT = ROOT / "results" / "reports" / "ablation.md"
 SEEDS = (0, 1, 2)
 TUNED = ("model=maf", "model.size=0", "model.scale=bounded", "trainer=tuned_table")
 # What a row is called in the table: what is changed.
@@ -45,21 +47,32 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 
-def run(changes: tuple[str, ...], seed: int, results: Path) -> Record:
-    """Train, or find the finished run.
+def run(name: str, seed: int, results: Path) -> None:
+    """Train, or find the finished run, and keep its record.
 
     Raises:
         subprocess.CalledProcessError: it failed; what it said stands above.
     """
     command = [sys.executable, "-m", "maf_runner", "dataset=miniboone", "threads=1", *TUNED]
-    command += [*changes, f"seed={seed}", f"paths.results_dir={results}"]
+    command += [*ROWS[name], f"seed={seed}", f"paths.results_dir={results}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    folder = RunFolder(Path(done.stdout.split()[-1]))
-    kept = ROOT / "results" / "ablation"
-    kept.mkdir(parents=True, exist_ok=True)
-    record = Record.read(folder.record)
-    shutil.copy(folder.record, kept / f"{record.run_id}.json")
-    return record
+    KEPT.mkdir(parents=True, exist_ok=True)
+    shutil.copy(RunFolder(Path(done.stdout.split()[-1])).record, kept(name, seed))
+
+
+def kept(name: str, seed: int) -> Path:
+    """Where the record of a run is kept."""
+    return KEPT / f"{name}, seed {seed}.json"
+
+
+def complete() -> dict[str, list[Record]]:
+    """The records of the rows whose seeds are all there."""
+    rows = {name: [kept(name, seed) for seed in SEEDS] for name in ROWS}
+    return {
+        name: [Record.read(file) for file in files]
+        for name, files in rows.items()
+        if all(file.exists() for file in files)
+    }
 
 
 def figures(record: Record) -> tuple[float, float]:
@@ -101,11 +114,11 @@ def main() -> None:
         "--results", type=Path, default=ROOT / "results", help="where runs are kept"
     )
     options = parser.parse_args()
-    found: dict[str, list[Record]] = {}
-    for name, changes in ROWS.items():
-        found[name] = [run(changes, seed, options.results.absolute()) for seed in SEEDS]
-        text = table(found)
-        atomic.write(ROOT / "results" / "reports" / "ablation.md", text)
+    for name in ROWS:
+        for seed in SEEDS:
+            run(name, seed, options.results.absolute())
+        text = table(complete())
+        atomic.write(REPORT, text)
         print(text.splitlines()[-1], flush=True)
 
 
