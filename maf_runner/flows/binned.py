@@ -87,10 +87,10 @@ class BinnedMADE(Density):
         places = self.bins.place(x)
         shares = self._logits(x, context).double().softmax(dim=2)
         own = shares.gather(2, places[..., None]).squeeze(2)
-        here = self.bins.share_below(x, places)
-        before = torch.arange(self.bins.places, device=x.device) < places[..., None]
-        below = (shares * before).sum(dim=2) + own * here
-        above = (shares * ~before).sum(dim=2) - own * here
+        here_below, here_above = self.bins.shares(x, places)
+        index, place = torch.arange(self.bins.places, device=x.device), places[..., None]
+        below = (shares * (index < place)).sum(dim=2) + own * here_below
+        above = (shares * (index > place)).sum(dim=2) + own * here_above
         tail = torch.minimum(below, above).clamp_min(torch.finfo(torch.float64).tiny)
         u = torch.special.ndtri(tail)
         return torch.where(below < above, u, -u).to(x.dtype)

@@ -1,6 +1,7 @@
 """Bins of a variable, found in its training rows: densities that are constant in steps."""
 
 import heapq
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -84,15 +85,22 @@ class Bins(nn.Module):
     def log_density(self, x: Tensor, places: Tensor) -> Tensor:
         """Log density [B, D] of values within their places."""
         lower, width, tail = self._of(places)
-        distance = torch.where(tail == 0, lower - x, x - lower) / width
-        return -width.log() - torch.where(tail >= 0, 2 * torch.log1p(distance), 0)
+        distance = torch.where(tail == 0, lower - x, x - lower)
+        # Halves, since neither distance / width nor their sum need be small enough for a number.
+        reach = (width / 2 + distance / 2).log() + math.log(2)
+        return torch.where(tail >= 0, width.log() - 2 * reach, -width.log())
 
-    def share_below(self, x: Tensor, places: Tensor) -> Tensor:
-        """Which part of its place lies below each value, [B, D] from 0 to 1."""
+    def shares(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Which parts of its place lie below and above each value, [B, D] from 0 to 1.
+
+        What lies beyond a value in a tail is precise however little it is.
+        """
         lower, width, tail = self._of(places)
-        inside = (x - lower) / width
-        beyond = torch.where(tail == 0, 1 / (1 - inside), inside / (1 + inside))
-        return torch.where(tail >= 0, beyond, inside).clamp(0, 1)
+        distance = torch.where(tail == 0, lower - x, x - lower) / width
+        beyond = 1 / (1 + distance)
+        below = torch.where(tail == 0, beyond, torch.where(tail == 1, 1 - beyond, distance))
+        above = torch.where(tail == 1, beyond, 1 - below)
+        return below.clamp(0, 1), above.clamp(0, 1)
 
     def value(self, feature: int, places: Tensor, share: Tensor) -> Tensor:
         """The values [B] of a feature below which lies ``share`` [B] of their places [B]."""
@@ -133,15 +141,20 @@ def _cut(
     if not low < high:
         low, high = values[0], values[-1]
     if not low < high:
-        low, high = low - 0.5, high + 0.5  # a constant
+        half = max(0.5, 1e-6 * abs(low))  # a constant; float32 tells these apart
+        low, high = low - half, high + half
+    start, end = (values[round(share * (n - 1))] for share in MIDDLE)
+    narrowest = min_width * (end - start)
+    if n - np.searchsorted(values, high) > 2 * tail:
+        # Many rows have this very value. They get a bin; a tail would spread them far out.
+        high += narrowest + (high - low) / CANDIDATES
     even = np.linspace(low, high, CANDIDATES + 1)
     shared = values[np.linspace(0, n - 1, CANDIDATES + 1).round().astype(int)]
     # As float32, in which models work, and which may make two edges one.
     inside = shared[(low < shared) & (shared < high)]
     grid = np.unique(np.concatenate([even, inside]).astype(np.float32)).astype(float)
     count = np.searchsorted(values, grid)  # rows below each candidate
-    start, end = (values[round(share * (n - 1))] for share in MIDDLE)
-    least = max(1.0, n / bins / FAIR), min_width * (end - start)
+    least = max(1.0, n / bins / FAIR), narrowest
     queue = [best for best in [_best(grid, count, 0, len(grid) - 1, *least)] if best]
     cuts = {0, len(grid) - 1}
     while queue and len(cuts) < bins + 1:

@@ -21,6 +21,15 @@ def steps(n):
     return x.double(), -sum(float((p * p.log()).sum()) for p in shares)
 
 
+def test_densities_of_the_largest_numbers_are_finite():
+    model = BinnedMADE(1, bins=10, min_width=2e-3, hidden=[8])
+    model.look_at(torch.randn(1000, 1) * 1e-3)
+    largest = torch.finfo(torch.float32).max
+    x = torch.tensor([[largest], [-largest]])
+    assert torch.isfinite(model.log_prob(x)).all()
+    assert torch.isfinite(model.standard_noise(x)).all()
+
+
 @every_binned
 @pytest.mark.parametrize("context", [0, CLASSES], ids=["", "conditional"])
 def test_integrates_to_one(name, context):
@@ -72,8 +81,9 @@ def test_shares_and_values_are_inverse():
     bins.find(x)
     x = torch.cat([x, torch.tensor([[-40.0, 9.0], [1e4, -1e4]], dtype=torch.float64)])
     places = bins.place(x)
-    share = bins.share_below(x, places)
+    share, above = bins.shares(x, places)
     assert ((share >= 0) & (share <= 1)).all()
+    torch.testing.assert_close(share + above, torch.ones_like(share))
     assert {0, 8} <= set(places.flatten().tolist())
     for feature in (0, 1):
         back = bins.value(feature, places[:, feature], share[:, feature])
@@ -104,6 +114,42 @@ def test_every_column_has_bins(column):
     assert torch.isfinite(model.standard_noise(torch.cat([x, far]))).all()
     sample = model.sample(200, generator=torch.Generator().manual_seed(0))
     assert torch.isfinite(model.log_prob(sample)).all()
+
+
+def test_noise_far_out_is_as_precise_above_as_below():
+    model = BinnedMADE(1, bins=10, min_width=2e-3, hidden=[8])
+    x = torch.randn(1000, 1)
+    model.look_at(torch.cat([x, -x]))
+    far = torch.tensor([[1e9], [-1e9]])
+    share = model._logits(far, None).detach().double().softmax(dim=2)
+    share = torch.stack([share[0, 0, -1], share[1, 0, 0]])
+    beyond = share / (1 + 1e9 / model.bins.scales[0].flip(0).double())
+    expected = torch.special.ndtri(beyond) * torch.tensor([-1, 1])
+    u = model.standard_noise(far).flatten().double()
+    torch.testing.assert_close(u, expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3, 4, 5], [0, 1]], ids=["five", "two"])
+def test_the_highest_of_steps_is_not_in_a_tail(values):
+    x = torch.tensor(values).float()[torch.randint(len(values), (2000, 1))]
+    bins = Bins(1, 20, 2e-3)
+    shares = bins.find(x)[0]
+    assert shares[-1] == 0
+    assert values[-1] < float(bins.edges[0, -1]) < values[-1] + 0.02
+
+
+def test_values_cut_off_above_are_not_in_a_tail():
+    x = torch.randn(4000, 1).clamp(max=1.0)
+    model = BinnedMADE(1, bins=20, min_width=2e-3, hidden=[8])
+    model.look_at(x)
+    share = float((x == 1).float().mean())
+    with torch.no_grad():
+        model.network.linears[-1].weight.zero_()
+    sample = model.sample(4000, generator=torch.Generator().manual_seed(0))
+    assert float((sample > 1.02).float().mean()) < 1e-3
+    assert float(((sample >= 1) & (sample <= 1.02)).float().mean()) == pytest.approx(
+        share, abs=0.03
+    )
 
 
 def test_begins_with_the_shares_of_the_training_rows():
