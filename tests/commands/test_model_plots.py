@@ -16,7 +16,8 @@ from maf_runner.experiment.calibration import calibration
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.base import StandardNormal
 from maf_runner.reporting.plots import calibration as calibrated
-from maf_runner.reporting.plots import conditionals, pairs
+from maf_runner.reporting.plots import conditionals, pairs, pictures
+from maf_runner.reporting.plots.drawing import Axis
 from maf_runner.system.errors import UsageError
 from tests.helpers.simulators import NOISE, linear, linear_log_prob, linear_mean
 
@@ -128,6 +129,14 @@ def test_a_line_has_a_histogram_a_curve_and_the_truth(runs, tmp_path, drawn):
     for log_prob in panel.densities.values():
         x, density = conditionals.curve(log_prob, ends)
         assert 0.94 < np.trapezoid(density, x) < 1.01
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("axes", [(Axis("a"), Axis("b")), None], ids=["named", "plane"])
+def test_the_density_of_a_single_point_has_a_panel(axes, tmp_path):
+    learned = pictures.Learned("one", np.zeros((1, 2)), {"model": lambda x: -(x[:, 0] ** 2)}, axes)
+    pictures.densities(tmp_path / "a.png", [learned])
+    assert (tmp_path / "a.png").stat().st_size > 0
 
 
 def test_regions_hold_what_they_say():

@@ -101,7 +101,8 @@ def _tall(widths: Array, axes: tuple[Axis, Axis] | None) -> float:
 def _densities(figure: "SubFigure", learned: Learned, across: int) -> None:
     points = learned.points
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.1 * (high - low if learned.axes else np.full(2, (high - low).max()))
+    widths = high - low if learned.axes else np.full(2, (high - low).max())
+    margin = np.where(widths > 0, 0.1 * widths, 0.5)  # a column may have one value alone
     ends = zip(low - margin, high + margin, strict=True)
     sides = [np.linspace(a, b, CELLS) for a, b in ends]
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
