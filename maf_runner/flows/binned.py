@@ -1,4 +1,4 @@
-"""MADE whose conditionals are constant in bins: for variables with steps, atoms and edges."""
+"""MADE whose conditionals are constant in bins: for variables with steps and hard edges."""
 
 from collections.abc import Callable, Sequence
 

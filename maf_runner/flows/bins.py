@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 CANDIDATES = 8192  # edges of equal distance, and as many of equal share, from which bins are cut
-FAIR = 8  # a bin holds at least this part of the rows that it would if all held the same
+FAIR = 8  # a bin holds at least this part of the rows that it would if all held the same,
+FEWEST = 20  # and so many of them: the densities of small tables have fewer, wider bins
 RESOLUTION = 0.01  # what a nat of resolution counts beside one of fit
 TAIL = 1e-4  # share of the rows beyond the bins on either side
 MIDDLE = 1e-3, 1 - 1e-3  # the range of a variable lies between these quantiles
@@ -51,7 +52,10 @@ class Bins(nn.Module):
         return self.bins + 2
 
     def find(self, x: Tensor) -> Tensor:
-        """Take the bins from training rows ``x`` [N, D]; returns their shares [D, P]."""
+        """Take the bins from training rows ``x`` [N, D]; returns their shares [D, P].
+
+        Every row counts the same, weights or not.
+        """
         for feature, values in enumerate(x.double().cpu().numpy().T):
             edges, scales = _cut(np.sort(values), self.bins, self.min_width)
             missing = self.bins + 1 - len(edges)
@@ -154,7 +158,7 @@ def _cut(
     inside = shared[(low < shared) & (shared < high)]
     grid = np.unique(np.concatenate([even, inside]).astype(np.float32)).astype(float)
     count = np.searchsorted(values, grid)  # rows below each candidate
-    least = max(1.0, n / bins / FAIR), narrowest
+    least = max(FEWEST, n / bins / FAIR), narrowest
     queue = [best for best in [_best(grid, count, 0, len(grid) - 1, *least)] if best]
     cuts = {0, len(grid) - 1}
     while queue and len(cuts) < bins + 1:
