@@ -53,6 +53,7 @@ OURS = {
         "MAF (5), tuned": ["model=maf", "trainer=tuned"],
     },
 }
+TICKS = (1, 3, 10, 30, 100, 300, 1000)
 LIBRARY = "MAF (5), zuko"
 WIDTHS = {"miniboone": 512, "power": 100, "mnist": 1024}  # of two hidden layers, as ours
 
@@ -132,19 +133,21 @@ def papers(dataset: str) -> float:
 
 def draw(found: dict[str, dict[str, np.ndarray]]) -> None:
     """The picture of all curves."""
-    names = list(dict.fromkeys(name for each in found.values() for name in each))
     with drawing.drawing(3.4 * len(found), 2.9) as figure:
         every = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (dataset, each) in zip(every, found.items(), strict=True):
-            for name, curve in each.items():
-                colour, dashes = drawing.style_of(name, names)
+            styles = zip(drawing.COLOURS, drawing.DASHES, strict=False)
+            for (name, curve), (colour, dashes) in zip(each.items(), styles, strict=False):
                 axes.plot(*curve.T, color=colour, linestyle=dashes, label=name)
             axes.axhline(papers(dataset), color="grey", linewidth=0.8)
             ends = [papers(dataset), *(curve[:, 1].max() for curve in each.values())]
             span = max(ends) - min(ends)
-            axes.set_ylim(min(ends) - span, max(ends) + 0.1 * span)
+            axes.set_ylim(min(ends) - span, max(ends) + 0.6 * span)
             axes.set(xscale="log", title=dataset.upper(), xlabel="seconds of one core")
-            axes.legend(loc="lower right")
+            axes.set_xticks(TICKS, map(str, TICKS), minor=False)
+            axes.set_xticks([], minor=True)
+            axes.set_xlim(min(curve[0, 0] for curve in each.values()), None)
+            axes.legend(loc="upper left")
         every[0].set_ylabel("validation, nats")
         drawing.save(figure, ROOT / "docs" / "pictures" / "time_to_quality.png")
 

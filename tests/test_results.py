@@ -1,0 +1,39 @@
+"""The tables of results/reports/ that scripts make from what is kept beside the records."""
+
+import ablation
+import numpy as np
+import time_to_quality
+import yaml
+
+from maf_runner.records.record import Record
+
+
+def test_the_ablation_is_made_from_its_records():
+    """`python scripts/ablation.py` would change nothing, if all runs are there."""
+    rows = ablation.complete()
+    assert list(rows) == list(ablation.ROWS)
+    assert ablation.REPORT.read_text("utf-8") == ablation.table(rows)
+
+
+def test_each_record_of_the_ablation_is_of_its_row():
+    for name, changes in ablation.ROWS.items():
+        for seed in ablation.SEEDS:
+            record = Record.read(ablation.kept(name, seed))
+            assert (record.dataset, record.seed) == ("miniboone", seed)
+            given = dict(change.split("=") for change in (*ablation.TUNED, *changes))
+            assert record.settings["trainer"]["name"] == given.pop("trainer")
+            assert record.settings["model"]["name"] == given.pop("model")
+            assert len(record.settings["model"]["hidden"]) == 1 + int(given.pop("model.size"))
+            for setting, value in given.items():
+                group, key = setting.split(".")
+                assert record.settings[group][key] == yaml.safe_load(value), setting
+
+
+def test_time_to_quality_is_made_from_its_curves():
+    """`python scripts/time_to_quality.py draw` would leave the table as it is."""
+    curves = time_to_quality.curves()
+    assert {"miniboone"} <= set(curves)
+    for each in curves.values():
+        for curve in each.values():
+            assert (np.diff(curve[:, 0]) > 0).all() and (np.diff(curve[:, 1]) >= 0).all()
+    assert time_to_quality.REPORT.read_text("utf-8") == time_to_quality.table(curves)
