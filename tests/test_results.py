@@ -5,6 +5,7 @@ import numpy as np
 import time_to_quality
 import yaml
 
+from maf_runner.records.identity import LATER_DEFAULTS
 from maf_runner.records.record import Record
 
 
@@ -26,7 +27,8 @@ def test_each_record_of_the_ablation_is_of_its_row():
             assert len(record.settings["model"]["hidden"]) == 1 + int(given.pop("model.size"))
             for setting, value in given.items():
                 group, key = setting.split(".")
-                assert record.settings[group][key] == yaml.safe_load(value), setting
+                settings = LATER_DEFAULTS[group] | record.settings[group]
+                assert settings[key] == yaml.safe_load(value), setting
 
 
 def test_time_to_quality_is_made_from_its_curves():
