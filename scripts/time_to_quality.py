@@ -26,7 +26,7 @@ import peers
 import torch
 
 from maf_runner.experiment.prepare import data_of
-from maf_runner.records.folder import run_folders
+from maf_runner.records.folder import RunFolder
 from maf_runner.reporting.comparison.published import figures
 from maf_runner.reporting.plots import drawing
 from maf_runner.system import atomic
@@ -53,6 +53,7 @@ OURS = {
         "MAF (5), tuned": ["model=maf", "trainer=tuned"],
     },
 }
+HISTORY = "runs/*/*/*/history.csv"  # of unfinished runs too
 TICKS = (1, 3, 10, 30, 100, 300, 1000)
 LIBRARY = "MAF (5), zuko"
 WIDTHS = {"miniboone": 512, "power": 100, "mnist": 1024}  # of two hidden layers, as ours
@@ -80,7 +81,7 @@ def by_us(
     dataset: str, settings: list[str], results: Path, limit: float
 ) -> list[tuple[float, float]]:
     """Seconds and validation nats of a run of maf-run, interrupted at the limit."""
-    there = set(run_folders(results))
+    there = set(results.glob(HISTORY))
     command = [sys.executable, "-m", "maf_runner", f"dataset={dataset}", "threads=1", *settings]
     process = subprocess.Popen([*command, f"paths.results_dir={results}"])
     try:
@@ -88,8 +89,8 @@ def by_us(
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         process.wait()
-    (run,) = set(run_folders(results)) - there
-    with run.history.open() as file:
+    (history,) = set(results.glob(HISTORY)) - there
+    with history.open() as file:
         rows = [(float(r["seconds"]), float(r["validation_nats"])) for r in csv.DictReader(file)]
     return [(seconds, nats) for seconds, nats in rows if seconds <= limit]
 
@@ -98,7 +99,7 @@ def by_library(dataset: str, results: Path, limit: float) -> list[tuple[float, f
     """Seconds and validation nats of the library's model in the plain loop."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    splits = data_of(next(iter(run_folders(results))))
+    splits = data_of(RunFolder(next(results.glob(HISTORY)).parent))
     x, held_out = (torch.from_numpy(rows.x) for rows in (splits.train, splits.validation))
     peer = peers.zuko(splits.features, WIDTHS[dataset])
     optimiser = torch.optim.Adam(peer.module.parameters(), lr=RATE)
