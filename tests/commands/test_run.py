@@ -159,7 +159,10 @@ def test_sigusr1_saves_and_goes_on(tmp_path, command, begin):
         (["dataset.alpha=0.7"], "alpha must be a number between 0 and 0.5"),
         (["dataset.name=power"], "dataset.name belongs to dataset=digits and cannot be changed"),
         (["dataset=file", "dataset.path=x", "dataset.name=../up"], "must be a plain name"),
-        (["model=[made,maf]"], "model must name one option; there are: conditional_maf"),
+        (
+            ["model=[made,maf]"],
+            "model must name one option; there are: binned_made, conditional_maf",
+        ),
         (["sweep=quick"], "a sweep is added: +sweep=NAME; there are: models, quick"),
         (
             ["model=gaussian", "model.mask=paper"],

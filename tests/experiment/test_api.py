@@ -239,7 +239,10 @@ SETTINGS = [
     ({"model": "mfa"}, "there is no model=mfa; did you mean 'maf'?"),
     ({"trainer": {"max_epoch": 1}}, "there is no setting trainer.max_epoch here; did you mean"),
     ({"lr": 1}, "there is no setting lr here; did you mean trainer.learning_rate?"),
-    ({"trainer": 3}, "there is no trainer=3; there are: nsf, paper, tuned, tuned_table"),
+    (
+        {"trainer": 3},
+        "there is no trainer=3; there are: large_table, nsf, paper, tuned, tuned_table",
+    ),
     ({"sweep": "quick"}, "sweep is for maf-run: fit carries out one run"),
     ({"dataset": "power"}, "the dataset is what is fitted"),
     ({"dataset": {"path": "a.csv"}}, "dataset.path: the rows are those that are fitted"),
