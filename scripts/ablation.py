@@ -57,17 +57,17 @@ def run(name: str, seed: int, results: Path) -> None:
     command += [*ROWS[name], f"seed={seed}", f"paths.results_dir={results}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     KEPT.mkdir(parents=True, exist_ok=True)
-    shutil.copy(RunFolder(Path(done.stdout.split()[-1])).record, kept(name, seed))
+    shutil.copy(RunFolder(Path(done.stdout.split()[-1])).record, record_file(name, seed))
 
 
-def kept(name: str, seed: int) -> Path:
+def record_file(name: str, seed: int) -> Path:
     """Where the record of a run is kept."""
     return KEPT / f"{name}, seed {seed}.json"
 
 
 def complete() -> dict[str, list[Record]]:
     """The records of the rows whose seeds are all there."""
-    rows = {name: [kept(name, seed) for seed in SEEDS] for name in ROWS}
+    rows = {name: [record_file(name, seed) for seed in SEEDS] for name in ROWS}
     return {
         name: [Record.read(file) for file in files]
         for name, files in rows.items()

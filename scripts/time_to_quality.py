@@ -64,11 +64,11 @@ def train(dataset: str, limit: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
         for name, settings in OURS[dataset].items():
-            keep(dataset, name, by_us(dataset, settings, results, limit))
-        keep(dataset, LIBRARY, by_library(dataset, results, limit))
+            write_curve(dataset, name, by_us(dataset, settings, results, limit))
+        write_curve(dataset, LIBRARY, by_library(dataset, results, limit))
 
 
-def keep(dataset: str, name: str, curve: list[tuple[float, float]]) -> None:
+def write_curve(dataset: str, name: str, curve: list[tuple[float, float]]) -> None:
     """Write the seconds and nats of a curve."""
     CURVES.mkdir(parents=True, exist_ok=True)
     lines = [f"{seconds:.2f},{nats:.4f}" for seconds, nats in curve]
@@ -127,7 +127,7 @@ def curves() -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def papers(dataset: str) -> float:
+def published_figure(dataset: str) -> float:
     """The paper's test figure of MAF (5)."""
     return figures()[dataset, False, "MAF (5)"].value
 
@@ -140,8 +140,8 @@ def draw(found: dict[str, dict[str, np.ndarray]]) -> None:
             styles = zip(drawing.COLOURS, drawing.DASHES, strict=False)
             for (name, curve), (colour, dashes) in zip(each.items(), styles, strict=False):
                 axes.plot(*curve.T, color=colour, linestyle=dashes, label=name)
-            axes.axhline(papers(dataset), color="grey", linewidth=0.8)
-            ends = [papers(dataset), *(curve[:, 1].max() for curve in each.values())]
+            axes.axhline(published_figure(dataset), color="grey", linewidth=0.8)
+            ends = [published_figure(dataset), *(curve[:, 1].max() for curve in each.values())]
             span = max(ends) - min(ends)
             axes.set_ylim(min(ends) - span, max(ends) + 0.6 * span)
             axes.set(xscale="log", title=dataset.upper(), xlabel="seconds of one core")
@@ -164,11 +164,11 @@ def table(found: dict[str, dict[str, np.ndarray]]) -> str:
     ]
     for dataset, each in found.items():
         for name, curve in each.items():
-            at = np.flatnonzero(curve[:, 1] >= papers(dataset))
+            at = np.flatnonzero(curve[:, 1] >= published_figure(dataset))
             first = f"{curve[at[0], 0]:,.0f} s" if len(at) else "not reached"
             best = curve[curve[:, 1].argmax()]
             lines.append(
-                f"| {dataset} | {name} | {papers(dataset)} | {first} | {best[1]:.2f} | "
+                f"| {dataset} | {name} | {published_figure(dataset)} | {first} | {best[1]:.2f} | "
                 f"{best[0]:,.0f} s | {curve[-1, 0]:,.0f} s |"
             )
     return "\n".join([*lines, ""])

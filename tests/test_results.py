@@ -19,7 +19,7 @@ def test_the_ablation_is_made_from_its_records():
 def test_each_record_of_the_ablation_is_of_its_row():
     for name, changes in ablation.ROWS.items():
         for seed in ablation.SEEDS:
-            record = Record.read(ablation.kept(name, seed))
+            record = Record.read(ablation.record_file(name, seed))
             assert (record.dataset, record.seed) == ("miniboone", seed)
             given = dict(change.split("=") for change in (*ablation.TUNED, *changes))
             assert record.settings["trainer"]["name"] == given.pop("trainer")

@@ -10,6 +10,7 @@ from maf_runner.flows.bins import Bins
 from maf_runner.flows.checks import positive, real
 from maf_runner.flows.inversion import generate
 from maf_runner.flows.made import ResidualMaskedNetwork
+from maf_runner.flows.quantiles import normal_quantile
 
 
 class BinnedMADE(Density):
@@ -91,15 +92,12 @@ class BinnedMADE(Density):
         index, place = torch.arange(self.bins.places, device=x.device), places[..., None]
         below = (shares * (index < place)).sum(dim=2) + own * here_below
         above = (shares * (index > place)).sum(dim=2) + own * here_above
-        tail = torch.minimum(below, above).clamp_min(torch.finfo(torch.float64).tiny)
-        u = torch.special.ndtri(tail)
-        return torch.where(below < above, u, -u).to(x.dtype)
+        return normal_quantile(below, above).to(x.dtype)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         empty = self.reference.new_empty
-        choice, share = (
-            empty(self.features, n).uniform_(generator=generator) for _ in ("place", "within")
-        )
+        choice = empty(self.features, n).uniform_(generator=generator)
+        share = empty(self.features, n).uniform_(generator=generator)
         x = empty(self.features, n)
 
         def emitter(parameters: Tensor, values: Tensor, block: slice) -> Callable[[int], object]:

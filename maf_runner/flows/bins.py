@@ -88,7 +88,7 @@ class Bins(nn.Module):
 
     def log_density(self, x: Tensor, places: Tensor) -> Tensor:
         """Log density [B, D] of values within their places."""
-        lower, width, tail = self._of(places)
+        lower, width, tail = self._intervals(places)
         distance = torch.where(tail == 0, lower - x, x - lower)
         # Halves, since neither distance / width nor their sum need be small enough for a number.
         reach = (width / 2 + distance / 2).log() + math.log(2)
@@ -99,7 +99,7 @@ class Bins(nn.Module):
 
         What lies beyond a value in a tail is precise however little it is.
         """
-        lower, width, tail = self._of(places)
+        lower, width, tail = self._intervals(places)
         distance = torch.where(tail == 0, lower - x, x - lower) / width
         beyond = 1 / (1 + distance)
         below = torch.where(tail == 0, beyond, torch.where(tail == 1, 1 - beyond, distance))
@@ -108,14 +108,16 @@ class Bins(nn.Module):
 
     def value(self, feature: int, places: Tensor, share: Tensor) -> Tensor:
         """The values [B] of a feature below which lies ``share`` [B] of their places [B]."""
-        lower, width, tail = self._of(places[:, None], feature)
+        lower, width, tail = self._intervals(places[:, None], feature)
         lower, width, tail = lower[:, 0], width[:, 0], tail[:, 0]
         inside = torch.where(tail == 0, 1 - 1 / share, share / (1 - share))
         x = lower + width * torch.where(tail >= 0, inside, share)
         highest = torch.finfo(x.dtype).max
         return x.clamp(-highest, highest)
 
-    def _of(self, places: Tensor, feature: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def _intervals(
+        self, places: Tensor, feature: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Where places begin, how wide they are, and which are tails (0, 1; else -1), [B, D].
 
         A tail begins at the bins, and its width is its scale.

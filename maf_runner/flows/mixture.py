@@ -11,6 +11,7 @@ from maf_runner.flows.base import Density
 from maf_runner.flows.checks import positive
 from maf_runner.flows.inversion import generate
 from maf_runner.flows.made import Network, masked_network
+from maf_runner.flows.quantiles import normal_quantile
 
 
 class MADEMoG(Density):
@@ -68,9 +69,7 @@ class MADEMoG(Density):
         z = (0.5 * log_precision).exp() * (x.double()[:, None] - mean)
         weights = logit.softmax(dim=1)
         below, above = ((weights * torch.special.ndtr(s * z)).sum(dim=1) for s in (1, -1))
-        tail = torch.minimum(below, above).clamp_min(torch.finfo(torch.float64).tiny)
-        u = torch.special.ndtri(tail)
-        return torch.where(below < above, u, -u).to(x.dtype)
+        return normal_quantile(below, above).to(x.dtype)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         empty = self.reference.new_empty
