@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maf_runner.engine.adam import AdamSettings
 from maf_runner.engine.compiled import Compiled, has_compiler
+from maf_runner.engine.denormals import flushed
 from maf_runner.engine.eager import Eager
 from maf_runner.engine.engine import DeclinedError, Engine, Optimiser
 from maf_runner.engine.graph import Graph
@@ -248,9 +249,14 @@ class Driver(Learner):
         self.updated()
         return loss
 
-    def session(self, rows: int) -> AbstractContextManager[bool]:
-        """Inside, updates by ``rows`` rows use this machine's fastest exact products."""
-        return fast_products(self.model, rows)
+    @contextmanager
+    def session(self, rows: int) -> Iterator[None]:
+        """Inside, updates by ``rows`` rows take no longer than this machine must.
+
+        They use its fastest exact products, and denormal numbers are flushed to 0.
+        """
+        with flushed(), fast_products(self.model, rows):
+            yield
 
     def _first_step(self, x: Tensor, context: Tensor | None, rate: float) -> Tensor:
         """The first update, by the eager engine if the chosen one fails."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from maf_runner.datasets.spaces.images import LogitSpace
+from maf_runner.engine.denormals import flushed
 from maf_runner.engine.driver import AUTO, Learner, evaluates_natively
 from maf_runner.engine.stacked import Stacked
 from maf_runner.flows.base import Density
@@ -85,7 +86,7 @@ def fit_stacked(
                 course.save()
             interrupts.act()
 
-    with interrupts.deferred():
+    with interrupts.deferred(), flushed():
         while running:
             for course, member in zip(courses, members, strict=True):
                 while course.reason is None and course.due:

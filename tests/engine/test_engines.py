@@ -1,6 +1,7 @@
 """Every engine against the eager one: it is the oracle."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from maf_runner.engine import driver
 from maf_runner.engine.driver import COMPILED, EAGER, GRAPH, NATIVE, Driver, choose
 from maf_runner.engine.eager import Eager
 from maf_runner.engine.engine import DeclinedError
+from maf_runner.engine.native.library import instructions
 from maf_runner.system.errors import UsageError
 from maf_runner.training import TrainerSettings
 from tests.helpers.models import MODELS, build, names, rows
@@ -206,3 +208,25 @@ def test_an_engine_may_decline_a_model(monkeypatch):
     assert engine.name == EAGER
     assert said == ["the declining engine cannot train this model: it has couplings"]
     assert Driver(build("maf", 5), ADAM, "of another version").name == EAGER
+
+
+@pytest.mark.parametrize("path", [EAGER, NATIVE])
+def test_moments_too_small_for_full_precision_become_zero(path):
+    """Those of weights without a gradient: here no unit of the hidden layer fires."""
+    if path == NATIVE and instructions() is None:
+        pytest.skip("the native engine is not built")
+    model = build("made-relu", 5).float()
+    first = model.transforms[0].network.layers[0]
+    with torch.no_grad():
+        first.bias.fill_(-1000)
+    settings = dataclasses.replace(ADAM, l2=0)
+    engine = Driver(model, settings, path)
+    small = torch.full_like(engine.optimiser.parameters, 1e-40)
+    engine.load({**engine.state(), "first": small, "second": small})
+    with engine.session(20):
+        engine.step(torch.randn(20, 5), None, RATE)
+    assert engine.name == path
+    for moments in ("first", "second"):
+        left = engine.state()[moments][: first.weight.numel()].view_as(first.weight)
+        assert not left[first.mask > 0].any()
+    assert torch.tensor(1e-30) * torch.tensor(1e-10) > 0  # elsewhere they are as before
