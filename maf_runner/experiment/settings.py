@@ -14,6 +14,7 @@ from maf_runner.engine import CHOICES as ENGINES
 from maf_runner.experiment import plugins, presets
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
+from maf_runner.system.text import as_typed
 
 KINDS = {bool: "true or false", int: "a whole number"}
 WITHOUT_CLASSES = {
@@ -215,7 +216,7 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
             if key in group.how | group.searched or (key in cuts and usual.get(key) is None):
                 continue
             if node.get(key) != usual.get(key):
-                changed.append(f"{name}.{key!s}={node.get(key)}")
+                changed.append(f"{name}.{key!s}={as_typed(node.get(key))}")
     return changed
 
 

@@ -1,5 +1,8 @@
 """Texts that may come from strangers, for a terminal or a file."""
 
+import json
+from typing import Any
+
 
 def plain(text: str) -> str:
     r"""``text`` in one line, without signs that would control a terminal or turn its direction.
@@ -13,3 +16,12 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """The same with its lines kept."""
     return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def as_typed(value: Any) -> str:
+    """The value of a setting as it is typed in a command.
+
+    >>> as_typed(True), as_typed(None), as_typed([64, 64]), as_typed("lu")
+    ('true', 'null', '[64,64]', 'lu')
+    """
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

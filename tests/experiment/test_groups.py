@@ -68,7 +68,7 @@ def test_departures_from_a_preset_that_builds_on_another():
     assert departures(settings("model=iaf"), CONF) == []
     changed = settings("model=maf_mog", "model.components=3", "model.batch_norm=false")
     assert sorted(departures(changed, CONF)) == [
-        "model.batch_norm=False",
+        "model.batch_norm=false",
         "model.components=3",
     ]
 

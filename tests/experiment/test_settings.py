@@ -133,7 +133,7 @@ def test_departures_from_a_preset_are_known():
     for limit in ("trainer.max_epochs=3", "trainer.max_updates=3"):
         assert departures(from_config(composed("trainer=tuned", limit)), CONF) == [limit]
     noise = from_config(composed("trainer.fresh_noise=true"))
-    assert departures(noise, CONF) == ["trainer.fresh_noise=True"]
+    assert departures(noise, CONF) == ["trainer.fresh_noise=true"]
 
 
 MODULES = """

@@ -18,6 +18,7 @@ from maf_runner.reporting.comparison.columns import (
     origin_of,
 )
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
+from maf_runner.system.text import as_typed
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
 # The figure in a record and its error, by what is shown.
@@ -276,7 +277,7 @@ def _winner(best: Record, runs: list[Record]) -> str:
     varied = differing_keys([flat(r.settings) for r in runs])
     ours = flat(best.settings)
     words = [
-        size(best) if key == "model.hidden" else f"{key}={'null' if value is None else value}"
+        size(best) if key == "model.hidden" else f"{key}={as_typed(value)}"
         for key, value in ours.items()
         if key in varied
     ]
