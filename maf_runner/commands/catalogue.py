@@ -1,5 +1,6 @@
 """The datasets of the paper: list them, show their state, download, prepare and verify them."""
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -39,26 +40,34 @@ def datasets() -> dict[str, Dataset]:
 
 
 def overview(known: dict[str, Dataset], paths: Paths) -> str:
-    """A table of all datasets with size, state and path; reads no data."""
-    lines = []
+    """A table of all datasets with size and state, and their paths below it; reads no data."""
+    lines, places, missing = [], [], []
     for name, dataset in known.items():
         preparation = dataset.preparation
         size = 4 * sum(preparation.rows) * preparation.features
         condition, where = state(dataset, paths)
         rows = " / ".join(f"{n:,}" for n in preparation.rows)
-        lines.append([name, rows, preparation.features, f"{size / 1e6:,.0f} MB", condition, where])
-    headers = ["dataset", "rows: train / validation / test", "D", "size", "state", "where"]
-    align = ("left", "right", "right", "right", "left", "left")
-    table = tabulate(lines, headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    missing = [line[0] for line in lines if line[4] == "missing"]
-    notes = ["", "digits and toy/… need no files."]
+        lines.append([name, rows, preparation.features, f"{size / 1e6:,.0f} MB", condition])
+        if condition == "missing":
+            missing.append(name)
+        else:
+            places.append([name, where])
+    headers = ["dataset", "rows: train / validation / test", "D", "size", "state"]
+    align = ("left", "right", "right", "right", "left")
+    parts = [tabulate(lines, headers, tablefmt="simple", colalign=align, disable_numparse=True)]
+    if places:
+        parts.append(tabulate(places, tablefmt="plain", disable_numparse=True))
     if missing:
-        notes.append(f"To get what is missing: maf-data fetch {' '.join(map(str, missing))}")
-    return "\n".join([table, *notes])
+        parts.append(
+            f"Missing files are looked for in {paths.raw}{os.sep}<dataset>. To get them: "
+            f"maf-data fetch {' '.join(missing)}"
+        )
+    parts.append("digits and toy/… need no files.")
+    return "\n\n".join(parts)
 
 
 def state(dataset: Dataset, paths: Paths) -> tuple[str, str]:
-    """The state of a dataset in one word, and its path or its error; reads no data."""
+    """The state of a dataset in one word, and its path or its error if any; reads no data."""
     preparation, name = dataset.preparation, dataset.preparation.name
     path = prepared.prepared_path(preparation, paths)
     try:
@@ -78,7 +87,7 @@ def state(dataset: Dataset, paths: Paths) -> tuple[str, str]:
     packed = archives.archives(paths.raw, name)
     if packed:
         return "found", f"{packed[0]} (an archive, not opened yet)"
-    return "missing", f"not in {paths.raw / name}"
+    return "missing", ""
 
 
 def get(dataset: Dataset, paths: Paths) -> str:
