@@ -21,6 +21,21 @@ DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4  # exit codes
 USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 
 
+class Several(argparse.Action):
+    """``--given a=1 --given b=2`` is ``--given a=1,b=2``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Called by argparse for each."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is None else f"{before},{values}")
+
+
 def exit_code(error: Exception) -> int:
     """The exit code of one of `USER_ERRORS`."""
     if isinstance(error, UsageError):

@@ -79,6 +79,8 @@ def _difference(namesakes: list[Record]) -> list[str]:
 def _noise(options: argparse.Namespace) -> Draw:
     noises = []
     for title, run in _loaded(options).items():
+        if not run.model.has_standard_noise:
+            raise UsageError(f"noise: {run.record.model} has no map to standard normal noise")
         test = run.data(options.raw_dir, options.prepared_dir).test
         x = torch.from_numpy(test.x).to(run.model.reference.dtype)
         noise = noise_of_rows(run.model, x, run.conditioning.context_of(test, run.model)).numpy()
@@ -266,6 +268,9 @@ def _pairs(options: argparse.Namespace) -> Draw:
         rows = run.draw_samples(count, seed=options.seed)[0]
         rows = np.random.default_rng(options.seed).permutation(rows)  # classes come in order
         samples = {f"{count:,} samples": rows}
+    for rows in samples.values():
+        if not np.isfinite(rows).all(axis=1).any():
+            raise UsageError(f"pairs: no sample of {run.record.model} is finite")
     shown = {name: _in_units(run, rows)[:, columns] for name, rows in samples.items()}
     data = f"{len(test):,} test rows", _in_units(run, test.x[order])[:, columns]
     axes = [_axes_of(run)[i] for i in columns]

@@ -7,7 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.arguments import add_plugins, add_results, guarded, parser_of
+from maf_runner.commands.arguments import (
+    Several,
+    add_plugins,
+    add_results,
+    guarded,
+    parser_of,
+)
 from maf_runner.commands.help import wrapped
 from maf_runner.experiment import plugins
 from maf_runner.system.errors import DataError, UsageError
@@ -76,6 +82,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments.add_argument(
         "--given",
         metavar="VALUES",
+        action=Several,
         help="density, pairs: of a model that is conditioned on columns: their values, as "
         "rpm=1500,load=0.3, or a file of rows that has these columns",
     )

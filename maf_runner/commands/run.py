@@ -129,6 +129,7 @@ def _main() -> int:
     OWN[:] = _config_dirs(sys.argv[1:])
     try:
         overrides.check_flags(sys.argv[1:])
+        overrides.check_own(OWN)
         overrides.check_options(sys.argv[1:])
         sys.argv[1:] = overrides.of_several_datasets(sys.argv[1:])
         _register_plugins()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.commands import given
-from maf_runner.commands.arguments import guarded, of_a_run
+from maf_runner.commands.arguments import Several, guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer, of_one_type
 from maf_runner.experiment import plugins
 from maf_runner.experiment.sampling import Draws, draws, draws_given, encoded
@@ -52,7 +52,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         default=64,
         help="number of samples (default 64); with --given for each of its rows",
     )
-    arguments.add_argument("--given", metavar="VALUES", help=given.HELP)
+    arguments.add_argument("--given", metavar="VALUES", action=Several, help=given.HELP)
     arguments.add_argument(
         "--seed", type=int, default=0, help="seed of the random numbers (default 0)"
     )
@@ -177,6 +177,9 @@ def _picture(path: Path, rows: NDArray[Any], run: "TrainedRun") -> None:
     if run.image is not None:
         pictures.sample_grid(path, run.image.to_pictures(rows), run.grid_columns(len(rows)))
         return
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        raise UsageError("no sample is finite")
     title = f"{run.record.model} on {run.record.dataset}"
     pictures.scatter(path, pictures.Drawn(rows, run.log_prob), title=title)
 

@@ -78,6 +78,11 @@ def calibration(run: "TrainedRun", test: Rows, *, draws: int, seed: int) -> Cali
     drawn = run.draw_samples(SHARED, seed=seed)[0] if run.model.can_sample else None
     shared: Places | None = None
     if drawn is not None:
+        if bad := int((~np.isfinite(drawn)).any(axis=1).sum()):
+            raise UsageError(
+                f"calibration: {bad:,} of {len(drawn):,} samples of {run.record.model} are not "
+                "finite"
+            )
         shared = _places(-run.log_prob(drawn), -run.log_prob(x), rng)
     if run.model.has_standard_noise:
         pit = _distribution_function(run, test, chosen)

@@ -136,6 +136,8 @@ def _sorted(groups: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
         elif value is not None:
             choices[key] = value
     for key, name in choices.items():
+        if not isinstance(name, str | int | float):
+            raise UsageError(f"{key} must be the name of one of ours, got {name!r:.80}")
         if name not in presets.options(key):
             raise UsageError(overrides.explained(f"Could not find '{key}/{name}'"))
     for key in values:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,21 @@ def check(hydra_config: Any) -> None:
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """The arguments with ``-m`` in front: between overrides Python takes no more of them.
+    """The arguments with ``-m`` and ``--config-dir`` in front: overrides must follow each other.
 
-    >>> flags_first(["+sweep=quick", "-m", "seed=1"])
-    ['-m', '+sweep=quick', 'seed=1']
+    >>> flags_first(["+sweep=quick", "-m", "seed=1", "--config-dir", "my_conf", "model=mine"])
+    ['-m', '--config-dir', 'my_conf', '+sweep=quick', 'seed=1', 'model=mine']
     """
-    return sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))
+    first, others = [], []
+    words = iter(arguments)
+    for word in words:
+        if word in ("--config-dir", "-cd"):
+            first += [word, *islice(words, 1)]
+        elif word in ("-m", "--multirun") or word.startswith("--config-dir="):
+            first.append(word)
+        else:
+            others.append(word)
+    return first + others
 
 
 def of_several_datasets(arguments: list[str]) -> list[str]:
@@ -130,6 +139,21 @@ def check_options(words: Sequence[str]) -> None:
         for name in override.sweep_string_iterator():
             if name not in options(group):
                 raise UsageError(f"there is no {group}={name}{suggestion(name, options(group))}")
+
+
+def check_own(folders: Sequence[Path]) -> None:
+    """Refuse options in folders of the user's own that have the names of ours.
+
+    Hydra would take ours without a word.
+
+    Raises:
+        UsageError: such a file, and ours.
+    """
+    for folder in folders:
+        for file in sorted(folder.glob("*/**/*.yaml")):
+            ours = CONF / file.relative_to(folder)
+            if ours.is_file():
+                raise UsageError(f"{file} has the name of {ours}: rename it")
 
 
 def check_flags(arguments: list[str]) -> None:

@@ -5,6 +5,7 @@ MAF_RUNNER_PLUGINS (several with commas between) or ``--plugin``; never by a fil
 Each is imported once, and its code is part of the identity of the runs that use it.
 """
 
+import ast
 import hashlib
 import importlib
 import logging
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from maf_runner.system.errors import UsageError
+from maf_runner.system.text import plain
 
 VARIABLE = "MAF_RUNNER_PLUGINS"
 log = logging.getLogger("maf_runner")
@@ -52,12 +54,17 @@ def load(names: Iterable[str]) -> None:
                 f"the plugin {name} cannot be imported: {missing}{where}. It is looked for in the "
                 f"current folder ({here}) and where Python finds packages"
             ) from error
-        except Exception as error:
-            log.debug("plugin %s", name, exc_info=True)
+        except (Exception, SystemExit) as error:
             raise UsageError(
-                f"the plugin {name} cannot be imported: {type(error).__name__}: {error!s:.300}"
+                f"the plugin {name} cannot be imported: {type(error).__name__}: "
+                f"{plain(f'{error!s:.300}')}"
             ) from error
-        _loaded[name] = _hash(module)
+        if not getattr(module, "__file__", None):
+            raise UsageError(
+                f"the plugin {name} is no module of yours: it must be a Python file, or a folder "
+                "with an __init__.py"
+            )
+        _loaded[name] = _hash(name)
 
 
 def of_target(name: str) -> str | None:
@@ -69,16 +76,71 @@ def used(settings: Mapping[str, Any]) -> dict[str, str]:
     """The plugins that the groups of ``settings`` name, with the hash of each."""
     targets = (node.get("_target_") for node in settings.values() if isinstance(node, dict))
     found = (of_target(target) for target in targets if isinstance(target, str))
-    return {name: _loaded[name] for name in sorted({name for name in found if name})}
+    return {_top(name): _loaded[name] for name in sorted({name for name in found if name})}
 
 
-def _hash(module: Any) -> str:
-    """The hash of a module's code: its file, or all Python files of a package."""
-    file = Path(module.__file__ or "")
-    folder = file.parent
-    files = sorted(folder.rglob("*.py")) if file.name == "__init__.py" else [file]
+def warn_of_changes(recorded: Mapping[str, str], run: Path) -> None:
+    """Warn where the code of a run's plugins is another now than when it was trained."""
+    now = {_top(name): digest for name, digest in _loaded.items()}
+    for name, digest in recorded.items():
+        if now.get(name, digest) != digest:
+            log.warning(
+                "the code of %s has changed since %s was trained: its density may be another now",
+                name,
+                run,
+            )
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _hash(name: str) -> str:
+    """The hash of a plugin's code.
+
+    That is its file, or all Python files of the package it lies in, and those files beside it that
+    they import, in turn; of an installed package its own files alone.
+    """
+    top = sys.modules[_top(name)]
+    package = getattr(top, "__path__", None)
+    home = Path(next(iter(package)) if package else str(top.__file__)).parent
+    installed = home.name in ("site-packages", "dist-packages")
+    code: dict[str, bytes] = {}
+    wanted = [_top(name)]
+    while wanted:
+        for path in _files(home, wanted.pop()):
+            place = path.relative_to(home).as_posix()
+            if place in code:
+                continue
+            code[place] = path.read_bytes()
+            if not installed:
+                wanted += _imported(code[place])
+    if not code:  # compiled
+        code[name] = Path(str(sys.modules[name].__file__)).read_bytes()
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder)}\0".encode())
-        digest.update(path.read_bytes())
+    for place, text in sorted(code.items()):
+        digest.update(f"{place}\0".encode())
+        digest.update(text)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _files(home: Path, name: str) -> list[Path]:
+    """The Python files of a module or a package in a folder."""
+    if (home / f"{name}.py").is_file():
+        return [home / f"{name}.py"]
+    return sorted((home / name).rglob("*.py")) if (home / name).is_dir() else []
+
+
+def _imported(text: bytes) -> set[str]:
+    """The first names of the modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):  # a file of the package that nobody imports
+        return found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {_top(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(_top(node.module))
+    return found

@@ -54,12 +54,16 @@ def composed(name: str, overrides: Sequence[str] = (), conf: Path = CONF) -> Dic
     # Not Hydra's own `compose`, which holds a state of the whole process.
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.plugins import Plugins
     from hydra.types import RunMode
     from omegaconf import open_dict
 
     Plugins.instance()  # they can read files of configuration
-    loader = ConfigLoaderImpl(create_config_search_path(str(conf)))
+    places = create_config_search_path(str(conf))
+    for folder in OWN:
+        places.append("own", f"file://{folder}", anchor=SearchPathQuery(provider="main"))
+    loader = ConfigLoaderImpl(places)
     config = loader.load_configuration(name, list(overrides), RunMode.RUN)
     with open_dict(config):
         config.pop("hydra", None)

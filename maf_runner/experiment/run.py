@@ -21,7 +21,13 @@ from maf_runner.experiment.settings import build
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Record
 from maf_runner.system import atomic, logs, shortage
-from maf_runner.system.errors import DataError, ShortageError, UnwritableError, UsageError
+from maf_runner.system.errors import (
+    DataError,
+    OutsideError,
+    ShortageError,
+    UnwritableError,
+    UsageError,
+)
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.tracking.history import History
 from maf_runner.tracking.progress import Reporter
@@ -114,6 +120,8 @@ def _train_and_record(
             stack.callback(tracker.close)
             outcome = _train(experiment, checkpoint, interrupts, tracker)
             record = evaluate(experiment, outcome)
+        except OutsideError:
+            raise
         except (DataError, UsageError):
             folder.discard()
             raise

@@ -14,6 +14,7 @@ from maf_runner.engine import CHOICES as ENGINES
 from maf_runner.experiment import plugins, presets
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
+from maf_runner.system.outside import named
 from maf_runner.system.text import as_typed
 
 KINDS = {bool: "true or false", int: "a whole number"}
@@ -324,6 +325,8 @@ def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:
     if plugins.of_target(str(node.get("_target_"))):
         known = inspect.signature(made_by).parameters
         given = {name: value for name, value in given.items() if name in known}
+        with named(f"{group}={node.get('name')}: {node['_target_']}"):
+            return made_by(**given, **values)
     try:
         return made_by(**given, **values)
     except (TypeError, ValueError) as error:

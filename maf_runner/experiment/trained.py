@@ -287,6 +287,8 @@ def _model(folder: RunFolder, record: Record) -> Density:
             raise ValueError(f"{folder.best} holds no model of size {largest:,}")
         if plugins.of_target(str(settings.get("_target_"))) is None:
             _check_sizes(settings, size, best)
+        else:
+            plugins.warn_of_changes(record.settings.get("plugins", {}), folder.path)
         built = build("model", settings, **size)
         model = as_density(built, size["features"], size["context"], settings)
         if not isinstance(model, Density) or model.title != record.model:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from maf_runner.flows.base import Density
 from maf_runner.system.errors import UsageError
+from maf_runner.system.outside import named
 
 
 class Foreign(Density):
@@ -35,8 +36,12 @@ class Foreign(Density):
         Raises:
             UsageError: the module returns something else.
         """
-        found = self.module.log_prob(x, **_given(context))
-        _check(found, (len(x),), f"{_name(self.module)}.log_prob")
+        found = self._called("log_prob", x, (len(x),), context)
+        if torch.is_grad_enabled() and self.training and not found.requires_grad:
+            raise UsageError(
+                f"{_name(self.module)}.log_prob returns a tensor without gradient: is it "
+                "detached, or made under torch.no_grad?"
+            )
         return found
 
     @property
@@ -53,9 +58,7 @@ class Foreign(Density):
         """The noise [B, D] that the module makes of rows."""
         if not self.has_standard_noise:
             return super().standard_noise(x, context)
-        found = self.module.standard_noise(x, **_given(context))
-        _check(found, x.shape, f"{_name(self.module)}.standard_noise")
-        return found
+        return self._called("standard_noise", x, tuple(x.shape), context)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         if not self.can_sample:
@@ -64,20 +67,21 @@ class Foreign(Density):
             if generator is not None:
                 seed = torch.randint(2**63 - 1, (), generator=generator)
                 torch.manual_seed(int(seed))
-            found = self.module.sample(n, **_given(context))
-        _check(found, (n, self.features), f"{_name(self.module)}.sample")
+            return self._called("sample", n, (n, self.features), context)
+
+    def _called(
+        self, method: str, what: Tensor | int, shape: tuple[int, ...], context: Tensor | None
+    ) -> Tensor:
+        """What a method of the module returns, of that shape."""
+        given = {} if context is None else {"context": context}
+        name = f"{_name(self.module)}.{method}"
+        with named(name):
+            found = getattr(self.module, method)(what, **given)
+        if not isinstance(found, Tensor) or tuple(found.shape) != shape:
+            got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise UsageError(f"{name} must return a tensor of shape {list(shape)}, got {got}")
         return found
-
-
-def _given(context: Tensor | None) -> dict[str, Any]:
-    return {} if context is None else {"context": context}
 
 
 def _name(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
-
-
-def _check(found: Any, shape: tuple[int, ...], what: str) -> None:
-    if not isinstance(found, Tensor) or tuple(found.shape) != tuple(shape):
-        got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise UsageError(f"{what} must return a tensor of shape {list(shape)}, got {got}")

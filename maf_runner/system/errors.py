@@ -9,6 +9,10 @@ class UnwritableError(UsageError):
     """A results folder that cannot be written to."""
 
 
+class OutsideError(UsageError):
+    """Code from outside the package raised something; the log of the run has the traceback."""
+
+
 class DataError(Exception):
     """A file or data missing or damaged: exit code 3.
 

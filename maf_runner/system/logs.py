@@ -16,6 +16,8 @@ from maf_runner.system.text import plain_lines
 log = logging.getLogger("maf_runner")
 
 
+# The ``extra`` of what the log of a run has alone, such as a traceback.
+FILE_ONLY = {"file_only": True}
 _said: set[str] | None = None  # warnings that were shown, where each is shown once
 _alone: Path | None = None  # the one file that is written to, where there are several
 
@@ -30,6 +32,8 @@ class _BarHandler(logging.Handler):
     """Prints above a progress bar, to standard error."""
 
     def emit(self, entry: logging.LogRecord) -> None:
+        if getattr(entry, "file_only", False):
+            return
         if _said is not None and entry.levelno == logging.WARNING:
             if entry.getMessage() in _said:
                 return

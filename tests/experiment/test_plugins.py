@@ -145,3 +145,84 @@ def test_without_zuko_the_command_is_named(command):
         "sys.argv = ['maf-run', 'model=zuko/maf']\nsys.exit(main())\n"
     )
     assert "pip install '.[zuko]'" in command("python", "-c", code, check=2).stderr
+
+
+BODY = """import torch
+from helper_of_mine import SHIFT
+class Mine(torch.nn.Module):
+    title = "My own"
+    def __init__(self, features, *, fails="", context=0):
+        super().__init__()
+        if fails == "init":
+            raise RuntimeError("no room\\x1b[31m here")
+        if fails == "exit":
+            raise SystemExit(7)
+        self.fails = fails
+        self.w = torch.nn.Parameter(torch.zeros(features))
+    def log_prob(self, x, context=None):
+        if self.fails == "log_prob":
+            raise KeyError("gone")
+        found = -0.5 * (x - self.w - SHIFT).square().sum(1)
+        return found.detach() if self.fails == "gradient" else found
+    def sample(self, n, context=None):
+        return torch.full((n, len(self.w)), float("nan"))
+"""
+OWN = "name: mine\n_target_: mine.Mine\nconditional: false\nfails: ''\n"
+
+
+@pytest.fixture
+def mine(tmp_path, installed):
+    """A model of one's own with a helper beside it; returns what trains it."""
+    (tmp_path / "mine.py").write_text(BODY)
+    (tmp_path / "helper_of_mine.py").write_text("SHIFT = 0.0\n")
+    conf = tmp_path / "c" / "model"
+    conf.mkdir(parents=True)
+    (conf / "mine.yaml").write_text(OWN)
+    (conf / "heir.yaml").write_text("defaults: [maf, _self_]\nname: heir\nlayers: 2\n")
+    words = ["maf-run", "plugins=[mine]", "dataset=toy/moons", "trainer.max_epochs=1"]
+    return lambda *more, check=0: installed(*words, "--config-dir", "c", *more, check=check)
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        ("init", "model=mine: mine.Mine raised RuntimeError: no room�[31m here"),
+        ("exit", "model=mine: mine.Mine raised SystemExit: 7"),
+        ("log_prob", "mine.Mine.log_prob raised KeyError: 'gone'"),
+        ("gradient", "mine.Mine.log_prob returns a tensor without gradient"),
+    ],
+)
+def test_what_a_model_raises_is_one_line(mine, tmp_path, fails, message):
+    said = mine("model=mine", f"model.fails={fails}", check=2).stderr
+    assert message in said and "Traceback" not in said
+    if fails == "log_prob":
+        (log,) = tmp_path.rglob("run.log")
+        assert (
+            "mine.py, line 15)" in said
+            and "Traceback" in log.read_text()
+            and "KeyError" in log.read_text()
+        )
+
+
+def test_a_model_that_builds_on_one_of_ours(mine):
+    assert "MAF (2) on toy/moons: test" in mine("model=heir").stderr
+
+
+def test_options_of_ones_own_do_not_have_the_names_of_ours(mine, tmp_path):
+    (tmp_path / "c" / "model" / "made.yaml").write_text(OWN)
+    assert "rename it" in mine("model=made", check=2).stderr
+
+
+def test_code_beside_a_plugin_belongs_to_it(mine, tmp_path, installed):
+    folder = mine("model=mine").stdout.strip()
+    assert "already there" in mine("model=mine").stderr
+    rows = ["maf-sample", folder, "--plugin", "mine", "--n", "2"]
+    sampled = installed(*rows, check=0).stderr
+    assert "2 of 2 samples are not finite" in sampled and "no sample is finite" in sampled
+    for picture in ("noise", "pairs", "calibration"):
+        words = ["maf-plot", picture, folder, "--plugin", "mine"]
+        said = installed(*words, check=2).stderr
+        assert f"{picture}: " in said and "Traceback" not in said
+    (tmp_path / "helper_of_mine.py").write_text("SHIFT = 1.0\n")
+    assert "the code of mine has changed since" in installed(*rows, check=0).stderr
+    assert mine("model=mine").stdout.strip() != folder

@@ -1,0 +1,58 @@
+"""Code from outside the package, which may raise anything."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maf_runner.system import shortage
+from maf_runner.system.errors import (
+    BusyError,
+    DataError,
+    OutsideError,
+    ShortageError,
+    UsageError,
+)
+from maf_runner.system.logs import FILE_ONLY
+from maf_runner.system.text import plain
+
+log = logging.getLogger("maf_runner")
+PACKAGE = Path(__file__).resolve().parents[1]
+OURS = (UsageError, DataError, BusyError, ShortageError)
+
+
+@contextmanager
+def named(what: str, kind: type[Exception] = OutsideError) -> Iterator[None]:
+    """Inside, what is raised becomes one line that names ``what`` and the line of code.
+
+    The log of the run, where there is one by then, has the traceback.
+
+    Errors of ours and a lack of memory stay what they are. SystemExit is caught too: a module
+    does not end the program.
+
+    Raises:
+        kind: whatever was raised.
+    """
+    try:
+        yield
+    except OURS:
+        raise
+    except (Exception, SystemExit) as error:
+        if shortage.is_memory(error):
+            raise
+        log.error("%s", what, exc_info=True, extra=FILE_ONLY)
+        said = plain(f"{error!s:.300}") or "no message"
+        raise kind(f"{what} raised {type(error).__name__}: {said}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where in code that is neither ours nor a library's an error comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [
+        frame
+        for frame in frames
+        if "site-packages" not in Path(frame.filename).parts
+        and not Path(frame.filename).is_relative_to(PACKAGE)
+    ]
+    return f" ({plain(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
