@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
@@ -318,12 +319,17 @@ def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:
 
     Raises:
         UsageError: a setting that is unknown, missing or impossible, by name.
+        DataError: a dataset from outside that fails, or is not as it should be.
     """
     made_by = target(group, node)
     values = arguments(group, node, made_by)
     if plugins.of_target(str(node.get("_target_"))):
         known = inspect.signature(made_by).parameters
         given = {name: value for name, value in given.items() if name in known}
+        if group == "dataset":
+            from maf_runner.datasets import foreign  # here: it takes numpy
+
+            return foreign.load(str(node["_target_"]), partial(made_by, **given, **values))
     try:
         return made_by(**given, **values)
     except (TypeError, ValueError) as error:

@@ -55,6 +55,50 @@ def test_the_page_on_datasets(tmp_path, installed):
     assert "spiral" in table and (tmp_path / folder / "density.png").is_file()
 
 
+OWN = """
+import numpy as np
+from maf_runner.datasets.base import Rows, Splits
+
+def load(kind: str) -> Splits:
+    if kind == "missing":
+        open("nowhere.csv")
+    if kind == "exit":
+        raise SystemExit("away")
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    return x if kind == "array" else Splits(Rows(x), Rows(x), Rows(x), origin="own")
+"""
+
+
+def own_data(folder, kind, more="sizes: [[8]]\nactivation: relu\ndegrees: sequential\n"):
+    """Write a dataset of this kind; returns the command that trains on it."""
+    (folder / "own.py").write_text(OWN)
+    conf = folder / "c" / "dataset"
+    conf.mkdir(parents=True)
+    (conf / "q.yaml").write_text(f"name: q\n_target_: own.load\nkind: {kind}\n{more}")
+    words = ["maf-run", "--config-dir", "c", "plugins=[own]", "dataset=q", "model=made"]
+    return [*words, "trainer.max_epochs=1", "threads=1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "own.load failed in line 7 of own.py: FileNotFoundError: [Errno 2] No such"),
+        ("exit", "own.load failed in line 9 of own.py: SystemExit: away"),
+        ("array", "own.load: it must return Splits of maf_runner.datasets.base, got ndarray"),
+    ],
+)
+def test_odd_datasets_are_named(tmp_path, command, kind, message):
+    said = command(*own_data(tmp_path, kind), check=3).stderr
+    assert f"maf-run: {message}" in said
+    assert "Traceback" not in said and "whole" not in said and len(said.splitlines()) == 2
+
+
+def test_rows_of_64_bits_are_trained_on(tmp_path, command):
+    words = own_data(tmp_path, "float64")
+    assert "MADE on q: test -" in command(*words, check=0).stderr
+    assert "already there" in command(*words, check=0).stderr
+
+
 def test_a_model_from_outside_on_real_data(raw_dir, tmp_path, installed):
     page("your_own_model", tmp_path)
     words = ["maf-run", "--config-dir", "my_conf", "model=planar", "dataset=miniboone"]
