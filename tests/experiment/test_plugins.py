@@ -99,6 +99,21 @@ def test_rows_of_64_bits_are_trained_on(tmp_path, command):
     assert "already there" in command(*words, check=0).stderr
 
 
+def test_a_dataset_may_leave_out_what_models_take_from_it(tmp_path, command):
+    words = own_data(tmp_path, "float64", more="")
+    said = command(*words, check=2).stderr
+    assert "dataset=q has no activation, degrees, sizes, which model=made takes from it" in said
+    assert "`activation: relu`, `degrees: sequential`, `sizes: [[64], [64, 64]]`" in said
+    given = said.strip().rpartition("or give ")[2].split()
+    assert len(said.splitlines()) == 1 and len(given) == 3
+    assert "has no degrees, which" in command(*words, given[0], given[2], check=2).stderr
+    refused = command(*words, *given[:2], check=2).stderr
+    assert "lists no sizes: give model.hidden=[...], or write `sizes: [[64], [64, 64]]`" in refused
+    folder = command(*words, *given, check=0).stdout.strip()
+    record = json.loads((tmp_path / folder / "record.json").read_text())
+    assert record["departures"] == [] and record["settings"]["model"]["activation"] == "relu"
+
+
 def test_a_model_from_outside_on_real_data(raw_dir, tmp_path, installed):
     page("your_own_model", tmp_path)
     words = ["maf-run", "--config-dir", "my_conf", "model=planar", "dataset=miniboone"]
