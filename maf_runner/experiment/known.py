@@ -62,6 +62,7 @@ def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
 
     Raises:
         UsageError: impossible settings.
+        DataError: a dataset from outside fails, or is not as it should be.
     """
     settings = from_config(config)
     if settings["force"] or not _is_quickly_read(settings["dataset"]):

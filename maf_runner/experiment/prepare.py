@@ -145,12 +145,7 @@ def load_splits(settings: dict[str, Any]) -> Splits:
     """
     where, name = settings["paths"], settings["dataset"]["name"]
     paths = Paths(Path(where["raw_dir"]), Path(where["prepared_dir"]), where["mirror"])
-    splits = build("dataset", settings["dataset"], paths=paths)
-    if not isinstance(splits, Splits):
-        raise UsageError(
-            f"dataset={name}: {settings['dataset']['_target_']} must return Splits of "
-            f"maf_runner.datasets.base, got {type(splits).__name__}"
-        )
+    splits: Splits = build("dataset", settings["dataset"], paths=paths)
     for rows in (splits.train, splits.validation, splits.test):
         if not np.isfinite(rows.x).all():
             raise DataError(f"{name}: the prepared rows hold values that are not finite")

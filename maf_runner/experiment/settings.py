@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
@@ -24,6 +25,8 @@ WITHOUT_CLASSES = {
 }
 CLOSED_FORM = {"maf_runner.flows.Gaussian"}
 LIMITS = ("max_epochs", "max_updates")
+OF_DATASET = re.compile(r"\$\{dataset\.(\w+)\}")  # a setting that is taken from the dataset's
+USUAL = {"activation": "relu", "degrees": "sequential", "sizes": "[[64], [64, 64]]"}
 
 
 def escaped(value: Any) -> Any:
@@ -46,7 +49,8 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise UsageError(f"{error.full_key} is not given: add {error.full_key}=...") from error
     except OmegaConfBaseException as error:
-        raise UsageError(f"the configuration cannot be resolved: {error}") from error
+        said = f"the configuration cannot be resolved: {' '.join(str(error).split())}"
+        raise UsageError(_lacking(config) or said) from error
     assert isinstance(settings, dict)
     for key in settings:
         if key not in TOP_LEVEL:
@@ -109,6 +113,32 @@ def from_config(config: DictConfig) -> dict[str, Any]:
     return settings  # type: ignore[return-value]
 
 
+def _not_in(dataset: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of ``node``, not resolved, that are to be the dataset's, which has none such."""
+    taken = {key: OF_DATASET.fullmatch(str(value)) for key, value in node.items()}
+    return {key: match[1] for key, match in taken.items() if match and match[1] not in dataset}
+
+
+def _lacking(config: DictConfig) -> str:
+    """What the dataset lacks that the model takes from it, and what to write; else empty."""
+    groups: Any = OmegaConf.to_container(config)
+    dataset, model = groups.get("dataset"), groups.get("model")
+    if not isinstance(dataset, dict) or not isinstance(model, dict):
+        return ""
+    lacks = _not_in(dataset, model)
+    if not lacks:
+        return ""
+    if "size" in model and model.get("hidden") is None and "sizes" not in dataset:
+        lacks["hidden"] = "sizes"
+    lines = ", ".join(f"`{key}: {USUAL.get(key, '...')}`" for key in lacks.values())
+    usual = {**USUAL, "sizes": "[64,64]"}
+    words = " ".join(f"model.{key}={usual.get(own, '...')}" for key, own in lacks.items())
+    return (
+        f"dataset={dataset.get('name')} has no {', '.join(lacks.values())}, which "
+        f"model={model.get('name')} takes from it: write {lines} into its YAML, or give {words}"
+    )
+
+
 def _forget_training(settings: dict[Any, Any]) -> None:
     """Give a model that is fitted in closed form the usual seed and trainer: it takes neither.
 
@@ -168,7 +198,10 @@ def _widths(dataset: dict[str, Any], size: Any) -> list[int]:
     """The hidden-layer widths that ``model.size`` picks from the dataset's list."""
     sizes = dataset.get("sizes")
     if not isinstance(sizes, list) or not sizes:
-        raise UsageError(f"dataset={dataset.get('name')} lists no sizes: give model.hidden=[...]")
+        raise UsageError(
+            f"dataset={dataset.get('name')} lists no sizes: give model.hidden=[...], or write "
+            f"`sizes: {USUAL['sizes']}` into its YAML"
+        )
     if not isinstance(size, int) or isinstance(size, bool) or not -len(sizes) <= size < len(sizes):
         raise UsageError(
             f"model.size must be 0 to {len(sizes) - 1} (or from the end: -1), an index into "
@@ -204,6 +237,8 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
         if node["name"] not in presets.options(name, conf) or "path" in node:
             continue
         preset = presets.settings(name, node["name"], conf)
+        # What the dataset lacks had to be given: there is nothing to depart from.
+        preset |= {key: escaped(node.get(key)) for key in _not_in(settings["dataset"], preset)}
         # What a preset takes from another group, it takes from the settings of this run.
         usual = OmegaConf.to_container(
             OmegaConf.create({**escaped(settings), name: preset}), resolve=True
@@ -319,12 +354,17 @@ def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:
 
     Raises:
         UsageError: a setting that is unknown, missing or impossible, by name.
+        DataError: a dataset from outside that fails, or is not as it should be.
     """
     made_by = target(group, node)
     values = arguments(group, node, made_by)
     if plugins.of_target(str(node.get("_target_"))):
         known = inspect.signature(made_by).parameters
         given = {name: value for name, value in given.items() if name in known}
+        if group == "dataset":
+            from maf_runner.datasets import foreign  # here: it takes numpy
+
+            return foreign.load(str(node["_target_"]), partial(made_by, **given, **values))
         with named(f"{group}={node.get('name')}: {node['_target_']}"):
             return made_by(**given, **values)
     try:

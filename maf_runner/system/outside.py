@@ -42,7 +42,7 @@ def named(what: str, kind: type[Exception] = OutsideError) -> Iterator[None]:
         if shortage.is_memory(error):
             raise
         log.error("%s", what, exc_info=True, extra=FILE_ONLY)
-        said = plain(f"{error!s:.300}") or "no message"
+        said = plain(" ".join(f"{error!s:.300}".split())) or "no message"
         raise kind(f"{what} raised {type(error).__name__}: {said}{_place(error)}") from error
 
 

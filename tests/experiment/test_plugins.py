@@ -55,6 +55,65 @@ def test_the_page_on_datasets(tmp_path, installed):
     assert "spiral" in table and (tmp_path / folder / "density.png").is_file()
 
 
+OWN = """
+import numpy as np
+from maf_runner.datasets.base import Rows, Splits
+
+def load(kind: str) -> Splits:
+    if kind == "missing":
+        open("nowhere.csv")
+    if kind == "exit":
+        raise SystemExit("away")
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    return x if kind == "array" else Splits(Rows(x), Rows(x), Rows(x), origin="own")
+"""
+
+
+def own_data(folder, kind, more="sizes: [[8]]\nactivation: relu\ndegrees: sequential\n"):
+    """Write a dataset of this kind; returns the command that trains on it."""
+    (folder / "own.py").write_text(OWN)
+    conf = folder / "c" / "dataset"
+    conf.mkdir(parents=True)
+    (conf / "q.yaml").write_text(f"name: q\n_target_: own.load\nkind: {kind}\n{more}")
+    words = ["maf-run", "--config-dir", "c", "plugins=[own]", "dataset=q", "model=made"]
+    return [*words, "trainer.max_epochs=1", "threads=1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "own.load raised FileNotFoundError: [Errno 2] No such"),
+        ("exit", "own.load raised SystemExit: away"),
+        ("array", "own.load: it must return Splits of maf_runner.datasets.base, got ndarray"),
+    ],
+)
+def test_odd_datasets_are_named(tmp_path, command, kind, message):
+    said = command(*own_data(tmp_path, kind), check=3).stderr
+    assert f"maf-run: {message}" in said
+    assert "Traceback" not in said and "whole" not in said and len(said.splitlines()) == 2
+
+
+def test_rows_of_64_bits_are_trained_on(tmp_path, command):
+    words = own_data(tmp_path, "float64")
+    assert "MADE on q: test -" in command(*words, check=0).stderr
+    assert "already there" in command(*words, check=0).stderr
+
+
+def test_a_dataset_may_leave_out_what_models_take_from_it(tmp_path, command):
+    words = own_data(tmp_path, "float64", more="")
+    said = command(*words, check=2).stderr
+    assert "dataset=q has no activation, degrees, sizes, which model=made takes from it" in said
+    assert "`activation: relu`, `degrees: sequential`, `sizes: [[64], [64, 64]]`" in said
+    given = said.strip().rpartition("or give ")[2].split()
+    assert len(said.splitlines()) == 1 and len(given) == 3
+    assert "has no degrees, which" in command(*words, given[0], given[2], check=2).stderr
+    refused = command(*words, *given[:2], check=2).stderr
+    assert "lists no sizes: give model.hidden=[...], or write `sizes: [[64], [64, 64]]`" in refused
+    folder = command(*words, *given, check=0).stdout.strip()
+    record = json.loads((tmp_path / folder / "record.json").read_text())
+    assert record["departures"] == [] and record["settings"]["model"]["activation"] == "relu"
+
+
 def test_a_model_from_outside_on_real_data(raw_dir, tmp_path, installed):
     page("your_own_model", tmp_path)
     words = ["maf-run", "--config-dir", "my_conf", "model=planar", "dataset=miniboone"]
