@@ -237,6 +237,9 @@ def _no_setting(key: str, is_entry: bool, given: Sequence[str] | None) -> str:
     if key == "sweep":
         return f"a sweep is added: +sweep=NAME{suggestion('', options('sweep'))}"
     group, dot, name = key.rpartition(".")
+    if group == "model.settings" and _is_here(group, given):
+        added = next((word for word in given or () if word.startswith(f"{key}=")), f"{key}=VALUE")
+        return f"there is no setting {key} here; an argument of the library is added: +{added}"
     meant = [place for place in places(name) if place != key]
     holders = _settings(group).get(name)
     if meant and not holders:

@@ -16,7 +16,7 @@ from maf_runner.experiment import plugins, presets
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
 from maf_runner.system.outside import named
-from maf_runner.system.text import as_typed
+from maf_runner.system.text import as_typed, flat
 
 KINDS = {bool: "true or false", int: "a whole number"}
 WITHOUT_CLASSES = {
@@ -251,8 +251,12 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
         for key in {**usual, **node}:
             if key in group.how | group.searched or (key in cuts and usual.get(key) is None):
                 continue
-            if node.get(key) != usual.get(key):
-                changed.append(f"{name}.{key!s}={as_typed(node.get(key))}")
+            ours, theirs = (flat(of.get(key), f"{name}.{key}") for of in (node, usual))
+            changed += [
+                f"{leaf}={as_typed(ours.get(leaf))}"
+                for leaf in {**theirs, **ours}
+                if ours.get(leaf) != theirs.get(leaf)
+            ]
     return changed
 
 

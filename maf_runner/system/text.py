@@ -25,3 +25,17 @@ def as_typed(value: Any) -> str:
     ('true', 'null', '[64,64]', 'lu')
     """
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as on the command line.
+
+    >>> flat({"model": {"layers": 5}, "seed": 0})
+    {'model.layers': 5, 'seed': 0}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flattened: dict[str, Any] = {}
+    for key, value in node.items():
+        flattened |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flattened

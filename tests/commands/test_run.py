@@ -143,6 +143,8 @@ def test_sigusr1_saves_and_goes_on(tmp_path, command, begin):
         (["model.hidden=8,8"], "model.hidden=[8,8] is one list"),
         (["model=gaussian", "layers=3"], "no setting model.layers here; these have it: model="),
         (["model=gaussian", "model.a=3"], "there are: model.conditional, model.paper_rate\n"),
+        (["model=zuko/nsf", "model.settings.foo=1"], "is added: +model.settings.foo=1"),
+        (["model.settings.foo=1"], "no setting model.settings.foo here\n"),
         (["+lr=1"], "no setting lr here; did you mean trainer.learning_rate, without +?"),
         (["++trainer.lr=1"], "setting trainer.lr here; did you mean trainer.learning_rate, with"),
         (["~trainer.lr"], "no setting trainer.lr here; did you mean trainer.learning_rate?"),

@@ -136,6 +136,13 @@ def test_departures_from_a_preset_are_known():
     assert departures(noise, CONF) == ["trainer.fresh_noise=true"]
 
 
+def test_of_nested_settings_only_those_that_differ_are_named():
+    changed = ["model.settings.bins=4", "model.settings.hidden_features=[8]"]
+    settings = from_config(composed("model=zuko/nsf", *changed, "+model.settings.passes=2"))
+    assert departures(settings, CONF) == [*changed, "model.settings.passes=2"]
+    assert departures(from_config(composed("model=zuko/nsf")), CONF) == []
+
+
 MODULES = """
 import sys
 sys.argv = ["maf-run", "--help"]

@@ -93,6 +93,16 @@ def test_departures_from_the_paper_are_never_shown_as_the_paper():
     assert all(c.published is None for c in cells)
 
 
+def test_of_a_plugin_the_first_digits_of_its_hash_are_shown():
+    settings = {"trainer": {"name": "paper"}, "model": {}, "dataset": {}, "seed": 0}
+    runs = [
+        made_up(run_id=digit, settings={**settings, "plugins": {"flows": f"sha256:{digit * 64}"}})
+        for digit in "ab"
+    ]
+    chosen = cell(comparison(runs), "MADE").chosen
+    assert chosen in [f"plugins.flows=sha256:{digit * 12}" for digit in "ab"]
+
+
 def test_different_data_are_different_columns():
     """Likelihoods of other data, even of the same name, are not chosen from together."""
 

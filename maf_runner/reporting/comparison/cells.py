@@ -14,11 +14,10 @@ from maf_runner.reporting.comparison.columns import (
     columns_of,
     departures_of,
     differing_keys,
-    flat,
     origin_of,
 )
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
-from maf_runner.system.text import as_typed
+from maf_runner.system.text import as_typed, flat
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
 # The figure in a record and its error, by what is shown.
@@ -277,11 +276,16 @@ def _winner(best: Record, runs: list[Record]) -> str:
     varied = differing_keys([flat(r.settings) for r in runs])
     ours = flat(best.settings)
     words = [
-        size(best) if key == "model.hidden" else f"{key}={as_typed(value)}"
+        size(best) if key == "model.hidden" else f"{key}={_short(as_typed(value))}"
         for key, value in ours.items()
         if key in varied
     ]
     return " ".join(words)
+
+
+def _short(value: str) -> str:
+    """A value of which, if it is a hash, the first 12 digits stay."""
+    return value[:19] if value.startswith("sha256:") else value
 
 
 def short_names(cells: Sequence[Cell]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from maf_runner.experiment.groups import FILES
 from maf_runner.records.record import Record
+from maf_runner.system.text import flat
 
 ORIGINS = ("authors", "raw", "redrawn")  # the nearest to the paper first
 
@@ -112,17 +113,3 @@ def differing_keys(settings: Sequence[dict[str, Any]]) -> set[str]:
     """The keys under which flat settings are not all alike."""
     keys = dict.fromkeys(key for one in settings for key in one)
     return {k for k in keys if any(one.get(k) != settings[0].get(k) for one in settings)}
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as on the command line.
-
-    >>> flat({"model": {"layers": 5}, "seed": 0})
-    {'model.layers': 5, 'seed': 0}
-    """
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flattened: dict[str, Any] = {}
-    for key, value in node.items():
-        flattened |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flattened

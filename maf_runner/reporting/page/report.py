@@ -28,13 +28,13 @@ from maf_runner.reporting.comparison.cells import (
     comparison,
     size,
 )
-from maf_runner.reporting.comparison.columns import flat
 from maf_runner.reporting.plots import curves, dots
 from maf_runner.reporting.plots.drawing import drawing, in_order, rendered
 from maf_runner.reporting.tables.grid import Grid
 from maf_runner.reporting.tables.leaderboard import halves
 from maf_runner.reporting.tables.table import LAYOUTS, TABLES, build
 from maf_runner.system.errors import UsageError
+from maf_runner.system.text import flat
 
 TITLE = "Density estimation: the results"
 ROOM = "maf_runner.reporting.page"

@@ -8,11 +8,12 @@ import numpy as np
 from maf_runner.records.entries import row_nats
 from maf_runner.records.record import Record
 from maf_runner.records.statistics import mean_and_error, outlier
-from maf_runner.reporting.comparison.columns import differing_keys, flat
+from maf_runner.reporting.comparison.columns import differing_keys
 from maf_runner.reporting.comparison.published import Figure
 from maf_runner.reporting.comparison.significance import p_value
 from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
 from maf_runner.system.errors import DataError
+from maf_runner.system.text import flat
 
 CAPTION = (
     "Two runs: figures in nats ± 2 standard errors; the difference is counted row by row over the "
