@@ -226,7 +226,7 @@ class Mine(torch.nn.Module):
     def sample(self, n, context=None):
         return torch.full((n, len(self.w)), float("nan"))
 """
-OWN = "name: mine\n_target_: mine.Mine\nconditional: false\nfails: ''\n"
+MINE = "name: mine\n_target_: mine.Mine\nconditional: false\nfails: ''\n"
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def mine(tmp_path, installed):
     (tmp_path / "helper_of_mine.py").write_text("SHIFT = 0.0\n")
     conf = tmp_path / "c" / "model"
     conf.mkdir(parents=True)
-    (conf / "mine.yaml").write_text(OWN)
+    (conf / "mine.yaml").write_text(MINE)
     (conf / "heir.yaml").write_text("defaults: [maf, _self_]\nname: heir\nlayers: 2\n")
     words = ["maf-run", "plugins=[mine]", "dataset=toy/moons", "trainer.max_epochs=1"]
     return lambda *more, check=0: installed(*words, "--config-dir", "c", *more, check=check)
@@ -268,7 +268,7 @@ def test_a_model_that_builds_on_one_of_ours(mine):
 
 
 def test_options_of_ones_own_do_not_have_the_names_of_ours(mine, tmp_path):
-    (tmp_path / "c" / "model" / "made.yaml").write_text(OWN)
+    (tmp_path / "c" / "model" / "made.yaml").write_text(MINE)
     assert "rename it" in mine("model=made", check=2).stderr
 
 
