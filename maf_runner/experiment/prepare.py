@@ -238,8 +238,12 @@ def _require_memory(settings: dict[str, Any], features: int, context: int) -> No
         return  # torch takes a second to load what counting needs
     # Random degrees would be read, and on the meta device there are none to read.
     alike = {"degrees": "sequential"} if "degrees" in settings else {}
-    with torch.device("meta"):
-        model: Density = build("model", {**settings, **alike}, features=features, context=context)
+    size = {"features": features, "context": context}
+    try:
+        with torch.device("meta"):
+            model: Density = build("model", {**settings, **alike}, **size)
+    except (NotImplementedError, RuntimeError):
+        return  # zuko reads numbers while it builds; it counts on its own what it needs
     learned = sum(p.nbytes for p in model.parameters())
     buffers = sum(b.nbytes for b in model.buffers())
     # Each parameter has a gradient, two moments and a copy of the best.

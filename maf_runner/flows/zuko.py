@@ -57,6 +57,8 @@ class Zuko(Density):
             self.flow = getattr(zuko.flows, kind)(features, context, **plain)
             self._try()
         except Exception as error:  # of any kind: they are not zuko's own checks
+            if torch.get_default_device().type == "meta":
+                raise  # zuko reads numbers while it builds, and there are none to read
             given = ", ".join(f"model.settings.{k}={as_typed(v)}" for k, v in settings.items())
             why = str(error).partition("\n")[0] or type(error).__name__
             raise ValueError(f"zuko refuses {given or 'no settings'} ({why})") from error
