@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import traceback
+from contextlib import redirect_stdout
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -86,7 +87,8 @@ def job(config: DictConfig) -> float:
         overrides.check(hydra_config)
         from maf_runner.experiment import known
 
-        record, run_folder, outcome = known.run_unless_finished(config)
+        with redirect_stdout(sys.stderr):  # what code from outside prints; ours is the folder
+            record, run_folder, outcome = known.run_unless_finished(config)
         folder = str(run_folder.path)
         score, text = record.score, record.describe()
         _code = CODES.get(outcome, DONE)

@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from maf_runner.experiment.groups import BUILT, GROUPS, NODES
 from maf_runner.experiment.presets import composed, options, preset
@@ -142,18 +143,29 @@ def check_options(words: Sequence[str]) -> None:
 
 
 def check_own(folders: Sequence[Path]) -> None:
-    """Refuse options in folders of the user's own that have the names of ours.
+    """Refuse options in folders of the user's own that cannot be, or have the names of ours.
 
     Hydra would take ours without a word.
 
     Raises:
-        UsageError: such a file, and ours.
+        UsageError: such a file, and what is wrong with it.
     """
     for folder in folders:
         for file in sorted(folder.glob("*/**/*.yaml")):
-            ours = CONF / file.relative_to(folder)
-            if ours.is_file():
-                raise UsageError(f"{file} has the name of {ours}: rename it")
+            place = file.relative_to(folder)
+            if (CONF / place).is_file():
+                raise UsageError(f"{file} has the name of {CONF / place}: rename it")
+            try:
+                node = OmegaConf.load(file)
+            except (YAMLError, ValueError, OSError) as error:
+                raise UsageError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+            if place.parts[0] not in BUILT or (
+                isinstance(node, DictConfig) and "defaults" in node
+            ):
+                continue
+            lacks = [key for key in ("name", "_target_") if key not in node]
+            if not isinstance(node, DictConfig) or lacks:
+                raise UsageError(f"{file} must have {' and '.join(lacks)}, as `KEY: VALUE`")
 
 
 def check_flags(arguments: list[str]) -> None:

@@ -208,6 +208,7 @@ def test_without_zuko_the_command_is_named(command):
 
 BODY = """import torch
 from helper_of_mine import SHIFT
+print("imported")
 class Mine(torch.nn.Module):
     title = "My own"
     def __init__(self, features, *, fails="", context=0):
@@ -257,7 +258,7 @@ def test_what_a_model_raises_is_one_line(mine, tmp_path, fails, message):
     if fails == "log_prob":
         (log,) = tmp_path.rglob("run.log")
         assert (
-            "mine.py, line 15)" in said
+            "mine.py, line 16)" in said
             and "Traceback" in log.read_text()
             and "KeyError" in log.read_text()
         )
@@ -268,8 +269,18 @@ def test_a_model_that_builds_on_one_of_ours(mine):
 
 
 def test_options_of_ones_own_do_not_have_the_names_of_ours(mine, tmp_path):
-    (tmp_path / "c" / "model" / "made.yaml").write_text(MINE)
+    own = tmp_path / "c" / "model" / "made.yaml"
+    own.write_text(MINE)
     assert "rename it" in mine("model=made", check=2).stderr
+    own = own.rename(own.with_name("other.yaml"))
+    for text, message in (
+        ("name: other\n", "other.yaml must have _target_"),
+        ("- 1\n", "other.yaml must have name and _target_"),
+        ("name: other\n\t_target_: x\n", "other.yaml is no YAML"),
+    ):
+        own.write_text(text)
+        said = mine("model=other", check=2).stderr
+        assert message in said and len(said.splitlines()) == 1
 
 
 def test_code_beside_a_plugin_belongs_to_it(mine, tmp_path, installed):
