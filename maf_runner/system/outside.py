@@ -1,6 +1,7 @@
 """Code from outside the package, which may raise anything."""
 
 import logging
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from maf_runner.system.logs import FILE_ONLY
 from maf_runner.system.text import plain
 
 log = logging.getLogger("maf_runner")
-PACKAGE = Path(__file__).resolve().parents[1]
+NOT_THEIRS = (Path(__file__).resolve().parents[1], Path(sysconfig.get_path("stdlib")))
 OURS = (UsageError, DataError, BusyError, ShortageError)
 
 
@@ -53,6 +54,6 @@ def _place(error: BaseException) -> str:
         frame
         for frame in frames
         if "site-packages" not in Path(frame.filename).parts
-        and not Path(frame.filename).is_relative_to(PACKAGE)
+        and not any(Path(frame.filename).is_relative_to(folder) for folder in NOT_THEIRS)
     ]
     return f" ({plain(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
