@@ -12,13 +12,12 @@ from typing import Any
 from maf_runner import __version__
 from maf_runner.system import shortage, streams
 from maf_runner.system.conf_path import CONF
-from maf_runner.system.errors import BusyError, DataError, ShortageError, UsageError, extra
+from maf_runner.system.errors import USER_ERRORS, DataError, UsageError, extra
 from maf_runner.system.text import plain, plain_lines
 
 WIDTH = 80  # letters of a line of help
 DEEP = 12  # spaces before a line that goes on with the example above it
 DONE, FAILED, USAGE, DATA, DIVERGED = 0, 1, 2, 3, 4  # exit codes
-USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
 
 
 class Several(argparse.Action):

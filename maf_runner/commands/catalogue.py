@@ -1,6 +1,5 @@
 """The datasets of the paper: list them, show their state, download, prepare and verify them."""
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +58,7 @@ def overview(known: dict[str, Dataset], paths: Paths) -> str:
         parts.append(tabulate(places, tablefmt="plain", disable_numparse=True))
     if missing:
         parts.append(
-            f"Missing files are looked for in {paths.raw}{os.sep}<dataset>. To get them: "
+            f"Missing files are looked for in {paths.raw / '<dataset>'}. To get them: "
             f"maf-data fetch {' '.join(missing)}"
         )
     parts.append("digits and toy/… need no files.")

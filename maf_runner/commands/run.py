@@ -31,7 +31,6 @@ from maf_runner.commands.arguments import (
     DONE,
     FAILED,
     USAGE,
-    USER_ERRORS,
     exit_code,
     without_numpy_warnings,
 )
@@ -39,7 +38,7 @@ from maf_runner.experiment import overrides
 from maf_runner.records import jobs as sweep
 from maf_runner.system import parent, streams
 from maf_runner.system.conf_path import CONF, OWN
-from maf_runner.system.errors import Interrupted
+from maf_runner.system.errors import USER_ERRORS, Interrupted
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.system.text import plain_lines
 

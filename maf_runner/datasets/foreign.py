@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS, Rows, Splits
 from maf_runner.system.errors import DataError
-from maf_runner.system.outside import named
+from maf_runner.system.outside import errors_of
 from maf_runner.system.text import plain
 
 
@@ -21,7 +21,7 @@ def load(name: str, function: Callable[[], Any]) -> Splits:
     Raises:
         DataError: the function fails, or it returns something else.
     """
-    with named(name, DataError):
+    with errors_of(name, DataError):
         splits = function()
     try:
         return _checked(splits)

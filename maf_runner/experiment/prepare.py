@@ -232,18 +232,30 @@ def as_density(built: Any, features: int, context: int, settings: dict[str, Any]
         raise UsageError(str(error)) from error
 
 
+def without_numbers(settings: dict[str, Any], features: int, context: int) -> Density | None:
+    """The model with the shapes of its parameters but without their numbers: it takes no memory.
+
+    None of a library that reads numbers while it builds.
+    """
+    # Random degrees would be read.
+    alike = {"degrees": "sequential"} if "degrees" in settings else {}
+    try:
+        with torch.device("meta"):
+            model: Density = build(
+                "model", {**settings, **alike}, features=features, context=context
+            )
+    except (NotImplementedError, RuntimeError):
+        return None
+    return model
+
+
 def _require_memory(settings: dict[str, Any], features: int, context: int) -> None:
     """Refuse a model too large for the memory, counted without taking any."""
     if not PlannedSize.of(settings.get("hidden"), features).may_exceed_memory:
         return  # torch takes a second to load what counting needs
-    # Random degrees would be read, and on the meta device there are none to read.
-    alike = {"degrees": "sequential"} if "degrees" in settings else {}
-    size = {"features": features, "context": context}
-    try:
-        with torch.device("meta"):
-            model: Density = build("model", {**settings, **alike}, **size)
-    except (NotImplementedError, RuntimeError):
-        return  # zuko reads numbers while it builds; it counts on its own what it needs
+    model = without_numbers(settings, features, context)
+    if model is None:
+        return  # zuko's models count on their own what they need
     learned = sum(p.nbytes for p in model.parameters())
     buffers = sum(b.nbytes for b in model.buffers())
     # Each parameter has a gradient, two moments and a copy of the best.

@@ -15,7 +15,7 @@ from maf_runner.engine import CHOICES as ENGINES
 from maf_runner.experiment import plugins, presets
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES, TOP_LEVEL
 from maf_runner.system.errors import UsageError, suggestion
-from maf_runner.system.outside import named
+from maf_runner.system.outside import errors_of
 from maf_runner.system.text import as_typed, flat
 
 KINDS = {bool: "true or false", int: "a whole number"}
@@ -369,7 +369,7 @@ def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:
             from maf_runner.datasets import foreign  # here: it takes numpy
 
             return foreign.load(str(node["_target_"]), partial(made_by, **given, **values))
-        with named(f"{group}={node.get('name')}: {node['_target_']}"):
+        with errors_of(f"{group}={node.get('name')}: {node['_target_']}"):
             return made_by(**given, **values)
     try:
         return made_by(**given, **values)

@@ -21,7 +21,7 @@ from maf_runner.engine.rows import log_prob_of_rows, sample
 from maf_runner.experiment import plugins
 from maf_runner.experiment.conditioning import Conditioning, context_of, labels_by_share
 from maf_runner.experiment.evaluation import log_prob_function
-from maf_runner.experiment.prepare import as_density, data_of
+from maf_runner.experiment.prepare import as_density, data_of, without_numbers
 from maf_runner.experiment.settings import build
 from maf_runner.flows.base import SAMPLED_AT_ONCE, Density
 from maf_runner.records.folder import RunFolder
@@ -312,13 +312,9 @@ def _check_sizes(settings: dict[str, Any], size: dict[str, Any], best: dict[str,
     Raises:
         ValueError: they differ.
     """
-    # Random degrees would be read, and on the meta device there are none to read.
-    alike = {"degrees": "sequential"} if "degrees" in settings else {}
-    try:
-        with torch.device("meta"):
-            empty: Density = build("model", {**settings, **alike}, **size)
-    except (NotImplementedError, RuntimeError):
-        return  # a library reads numbers while it builds, and on the meta device there are none
+    empty = without_numbers(settings, **size)
+    if empty is None:
+        return
     described = sum(parameter.numel() for parameter in empty.parameters())
     names = {name for name, _ in empty.named_parameters()}
     held = sum(tensor.numel() for name, tensor in best.items() if name in names)

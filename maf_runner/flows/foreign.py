@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from maf_runner.flows.base import Density
 from maf_runner.system.errors import UsageError
-from maf_runner.system.outside import named
+from maf_runner.system.outside import errors_of
 
 
 class Foreign(Density):
@@ -75,7 +75,7 @@ class Foreign(Density):
         """What a method of the module returns, of that shape."""
         given = {} if context is None else {"context": context}
         name = f"{_name(self.module)}.{method}"
-        with named(name):
+        with errors_of(name):
             found = getattr(self.module, method)(what, **given)
         if not isinstance(found, Tensor) or tuple(found.shape) != shape:
             got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__

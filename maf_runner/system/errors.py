@@ -31,6 +31,9 @@ class ShortageError(Exception):
     """
 
 
+USER_ERRORS = (UsageError, DataError, BusyError, ShortageError)
+
+
 class Interrupted(BaseException):
     """A signal asked the process to stop; what is needed to go on has been saved.
 

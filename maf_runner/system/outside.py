@@ -8,23 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maf_runner.system import shortage
-from maf_runner.system.errors import (
-    BusyError,
-    DataError,
-    OutsideError,
-    ShortageError,
-    UsageError,
-)
+from maf_runner.system.errors import USER_ERRORS, OutsideError
 from maf_runner.system.logs import FILE_ONLY
 from maf_runner.system.text import plain
 
 log = logging.getLogger("maf_runner")
 NOT_THEIRS = (Path(__file__).resolve().parents[1], Path(sysconfig.get_path("stdlib")))
-OURS = (UsageError, DataError, BusyError, ShortageError)
 
 
 @contextmanager
-def named(what: str, kind: type[Exception] = OutsideError) -> Iterator[None]:
+def errors_of(what: str, kind: type[Exception] = OutsideError) -> Iterator[None]:
     """Inside, what is raised becomes one line that names ``what`` and the line of code.
 
     The log of the run, where there is one by then, has the traceback.
@@ -37,7 +30,7 @@ def named(what: str, kind: type[Exception] = OutsideError) -> Iterator[None]:
     """
     try:
         yield
-    except OURS:
+    except USER_ERRORS:
         raise
     except (Exception, SystemExit) as error:
         if shortage.is_memory(error):

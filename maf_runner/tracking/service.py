@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from maf_runner.records.record import Record
+from maf_runner.system.text import flat
 from maf_runner.tracking.history import History
 from maf_runner.training.state import State
 
@@ -108,17 +109,3 @@ def figures(record: Record) -> dict[str, float]:
         "total_seconds": record.seconds,
     }
     return {name: float(v) for name, v in pairs.items() if v is not None and math.isfinite(v)}
-
-
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted names.
-
-    >>> flat({"model": {"name": "maf", "layers": 5}, "seed": 0})
-    {'model.name': 'maf', 'model.layers': 5, 'seed': 0}
-    """
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        found |= flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found

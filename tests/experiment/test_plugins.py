@@ -257,11 +257,8 @@ def test_what_a_model_raises_is_one_line(mine, tmp_path, fails, message):
     assert message in said and "Traceback" not in said
     if fails == "log_prob":
         (log,) = tmp_path.rglob("run.log")
-        assert (
-            "mine.py, line 16)" in said
-            and "Traceback" in log.read_text()
-            and "KeyError" in log.read_text()
-        )
+        assert "mine.py, line 16)" in said
+        assert "Traceback" in log.read_text() and "KeyError" in log.read_text()
 
 
 def test_a_model_that_builds_on_one_of_ours(mine):
