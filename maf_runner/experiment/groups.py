@@ -49,9 +49,10 @@ GROUPS = {
         meaning="how the model is trained",
         needed=_set("name"),
         room="maf_runner.training.",
-        runner=_set("name"),
+        runner=_set("name", "teachers", "drawn_rows"),
         scientific=True,
         how=_set("compile"),  # of old runs; the setting is ``engine`` now
+        searched=_set("teachers"),
     ),
     "tracker": Group(
         meaning="where a training run is followed",

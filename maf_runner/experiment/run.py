@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.datasets.base import Splits
 from maf_runner.experiment import description, standing
+from maf_runner.experiment.distillation import training_rows
 from maf_runner.experiment.evaluation import MANY, evaluate_splits, log_prob_function
 from maf_runner.experiment.prepare import Experiment, prepare
 from maf_runner.experiment.settings import build
@@ -166,11 +167,12 @@ def _train(
 ) -> Outcome:
     """Train the model, while progress and history are shown and kept."""
     model, splits, settings = experiment.model, experiment.splits, experiment.settings
+    rows = training_rows(experiment)
     reporter = Reporter(experiment.title)
     try:
         return fit(
             model,
-            experiment.tensors(splits.train),
+            experiment.tensors(rows),
             experiment.tensors(splits.validation),
             experiment.trainer,
             engine=settings["engine"],

@@ -99,6 +99,8 @@ def from_config(config: DictConfig) -> dict[str, Any]:
         value = settings["dataset"][key]
         if value is not None or key == "path":
             settings["dataset"][key] = _place(f"dataset.{key}", "file", value)
+    if "teachers" in settings["trainer"]:
+        _teachers(settings["trainer"])
     mirror = settings["paths"]["mirror"]
     if mirror is not None and not re.match("https?://", str(mirror)):
         raise UsageError(f"paths.mirror must be an address (http://...) or null, got {mirror!r}")
@@ -211,6 +213,18 @@ def _widths(dataset: dict[str, Any], size: Any) -> list[int]:
     if not (isinstance(chosen, list) and chosen and all(type(w) is int and w > 0 for w in chosen)):
         raise UsageError(f"dataset.sizes must list widths, as in [[100],[100,100]], got {sizes}")
     return chosen
+
+
+def _teachers(trainer: dict[str, Any]) -> None:
+    """Check the runs that rows are drawn from, and make their folders absolute."""
+    folders = trainer["teachers"]
+    if not isinstance(folders, list) or not folders:
+        raise UsageError(
+            "trainer.teachers must list folders of finished runs, as maf-run prints them, "
+            f"trainer.teachers=[FOLDER,FOLDER], got {folders!r}"
+        )
+    trainer["teachers"] = [_place("trainer.teachers", "folder", folder) for folder in folders]
+    _require("trainer.drawn_rows", trainer.get("drawn_rows"), 1, 10**9)
 
 
 def _name(key: str, value: Any) -> None:

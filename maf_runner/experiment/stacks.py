@@ -61,6 +61,8 @@ def _why_alone(settings: dict[str, Any]) -> str | None:
         return f"engine={settings['engine']}"
     if settings["tracker"]["name"] == "wandb":  # it knows one run at a time in a process
         return "tracker=wandb"
+    if "teachers" in settings["trainer"]:
+        return "trainer.teachers"
     return None
 
 

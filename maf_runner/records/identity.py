@@ -7,6 +7,8 @@ from typing import Any
 
 from maf_runner.experiment import plugins
 from maf_runner.experiment.groups import FILES, GROUPS
+from maf_runner.records.folder import RunFolder
+from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.system import reading
 from maf_runner.system.errors import DataError, ShortageError
 
@@ -59,9 +61,26 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
         }
     for key in FILES & science["dataset"].keys():
         science["dataset"][key] = content_hash(Path(science["dataset"][key]), f"dataset.{key}")
+    if "teachers" in science["trainer"]:
+        science["trainer"]["teachers"] = _runs(science["trainer"]["teachers"])
     if used := plugins.used(science):
         science["plugins"] = used
     return science | {"seed": settings["seed"]}
+
+
+def _runs(folders: list[str]) -> list[str]:
+    """What stands for finished runs: their ids, wherever they lie and in whatever order.
+
+    Raises:
+        DataError: a folder has no record of a run.
+    """
+    ids = []
+    for folder in folders:
+        try:
+            ids.append(Record.read(RunFolder(Path(folder)).record).run_id)
+        except UnreadableRecordError as error:
+            raise DataError(f"{error}; see trainer.teachers") from error
+    return sorted(ids)
 
 
 def content_hash(path: Path, setting: str) -> str:

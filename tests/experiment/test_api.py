@@ -241,8 +241,8 @@ SETTINGS = [
     ({"lr": 1}, "there is no setting lr here; did you mean trainer.learning_rate?"),
     (
         {"trainer": 3},
-        "there is no trainer=3; there are: large_table, nsf, paper, small_table, tuned, "
-        "tuned_table",
+        "there is no trainer=3; there are: distilled, large_table, nsf, paper, small_table, "
+        "tuned, tuned_table",
     ),
     ({"sweep": "quick"}, "sweep is for maf-run: fit carries out one run"),
     ({"dataset": "power"}, "the dataset is what is fitted"),

@@ -44,6 +44,7 @@ def options(group):
 def test_every_file_composes_and_builds(group, option):
     added = "+" if group == "sweep" else ""
     needs = ["dataset.path=table.csv"] if option == "file" else []
+    needs += ["trainer.teachers=[run]"] if option == "distilled" else []
     needs += ["device=cpu"] if group == "launch" else []  # else by the number of the job
     try:
         config = composed(f"{added}{group}={option}", *needs)
