@@ -11,12 +11,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from maf_runner.datasets.base import Rows, Splits
 from maf_runner.experiment.conditioning import Conditioning
 from maf_runner.experiment.mixture import load_trained
 from maf_runner.experiment.prepare import Experiment
 from maf_runner.experiment.trained import TrainedRun
+from maf_runner.system import logs
 from maf_runner.system.errors import UsageError
 
 log = logging.getLogger("maf_runner")
@@ -65,9 +67,11 @@ def with_drawn_rows(
     train, parts = splits.train, [splits.train]
     low, high = train.x.min(axis=0), train.x.max(axis=0)
     margin = MARGIN * (high - low)
-    for rows in _draws(teacher, train, n, seed):
-        inside = ((rows.x >= low - margin) & (rows.x <= high + margin)).all(axis=1)
-        parts.append(_select(rows, inside))
+    with tqdm(total=n, unit=" rows", leave=False, disable=not logs.has_terminal()) as bar:
+        for rows in _draws(teacher, train, n, seed):
+            inside = ((rows.x >= low - margin) & (rows.x <= high + margin)).all(axis=1)
+            parts.append(_select(rows, inside))
+            bar.update(len(rows))
     kept = sum(map(len, parts[1:]))
     if kept < n:
         log.info("%s of them lie beyond the training rows and are left out", f"{n - kept:,}")
