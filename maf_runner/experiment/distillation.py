@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from maf_runner.datasets.base import Rows, Splits
 from maf_runner.experiment.conditioning import Conditioning
-from maf_runner.experiment.mixture import load_trained
+from maf_runner.experiment.mixture import Mixture
 from maf_runner.experiment.prepare import Experiment
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.system import logs
@@ -61,8 +61,10 @@ def with_drawn_rows(
         DataError: a folder holds no finished run.
         UsageError: the teachers had other data, are given something else, or cannot be sampled.
     """
-    teacher = load_trained(teachers)
-    _require_same(teacher, splits, conditioning)
+    # In the order of their ids, which name the run, so that it draws the same in any other.
+    runs = sorted(map(TrainedRun.load, teachers), key=lambda run: run.record.run_id)
+    teacher = runs[0] if len(runs) == 1 else Mixture.of(runs)
+    _require_same(runs, splits, conditioning)
     log.info("drawing %s rows from %s", f"{n:,}", teacher.record.model)
     train, parts = splits.train, [splits.train]
     low, high = train.x.min(axis=0), train.x.max(axis=0)
@@ -82,10 +84,10 @@ def with_drawn_rows(
     )
 
 
-def _require_same(teacher: TrainedRun, splits: Splits, conditioning: Conditioning) -> None:
+def _require_same(runs: list[TrainedRun], splits: Splits, conditioning: Conditioning) -> None:
     if splits.train.weights is not None:
         raise UsageError("trainer.teachers: rows that are drawn have no weights (dataset.weight)")
-    for run in getattr(teacher, "runs", (teacher,)):
+    for run in runs:
         if run.record.data.fingerprint != splits.fingerprint:
             raise UsageError(
                 f"trainer.teachers: {run.folder.path} was trained on other rows than this run: "

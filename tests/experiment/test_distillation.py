@@ -28,7 +28,7 @@ def runs(server, tmp_path_factory):
     rng = np.random.default_rng(0)
     given = rng.uniform(0, 10, 400)
     frame = pd.DataFrame({"given": given, "value": 3 * given + rng.normal(size=400)})
-    frame.assign(weight=1.0 + (given > 5)).to_csv(folder / "line.csv", index=False)
+    frame.to_csv(folder / "line.csv", index=False)
     line = ("dataset=file", f"dataset.path={folder / 'line.csv'}")
 
     def run(*words):
@@ -36,8 +36,6 @@ def runs(server, tmp_path_factory):
 
     digits = ("dataset=digits", "model=gaussian")
     return {
-        "folder": folder,
-        "line": line,
         "a": run("dataset=toy/moons", "model=made_mog", *SMALL),
         "b": run("dataset=toy/moons", "model=made_mog", "seed=1", *SMALL),
         "other": run("dataset=toy/banana", "model=gaussian"),
@@ -81,8 +79,9 @@ def test_the_run_is_named_by_its_teachers_and_not_by_where_they_lie(runs, distil
     assert record["train_rows"] < 3000 < record["updates"] * 400 / 2
     assert record["departures"] == ["trainer.max_epochs=2", "trainer.drawn_rows=3000"]
     shutil.copytree(runs["a"], tmp_path / "moved" / "here")
-    moved = distil(*MOONS, teachers=[runs["b"], tmp_path / "moved" / "here"])
-    assert moved["run_id"] == record["run_id"]
+    there = [runs["b"], tmp_path / "moved" / "here"]
+    moved = distil(*MOONS, "paths.results_dir=again", teachers=there)
+    assert moved["run_id"] == record["run_id"] and moved["test"] == record["test"]
     assert distil(*MOONS, teachers=[runs["a"]])["run_id"] != record["run_id"]
 
 
