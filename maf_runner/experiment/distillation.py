@@ -23,7 +23,7 @@ from maf_runner.system.errors import UsageError
 
 log = logging.getLogger("maf_runner")
 T = TypeVar("T", bound=np.generic)
-MARGIN = 0.5  # of the range of a variable: drawn rows farther beyond it are left out
+MARGIN = 0.5  # share of a variable's range; drawn rows farther beyond the range are left out
 
 
 def training_rows(experiment: Experiment) -> Rows:
@@ -46,8 +46,8 @@ def with_drawn_rows(
 ) -> Rows:
     """The training rows, and after them ``n`` rows drawn from the mixture of ``teachers``.
 
-    A row of a flow that runs away may lie anywhere. So drawn rows beyond the range of the training
-    rows, and half of it on either side, are left out.
+    A flow can draw rows far outside of the data. Drawn rows that lie beyond the range of the
+    training rows by more than half of that range are left out.
 
     Args:
         splits: the data, which the teachers too were trained on.
@@ -61,7 +61,7 @@ def with_drawn_rows(
         DataError: a folder holds no finished run.
         UsageError: the teachers had other data, are given something else, or cannot be sampled.
     """
-    # In the order of their ids, which name the run, so that it draws the same in any other.
+    # Sorted by id, as in the run id, so that the order in which they are named changes no row.
     runs = sorted(map(TrainedRun.load, teachers), key=lambda run: run.record.run_id)
     teacher = runs[0] if len(runs) == 1 else Mixture.of(runs)
     _require_same(runs, splits, conditioning)
@@ -74,9 +74,8 @@ def with_drawn_rows(
             inside = ((rows.x >= low - margin) & (rows.x <= high + margin)).all(axis=1)
             parts.append(_select(rows, inside))
             bar.update(len(rows))
-    kept = sum(map(len, parts[1:]))
-    if kept < n:
-        log.info("%s of them lie beyond the training rows and are left out", f"{n - kept:,}")
+    if left_out := n - sum(map(len, parts[1:])):
+        log.info("%s drawn rows lie far outside of the training rows: left out", f"{left_out:,}")
     return Rows(
         np.concatenate([rows.x for rows in parts]),
         _joined([rows.labels for rows in parts]),
@@ -122,5 +121,5 @@ def _select(rows: Rows, which: NDArray[np.bool_]) -> Rows:
 
 
 def _joined(parts: list[NDArray[T] | None]) -> NDArray[T] | None:
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if len(there) == len(parts) else None
+    arrays = [part for part in parts if part is not None]
+    return np.concatenate(arrays) if len(arrays) == len(parts) else None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,8 @@ def test_the_run_is_named_by_its_teachers_and_not_by_where_they_lie(runs, distil
     assert record["train_rows"] < 3000 < record["updates"] * 400 / 2
     assert record["departures"] == ["trainer.max_epochs=2", "trainer.drawn_rows=3000"]
     shutil.copytree(runs["a"], tmp_path / "moved" / "here")
-    there = [runs["b"], tmp_path / "moved" / "here"]
-    moved = distil(*MOONS, "paths.results_dir=again", teachers=there)
+    turned = [runs["b"], tmp_path / "moved" / "here"]
+    moved = distil(*MOONS, "paths.results_dir=again", teachers=turned)
     assert moved["run_id"] == record["run_id"] and moved["test"] == record["test"]
     assert distil(*MOONS, teachers=[runs["a"]])["run_id"] != record["run_id"]
 
@@ -163,9 +164,8 @@ def test_the_number_of_rows_is_checked(distil, runs):
     assert "drawn_rows" in distil(*MOONS, "trainer.drawn_rows=0", teachers=[runs["a"]], check=2)
 
 
-def test_rows_with_weights_cannot_be_drawn(runs, tmp_path):
+def test_rows_with_weights_cannot_be_drawn(runs):
     splits = data_of(RunFolder(runs["a"]))
-    weighted = splits.train.__class__(splits.train.x, weights=np.ones(len(splits.train)))
-    splits = splits.__class__(weighted, splits.validation, splits.test, origin="own")
+    weighted = replace(splits.train, weights=np.ones(len(splits.train)))
     with pytest.raises(UsageError, match="weights"):
-        with_drawn_rows(splits, Conditioning(), [str(runs["a"])], 10, 0)
+        with_drawn_rows(replace(splits, train=weighted), Conditioning(), [str(runs["a"])], 10, 0)
