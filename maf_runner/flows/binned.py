@@ -7,7 +7,7 @@ from torch import Tensor
 
 from maf_runner.flows.base import Density
 from maf_runner.flows.bins import Bins
-from maf_runner.flows.checks import positive, real
+from maf_runner.flows.checks import permutation, positive, real
 from maf_runner.flows.inversion import generate
 from maf_runner.flows.made import ResidualMaskedNetwork
 from maf_runner.flows.quantiles import normal_quantile
@@ -29,10 +29,15 @@ class BinnedMADE(Density):
         hidden: width of the residual blocks, once for each, as in [256,256] for two.
         dropout: share of hidden units left out in each block while training.
         reverse: the order: natural, or reversed.
+        order: the features, counted from 0, in an order of one's own, instead of ``reverse``.
         context: C; 0 for none.
+
+    Raises:
+        ValueError: an impossible setting, by name.
     """
 
     title = "Binned MADE"
+    order: Tensor  # bins and network have the features in this order
 
     def __init__(
         self,
@@ -43,9 +48,14 @@ class BinnedMADE(Density):
         hidden: Sequence[int],
         dropout: float = 0.0,
         reverse: bool = False,
+        order: Sequence[int] | None = None,
         context: int = 0,
     ) -> None:
         super().__init__(features, context)
+        if order is not None and reverse:
+            raise ValueError("give reverse or order, not both")
+        chosen = list(range(features)) if order is None else permutation("order", order, features)
+        self.register_buffer("order", torch.tensor(chosen), persistent=False)
         self.bins = Bins(
             features,
             positive("bins", bins, 10**4),
@@ -67,7 +77,7 @@ class BinnedMADE(Density):
     @torch.no_grad()
     def look_at(self, x: Tensor) -> None:
         """Take the bins from training rows, and begin with their shares."""
-        shares = self.bins.find(x)
+        shares = self.bins.find(x[:, self.order])
         bias = self.network.linears[-1].bias
         bias.copy_((shares + 0.5 / len(x)).log().mT.flatten())
 
@@ -77,6 +87,7 @@ class BinnedMADE(Density):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density in nats [B] of rows ``x`` [B, D]."""
+        x = x[:, self.order]
         places = self.bins.place(x)
         logits = self._logits(x, context)
         own = logits.gather(2, places[..., None]).squeeze(2)
@@ -85,6 +96,7 @@ class BinnedMADE(Density):
 
     def standard_noise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """u_d is the normal quantile of F(x_d | x_1 .. x_(d-1)), F the distribution function."""
+        x = x[:, self.order]
         places = self.bins.place(x)
         shares = self._logits(x, context).double().softmax(dim=2)
         own = shares.gather(2, places[..., None]).squeeze(2)
@@ -92,7 +104,7 @@ class BinnedMADE(Density):
         index, place = torch.arange(self.bins.places, device=x.device), places[..., None]
         below = (shares * (index < place)).sum(dim=2) + own * here_below
         above = (shares * (index > place)).sum(dim=2) + own * here_above
-        return normal_quantile(below, above).to(x.dtype)
+        return normal_quantile(below, above).to(x.dtype)[:, self.order.argsort()]
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         empty = self.reference.new_empty
@@ -115,4 +127,4 @@ class BinnedMADE(Density):
             return emit
 
         generate(self.network, n, emitter, context)
-        return x.mT
+        return x.mT[:, self.order.argsort()]

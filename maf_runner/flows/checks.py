@@ -24,6 +24,15 @@ def widths(hidden: object) -> list[int]:
     return [positive("each width of hidden", width, 10**6) for width in hidden]
 
 
+def permutation(name: str, value: object, size: int) -> list[int]:
+    """Return ``value`` as a list if it has each of 0 .. size - 1 once, else raise ValueError."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        numbers = list(value)
+        if all(type(n) is int for n in numbers) and sorted(numbers) == list(range(size)):
+            return numbers
+    raise ValueError(f"{name} must have each number from 0 to {size - 1} once, got {value!r}")
+
+
 def one_of(name: str, value: str, options: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``options``, else raise ValueError."""
     options = tuple(options)

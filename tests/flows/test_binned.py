@@ -53,7 +53,8 @@ def test_integrates_to_one(name, context):
         x[:, late] = bins.value(late, torch.full((len(x),), place), torch.full_like(at, 0.3))
         size = (-bins.log_density(x, bins.place(x))[:, late]).exp()
         given = torch.eye(CLASSES).double()[:1].expand(len(x), -1) if context else None
-        density = model.log_prob(x, given).detach().exp()
+        in_place = x[:, model.order.argsort()]
+        density = model.log_prob(in_place, given).detach().exp()
         total += float((density * size * weight).sum())
     assert abs(total - 1) < 1e-6
 
@@ -114,6 +115,36 @@ def test_every_column_has_bins(column):
     assert torch.isfinite(model.standard_noise(torch.cat([x, far]))).all()
     sample = model.sample(200, generator=torch.Generator().manual_seed(0))
     assert torch.isfinite(model.log_prob(sample)).all()
+
+
+def test_each_variable_depends_on_those_before_it_in_the_given_order():
+    order = [2, 0, 3, 1]
+    model = BinnedMADE(4, bins=6, min_width=0.0, hidden=[12], order=order).double()
+    x = torch.randn(300, 4, dtype=torch.float64)
+    model.look_at(x)
+    row = x[:1].requires_grad_()
+    slopes = [torch.autograd.grad(u, row, retain_graph=True)[0][0] for u in noise_of(model, row)]
+    depends = torch.stack(slopes) != 0
+    for place, feature in enumerate(order):
+        assert depends[feature, order[: place + 1]].all()
+        assert not depends[feature, order[place + 1 :]].any()
+
+
+def noise_of(model, row):
+    return model.standard_noise(row)[0]
+
+
+@pytest.mark.parametrize(
+    "order", [[0, 1], [0, 1, 1], [1, 2, 3], [0, True, 2], [0.0, 1.0, 2.0], "012", 3, []]
+)
+def test_an_order_that_is_none_is_refused(order):
+    with pytest.raises(ValueError, match="order must have each number from 0 to 2 once"):
+        BinnedMADE(3, bins=6, min_width=0.0, hidden=[8], order=order)
+
+
+def test_reverse_and_order_exclude_each_other():
+    with pytest.raises(ValueError, match="reverse or order, not both"):
+        BinnedMADE(3, bins=6, min_width=0.0, hidden=[8], reverse=True, order=[0, 1, 2])
 
 
 def test_noise_far_out_is_as_precise_above_as_below():

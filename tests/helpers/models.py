@@ -93,8 +93,13 @@ def _elementwise(**changes):
     return Model(make, flow=True, native=False, narrow=True)
 
 
-def _binned(**changes):
-    make = partial(BinnedMADE, **{"bins": 6, "min_width": 0.0, "hidden": [12, 12], **changes})
+def _binned(order=False, **changes):
+    def make(features, **context):
+        # A cycle, which is not its own inverse.
+        cycle = {"order": [*range(1, features), 0]} if order else {}
+        settings = {"bins": 6, "min_width": 0.0, "hidden": [12, 12], **cycle, **changes}
+        return BinnedMADE(features, **settings, **context)
+
     return Model(
         make,
         masked=True,
@@ -141,6 +146,7 @@ MODELS = {
     "elementwise-cdf": _elementwise(map="logistic_mixture", linear="none", base="beta"),
     "binned-made": _binned(),
     "binned-made-reversed": _binned(reverse=True),
+    "binned-made-order": _binned(order=True),
     "nsf": _nsf(),
     "nsf-coupling": _nsf(NSFCoupling),
     "nsf-gaussian-mixture": _nsf(map="gaussian_mixture", bins=3, hidden=[10], layers=1),
