@@ -12,12 +12,14 @@ from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.records.unfinished import unfinished
 from maf_runner.reporting.tables.compare import compare
 from maf_runner.reporting.tables.grid import FORMATS, Grid
+from maf_runner.reporting.tables.mixture import mixture
 from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
 from maf_runner.system.errors import DataError, UsageError
 from maf_runner.system.text import plain
 
-COMPARE = "compare"
+COMPARE, MIXTURE = "compare", "mixture"
+NAMED = COMPARE, MIXTURE  # the tables whose runs are named
 NARROWEST = 40  # columns of text
 EVERY = 5  # seconds between two looks of --watch
 EXAMPLES = """\
@@ -30,6 +32,7 @@ examples:
   maf-table --mixtures               and the mixture of the seeds as one model
   maf-table runs --sort test         every run, finished or not; --watch looks again and again
   maf-table compare RUN RUN          two runs: paired test, settings and rows that differ
+  maf-table mixture RUN RUN ...      several runs, of any models, as one density
 """
 
 
@@ -44,14 +47,16 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "table",
         nargs="?",
-        choices=(*TABLES, COMPARE),
+        choices=(*TABLES, COMPARE, MIXTURE),
         default=TABLES[0],
         metavar="TABLE",
         help="comparison: the best run of each model (default); table1, table2, bits: the "
         "paper's own; leaderboard: beside later published results; runs: one line for each run; "
-        "compare: two runs",
+        "compare: two runs; mixture: two or more runs as one density",
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="for compare: folders or run ids")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="for compare and mixture: folders or run ids"
+    )
     add_results(parser)
     parser.add_argument(
         "--shipped", action="store_true", help="also the records that come with the project"
@@ -80,12 +85,14 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--watch", action="store_true", help="runs: again every few seconds")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text")
-    options = parser.parse_args(argv)
-    if options.runs and (options.table != COMPARE or len(options.runs) != 2):
-        parser.error("two runs are named for compare, and for no other table")
-    if options.table == COMPARE and not options.runs:
+    options = parser.parse_intermixed_args(argv)  # runs may follow options
+    if options.runs and options.table not in NAMED:
+        parser.error("runs are named for compare and mixture, and for no other table")
+    if options.table == COMPARE and len(options.runs) != 2:
         parser.error("compare needs two runs: maf-table compare RUN RUN")
-    if options.mixtures and options.table in ("runs", COMPARE):
+    if options.table == MIXTURE and len(options.runs) < 2:
+        parser.error("mixture needs two runs or more: maf-table mixture RUN RUN ...")
+    if options.mixtures and options.table in ("runs", *NAMED):
         parser.error("--mixtures is for tables of models")
     if options.watch and options.table != "runs":
         parser.error("--watch is for the table of runs")
@@ -115,7 +122,7 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _text(options: argparse.Namespace) -> str:
-    table = _compared(options) if options.table == COMPARE else _table(options)
+    table = _named_runs(options) if options.table in NAMED else _table(options)
     if options.columns:
         table = table.only(options.columns)
     if options.sort:
@@ -157,8 +164,9 @@ def _nothing(options: argparse.Namespace) -> str:
     return f"{text}. --shipped shows the {shipped} that come with the project" if shipped else text
 
 
-def _compared(options: argparse.Namespace) -> Grid:
-    return compare(*(_named(name, options.results) for name in options.runs))
+def _named_runs(options: argparse.Namespace) -> Grid:
+    records = [_named(name, options.results) for name in options.runs]
+    return compare(*records) if options.table == COMPARE else mixture(records)
 
 
 def _named(name: str, results: Path) -> Record:

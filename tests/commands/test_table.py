@@ -198,7 +198,7 @@ def test_two_runs_beside_each_other(table, tmp_path):
         "no such folder, and no run has this id" in table("compare", "x", "aaa1", check=2).stderr
     )
     assert "compare needs two runs" in table("compare", check=2).stderr
-    assert "two runs are named for compare" in table("runs", "aaa1", check=2).stderr
+    assert "runs are named for compare and mixture" in table("runs", "aaa1", check=2).stderr
     strange = run("ccc3", nats, -1.0)
     keep(tmp_path, replace(strange, data=replace(strange.data, fingerprint="other")), nats)
     assert "different data" in table("compare", "aaa1", "ccc3", check=3).stderr

@@ -27,6 +27,14 @@ def table(command, tmp_path):
     return shown
 
 
+@pytest.fixture
+def mixed(command, tmp_path):
+    def shown(*runs, check=0):
+        return command("maf-table", "mixture", "--results", tmp_path, *runs, check=check)
+
+    return shown
+
+
 def seeds(folder, rows, validations, *, first=0, **changes):
     """A run for each seed of one setting, with these test rows; keeps them."""
     made = []
@@ -65,6 +73,44 @@ def test_a_mixture_known_by_hand(table, tmp_path):
     assert mixture["seeds"] == 2 and mixture["run_id"] == f"{0:012x} {1:012x}"
     assert mixture["published_nats"] is None and mixture["validation_nats"] is None
     assert sum("which the validation split has chosen" in note for note in notes) == 1
+
+
+def test_runs_that_are_named_are_mixed(mixed, tmp_path):
+    rows = draws(3)
+    made = seeds(tmp_path, rows[:2], [-2.0, -1.0])
+    made += seeds(tmp_path, rows[2:], [-3.0], first=2, model="NSF (10)")
+    names = [one.run_id for one in made]
+    content = json.loads(mixed(*names, "--format", "json").stdout)
+    *singles, mixture = content["rows"]
+    nats = logsumexp(rows, axis=0) - math.log(3)
+    assert [row["run_id"] for row in singles] == names and mixture["model"] == "3 runs mixed"
+    assert singles[0]["test_nats"] == pytest.approx(rows[0].mean(), abs=1e-6)
+    assert singles[2]["validation_nats"] == -3.0
+    assert mixture["test_nats"] == pytest.approx(nats.mean(), abs=1e-6)
+    assert mixture["test_error"] == pytest.approx(2 * nats.std() / math.sqrt(ROWS), abs=1e-6)
+    assert mixture["validation_nats"] is None  # the rows were not kept
+    gain = nats - rows[1]
+    figure = f"{gain.mean():+.2f} ± {2 * gain.std() / math.sqrt(ROWS):.2f}"
+    assert f"3 runs mixed: {figure} nats against run {names[1]}" in content["notes"][0]
+    text = mixed(*(tmp_path / "runs").glob("*/*/*")).stdout
+    assert "NSF (10)" in text and "3 runs mixed" in text
+
+
+def test_what_cannot_be_mixed_is_said(mixed, tmp_path):
+    rows = draws(2)
+    (one,) = seeds(tmp_path, rows[:1], [-2.0])
+    (other,) = seeds(
+        tmp_path, rows[1:], [-2.0], first=1, data={"fingerprint": "other", "recipe": "authors"}
+    )
+    (bare,) = seeds(tmp_path, [rows[0] + 1], [-2.0], first=2)
+    for file in tmp_path.rglob(f"{bare.run_id}/*nats*"):
+        file.unlink()
+    said = mixed(one.run_id, other.run_id, check=3).stderr
+    assert "cannot be mixed: tested on other rows" in said
+    said = mixed(one.run_id, bare.run_id, check=3).stderr
+    assert "its test rows were not kept" in said
+    assert "named twice" in mixed(one.run_id, one.run_id, check=2).stderr
+    assert "two runs or more" in mixed(one.run_id, check=2).stderr
 
 
 def test_every_form_shows_it_below_the_single_model(table, tmp_path):
@@ -136,7 +182,7 @@ def test_what_cannot_be_mixed_is_named(table, tmp_path):
     nats = logsumexp(rows[:2], axis=0) - math.log(2)
     assert mixture["test_nats"] == pytest.approx(nats.mean(), abs=1e-6)
     where = "MAF (5) on miniboone: not mixed, seed"
-    assert f"{where} 2: tested on other rows than the run shown" in notes
+    assert f"{where} 2: tested on other rows" in notes
     assert f"{where} 3: its test rows were not kept, or have weights" in notes
     assert any(n.startswith(f"{where} 4: {damaged.parent}") for n in notes)
 

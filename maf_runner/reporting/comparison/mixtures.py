@@ -1,4 +1,4 @@
-"""Uniform mixtures of the seeds of a setting, from the densities of rows that runs keep."""
+"""Uniform mixtures of finished runs, from the densities of rows that runs keep."""
 
 import math
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from maf_runner.reporting.comparison.cells import (
     without_seed,
 )
 from maf_runner.reporting.comparison.published import BITS, Figure
+from maf_runner.system.errors import DataError
 
 RULE = (
     "K seeds mixed: the uniform mixture of K runs, log p = logsumexp(log p_1, ..., log p_K) - "
@@ -30,18 +31,25 @@ KEPT = CHOSEN + NOT_AUTHORS + CUT_SHORT  # marks of a cell that its mixture has 
 
 @dataclass(frozen=True)
 class Mixture:
-    """The mixture of some runs of one setting.
+    """The mixture of some runs.
 
     Attributes:
         runs: that are mixed.
         nats: the log density of each test row [N].
-        validation: its mean validation log-likelihood in nats; None where a run has not kept its
-            validation rows.
+        validation_nats: the same of each validation row; None where a run has not kept its rows.
     """
 
     runs: tuple[Record, ...]
     nats: NDArray[np.float64]
-    validation: float | None
+    validation_nats: NDArray[np.float64] | None
+
+    @property
+    def validation(self) -> float | None:
+        """The mean validation log-likelihood in nats, where it is known and finite."""
+        if self.validation_nats is None:
+            return None
+        mean = float(self.validation_nats.mean())
+        return mean if abs(mean) < LARGEST else None
 
 
 def log_density(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -101,7 +109,7 @@ def _mixture(cell: Cell, notes: list[str]) -> Mixture | None:
     if cell.record is None:
         return None
     setting = without_seed(cell.record)
-    alike = [r for r in cell.runs if without_seed(r) == setting and is_figure(_validation(r))]
+    alike = [r for r in cell.runs if without_seed(r) == setting and is_figure(validation_of(r))]
     if len(alike) < 2:
         return None
     mixed: list[tuple[Record, NDArray[np.float64]]] = []
@@ -123,10 +131,25 @@ def _mixture(cell: Cell, notes: list[str]) -> Mixture | None:
         notes.append(f"{where}: no mixture, a test row has the density 0 in every run")
         return None
     runs = tuple(run for run, _ in mixed)
-    return Mixture(runs, nats, _mixed_validation(runs))
+    return Mixture(runs, nats, _validation_rows(runs))
 
 
-def _validation(run: Record) -> float | None:
+def mixture_of(runs: Sequence[Record]) -> Mixture:
+    """The mixture of these runs, which may be of different models.
+
+    Raises:
+        DataError: it is not known, since a run was tested on other rows or has not kept them.
+    """
+    parts = []
+    for run in runs:
+        nats, reason = _rows(run, runs[0])
+        if nats is None:
+            raise DataError(f"{run.title}, run {run.run_id}, cannot be mixed: {reason}")
+        parts.append(nats)
+    return Mixture(tuple(runs), log_density(parts), _validation_rows(runs))
+
+
+def validation_of(run: Record) -> float | None:
     """The validation figure that choices look at, also of a run without a test figure."""
     return run.validation.get("marginal_log_likelihood", run.validation.get("log_likelihood"))
 
@@ -134,7 +157,7 @@ def _validation(run: Record) -> float | None:
 def _rows(run: Record, shown: Record) -> tuple[NDArray[np.float64] | None, str]:
     """The log densities of the test rows of ``run``, or why they cannot be mixed."""
     if run.data.fingerprint is None or run.data.fingerprint != shown.data.fingerprint:
-        return None, "tested on other rows than the run shown"
+        return None, "tested on other rows"
     try:
         nats = row_nats(run)
     except UnreadableRecordError as error:
@@ -146,7 +169,7 @@ def _rows(run: Record, shown: Record) -> tuple[NDArray[np.float64] | None, str]:
     return nats, ""
 
 
-def _mixed_validation(runs: Sequence[Record]) -> float | None:
+def _validation_rows(runs: Sequence[Record]) -> NDArray[np.float64] | None:
     parts = []
     for run in runs:
         try:
@@ -156,8 +179,7 @@ def _mixed_validation(runs: Sequence[Record]) -> float | None:
         if nats is None or len(nats) != runs[0].validation_rows:
             return None
         parts.append(nats)
-    mean = float(log_density(parts).mean())
-    return mean if abs(mean) < LARGEST else None
+    return log_density(parts)
 
 
 def _title(cell: Cell, mixture: Mixture) -> str:
