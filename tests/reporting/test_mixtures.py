@@ -90,7 +90,7 @@ def test_runs_that_are_named_are_mixed(mixed, tmp_path):
     assert mixture["test_error"] == pytest.approx(2 * nats.std() / math.sqrt(ROWS), abs=1e-6)
     assert mixture["validation_nats"] is None  # the rows were not kept
     gain = nats - rows[1]
-    figure = f"{gain.mean():+.2f} ± {2 * gain.std() / math.sqrt(ROWS):.2f}"
+    figure = f"{gain.mean():+.3f} ± {2 * gain.std() / math.sqrt(ROWS):.3f}"
     assert f"3 runs mixed: {figure} nats against run {names[1]}" in content["notes"][0]
     text = mixed(*(tmp_path / "runs").glob("*/*/*")).stdout
     assert "NSF (10)" in text and "3 runs mixed" in text

@@ -74,7 +74,7 @@ def _worth(mixed: Mixture) -> list[str]:
         return []
     gain, error = mean_and_error(mixed.nats - single)
     text = (
-        f"{len(mixed.runs)} runs mixed: {gain:+.2f}{plus_minus(error)} nats against run "
+        f"{len(mixed.runs)} runs mixed: {gain:+.3f}{plus_minus(error, 3)} nats against run "
         f"{best.run_id}, the best of them on validation, on the same test rows"
     )
     if one := outlier(mixed.nats - single):
