@@ -1,12 +1,40 @@
 """The tables of results/reports/ that scripts make from what is kept beside the records."""
 
+from functools import cache
+
 import ablation
 import numpy as np
 import time_to_quality
 import yaml
 
+from maf_runner.experiment.groups import GROUPS
+from maf_runner.records.entries import find
 from maf_runner.records.identity import LATER_DEFAULTS
 from maf_runner.records.record import Record
+from tests.helpers import ROOT
+from tests.helpers.settings import composed
+
+
+def test_no_setting_of_today_renames_a_record():
+    """A setting that a record lacks has by default the value that leaves run ids alone."""
+    groups = ("dataset", "model", "trainer")
+    records, _ = find(ROOT / "results")
+    lacking = set()
+    for record in records:
+        names = tuple(record.settings[group]["name"] for group in groups)
+        for group in groups:
+            own = frozenset(record.settings[group])
+            lacking.add((names, group, own | GROUPS[group].how))
+    for names, group, known in lacking:
+        today = settings_of(names)[group]
+        for key in today.keys() - known:
+            assert key in LATER_DEFAULTS[group], (names, key)
+            assert today[key] == LATER_DEFAULTS[group][key], (names, key)
+
+
+@cache
+def settings_of(names):
+    return composed(*map("{}={}".format, ("dataset", "model", "trainer"), names))
 
 
 def test_the_ablation_is_made_from_its_records():
@@ -26,7 +54,7 @@ def test_each_record_of_the_ablation_is_of_its_row():
             assert record.settings["model"]["name"] == given.pop("model")
             assert len(record.settings["model"]["hidden"]) == 1 + int(given.pop("model.size"))
             for setting, value in given.items():
-                group, key = setting.split(".")
+                group, key = setting.removeprefix("+").split(".")
                 settings = LATER_DEFAULTS[group] | record.settings[group]
                 assert settings[key] == yaml.safe_load(value), setting
 

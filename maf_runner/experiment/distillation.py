@@ -18,12 +18,13 @@ from maf_runner.experiment.conditioning import Conditioning
 from maf_runner.experiment.mixture import Mixture
 from maf_runner.experiment.prepare import Experiment
 from maf_runner.experiment.trained import TrainedRun
-from maf_runner.system import logs
+from maf_runner.system import logs, shortage
 from maf_runner.system.errors import UsageError
 
 log = logging.getLogger("maf_runner")
 T = TypeVar("T", bound=np.generic)
 MARGIN = 0.5  # share of a variable's range; drawn rows farther beyond the range are left out
+COPIES = 2  # of the drawn rows in memory: in parts, then joined
 
 
 def training_rows(experiment: Experiment) -> Rows:
@@ -47,7 +48,7 @@ def with_drawn_rows(
     """The training rows, and after them ``n`` rows drawn from the mixture of ``teachers``.
 
     A flow can draw rows far outside of the data. Drawn rows that lie beyond the range of the
-    training rows by more than half of that range are left out.
+    training rows by more than half of that range are left out, but not for a constant variable.
 
     Args:
         splits: the data, which the teachers too were trained on.
@@ -59,7 +60,8 @@ def with_drawn_rows(
 
     Raises:
         DataError: a folder holds no finished run.
-        UsageError: the teachers had other data, are given something else, or cannot be sampled.
+        UsageError: the teachers had other data, are given something else, cannot be sampled or
+            draw most rows far outside; or there is not enough memory for the rows.
     """
     # Sorted by id, as in the run id, so that the order in which they are named changes no row.
     runs = sorted(map(TrainedRun.load, teachers), key=lambda run: run.record.run_id)
@@ -67,15 +69,22 @@ def with_drawn_rows(
     _require_same(runs, splits, conditioning)
     log.info("drawing %s rows from %s", f"{n:,}", teacher.record.model)
     train, parts = splits.train, [splits.train]
+    width = train.x.shape[1] + conditioning.width
+    shortage.require(
+        COPIES * n * width * train.x.itemsize, f"trainer.drawn_rows={n:,}", "draw fewer rows"
+    )
     low, high = train.x.min(axis=0), train.x.max(axis=0)
-    margin = MARGIN * (high - low)
+    margin = np.where(high > low, MARGIN * (high - low), np.inf)
     with tqdm(total=n, unit=" rows", leave=False, disable=not logs.has_terminal()) as bar:
         for rows in _draws(teacher, train, n, seed):
             inside = ((rows.x >= low - margin) & (rows.x <= high + margin)).all(axis=1)
             parts.append(_select(rows, inside))
             bar.update(len(rows))
     if left_out := n - sum(map(len, parts[1:])):
-        log.info("%s drawn rows lie far outside of the training rows: left out", f"{left_out:,}")
+        text = f"{left_out:,} of {n:,} drawn rows lie far outside of the training rows"
+        if left_out > n / 2:
+            raise UsageError(f"trainer.teachers: {text}: these runs draw no rows to learn from")
+        log.info("%s: left out", text)
     return Rows(
         np.concatenate([rows.x for rows in parts]),
         _joined([rows.labels for rows in parts]),
@@ -85,7 +94,9 @@ def with_drawn_rows(
 
 def _require_same(runs: list[TrainedRun], splits: Splits, conditioning: Conditioning) -> None:
     if splits.train.weights is not None:
-        raise UsageError("trainer.teachers: rows that are drawn have no weights (dataset.weight)")
+        raise UsageError(
+            "trainer.teachers: rows that are drawn have no weights: leave out dataset.weight"
+        )
     for run in runs:
         if run.record.data.fingerprint != splits.fingerprint:
             raise UsageError(
@@ -97,6 +108,16 @@ def _require_same(runs: list[TrainedRun], splits: Splits, conditioning: Conditio
                 f"trainer.teachers: {run.folder.path} is given {run.conditioning.width} numbers "
                 f"with each row, the model {conditioning.width}: give both the same "
                 "model.conditional"
+            )
+        if conditioning.classes and run.conditioning.prior != conditioning.prior:
+            raise UsageError(
+                f"trainer.teachers: the classes of {run.folder.path} have other probabilities "
+                "than those of this run: give both the same dataset.class_prior"
+            )
+        if not run.model.can_sample:
+            raise UsageError(
+                f"trainer.teachers: {run.folder.path} is of {run.record.model}, which cannot draw "
+                "rows: leave it out"
             )
 
 

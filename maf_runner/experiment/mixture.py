@@ -61,11 +61,14 @@ class Mixture(TrainedRun):
             UsageError: they are not over the same columns or given the same; one is named twice.
         """
         first = runs[0]
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for run in runs:
-            if (path := run.folder.path.resolve()) in seen:
-                raise UsageError(f"{run.folder.path} is named twice: name each run once")
-            seen.add(path)
+            if run.record.run_id in seen:
+                raise UsageError(
+                    f"{run.folder.path}: its run {run.record.run_id} is named twice: name each "
+                    "run once"
+                )
+            seen.add(run.record.run_id)
             if difference := _difference(first, run):
                 raise UsageError(
                     f"{run.folder.path} cannot be mixed with {first.folder.path}: {difference}"

@@ -24,8 +24,9 @@ from maf_runner.experiment.evaluation import log_prob_function
 from maf_runner.experiment.prepare import as_density, data_of, without_numbers
 from maf_runner.experiment.settings import build
 from maf_runner.flows.base import SAMPLED_AT_ONCE, Density
+from maf_runner.records.entries import record_of_model
 from maf_runner.records.folder import RunFolder
-from maf_runner.records.record import Data, Record, UnreadableRecordError
+from maf_runner.records.record import Data, Record
 from maf_runner.system import reading
 from maf_runner.system.errors import DataError, ShortageError, UsageError, suggestion
 from maf_runner.training.checkpoint import load
@@ -44,7 +45,7 @@ def load_run(folder: str | Path) -> Density:
         DataError: not a run folder, not finished, or damaged.
     """
     files = RunFolder(Path(folder))
-    return _model(files, _record(files))
+    return _model(files, record_of_model(files))
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class TrainedRun:
             DataError: not a run folder, not finished, or damaged.
         """
         files = RunFolder(Path(folder))
-        record = _record(files)
+        record = record_of_model(files)
         model = _model(files, record)
         try:
             spaces = _image_space(record.data), _table_space(record.data), _context_space(record)
@@ -255,25 +256,6 @@ class TrainedRun:
             raise ValueError(f"there are {context} classes and other names of them")
         if self.prior is not None and not _is_prior(self.prior, context):
             raise ValueError(f"the prior is no share for each of {context} classes")
-
-
-def _record(folder: RunFolder) -> Record:
-    """The record of a run that has a trained model."""
-    if not folder.record.is_file():
-        state = "is not finished" if folder.last.exists() else "is not a run folder"
-        raise DataError(
-            f"{folder.path} {state}: it has no {folder.record.name}. Give the folder that maf-run "
-            "prints, of a run that has ended"
-        )
-    try:
-        record = Record.read(folder.record)
-    except UnreadableRecordError as error:
-        raise DataError(str(error)) from error
-    if not record.finished and not record.rows_not_finite:
-        raise DataError(
-            f"{folder.path}: the run has no trained model, its status is {record.status}"
-        )
-    return record
 
 
 def _model(folder: RunFolder, record: Record) -> Density:

@@ -15,14 +15,39 @@ from maf_runner.records.folder import (
     RECORD,
     TEST_NATS,
     VALIDATION_NATS,
+    RunFolder,
     run_folders,
 )
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.system import reading
+from maf_runner.system.errors import DataError
 
 LARGEST = 64 * reading.MB  # bytes of a picture or a learning curve
 NATS = {"test": TEST_NATS, "validation": VALIDATION_NATS}
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
+
+
+def record_of_model(folder: RunFolder) -> Record:
+    """The record of a run that has a trained model.
+
+    Raises:
+        DataError: the folder is none of a run, or the run is not finished or has no model.
+    """
+    if not folder.record.is_file():
+        state = "is not finished" if folder.last.exists() else "is not a run folder"
+        raise DataError(
+            f"{folder.path} {state}: it has no {folder.record.name}. Give the folder that maf-run "
+            "prints, of a run that has ended"
+        )
+    try:
+        record = Record.read(folder.record)
+    except UnreadableRecordError as error:
+        raise DataError(str(error)) from error
+    if not record.finished and not record.rows_not_finite:
+        raise DataError(
+            f"{folder.path}: the run has no trained model, its status is {record.status}"
+        )
+    return record
 
 
 def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:

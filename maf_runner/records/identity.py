@@ -7,8 +7,8 @@ from typing import Any
 
 from maf_runner.experiment import plugins
 from maf_runner.experiment.groups import FILES, GROUPS
+from maf_runner.records.entries import record_of_model
 from maf_runner.records.folder import RunFolder
-from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.system import reading
 from maf_runner.system.errors import DataError, ShortageError
 
@@ -16,7 +16,7 @@ from maf_runner.system.errors import DataError, ShortageError
 # all is as it was before. At that value they are left out of the run id, so that a new setting
 # renames no run.
 LATER_DEFAULTS: dict[str, dict[str, Any]] = {
-    "model": {"scale": "exp", "base": "normal"},
+    "model": {"scale": "exp", "base": "normal", "order": None},
     "trainer": {
         "width": None,
         "schedule": "constant",
@@ -72,15 +72,12 @@ def _runs(folders: list[str]) -> list[str]:
     """What stands for finished runs: their ids, wherever they lie and in whatever order.
 
     Raises:
-        DataError: a folder has no record of a run.
+        DataError: a folder has no run with a trained model.
     """
-    ids = []
-    for folder in folders:
-        try:
-            ids.append(Record.read(RunFolder(Path(folder)).record).run_id)
-        except UnreadableRecordError as error:
-            raise DataError(f"{error}; see trainer.teachers") from error
-    return sorted(ids)
+    try:
+        return sorted(record_of_model(RunFolder(Path(folder))).run_id for folder in folders)
+    except DataError as error:
+        raise DataError(f"trainer.teachers: {error}") from error
 
 
 def content_hash(path: Path, setting: str) -> str:

@@ -28,7 +28,8 @@ def runs(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distillation")
     rng = np.random.default_rng(0)
     given = rng.uniform(0, 10, 400)
-    frame = pd.DataFrame({"given": given, "value": 3 * given + rng.normal(size=400)})
+    value = 3 * given + rng.normal(size=400)
+    frame = pd.DataFrame({"given": given, "value": value, "one": 1.0})
     frame.to_csv(folder / "line.csv", index=False)
     line = ("dataset=file", f"dataset.path={folder / 'line.csv'}")
 
@@ -42,6 +43,7 @@ def runs(server, tmp_path_factory):
         "other": run("dataset=toy/banana", "model=gaussian"),
         "gaussian": run("dataset=toy/two_gaussians", "model=gaussian"),
         "class": run(*digits, "model.conditional=true"),
+        "constant": run(*line, "dataset.columns=[value,one]", "model=made", *SMALL),
         "column": run(*line, "dataset.columns=[value]", "dataset.context=[given]", "model=made",
                       "trainer=tuned", "trainer.max_epochs=150", "trainer.batch_size=20"),
     }  # fmt: skip
@@ -134,6 +136,35 @@ def test_each_drawn_row_has_the_columns_it_was_given(runs):
     assert np.corrcoef(rows.context[n:, 0], rows.x[n:, 0])[0, 1] > 0.9
 
 
+def test_a_constant_column_leaves_no_row_out(runs):
+    _, n, rows = drawn(runs, "constant", n=500)
+    assert len(rows) - n > 400
+
+
+def test_teachers_that_draw_no_rows_like_the_training_rows_are_refused(runs, monkeypatch):
+    monkeypatch.setattr("maf_runner.experiment.distillation.MARGIN", -0.6)  # no row is inside
+    with pytest.raises(UsageError, match="1,000 of 1,000 drawn rows lie far outside"):
+        drawn(runs, "gaussian", n=1000)
+
+
+def test_more_rows_than_the_memory_holds_are_refused(runs):
+    with pytest.raises(UsageError, match=r"trainer.drawn_rows=.* draw fewer rows"):
+        drawn(runs, "gaussian", n=10**15)
+
+
+def test_a_copy_of_a_teacher_is_no_other_teacher(runs, distil, tmp_path):
+    shutil.copytree(runs["a"], tmp_path / "copy")
+    said = distil(*MOONS, teachers=[runs["a"], tmp_path / "copy"], check=2)
+    assert "is named twice" in said
+
+
+def test_a_teacher_whose_classes_have_other_probabilities_is_refused(runs):
+    splits = data_of(RunFolder(runs["class"]))
+    student = Conditioning(10, tuple([0.1] * 10))
+    with pytest.raises(UsageError, match="class_prior"):
+        with_drawn_rows(splits, student, [str(runs["class"])], 10, 0)
+
+
 def test_a_teacher_of_other_data_is_refused(runs, distil):
     said = distil(*MOONS, teachers=[runs["other"]], check=2)
     assert "trained on other rows" in said and str(runs["other"]) in said
@@ -150,7 +181,7 @@ def test_a_teacher_that_is_given_something_else_is_refused(runs, distil):
         ("[]", "trainer.teachers must list folders"),
         ("some", "trainer.teachers must list folders"),
         ("[3]", "trainer.teachers must be a folder"),
-        ("[nowhere]", "see trainer.teachers"),
+        ("[nowhere]", "trainer.teachers:"),
     ],
 )
 def test_what_is_no_list_of_runs_is_refused(server, tmp_path, words, part):
