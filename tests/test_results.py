@@ -1,5 +1,7 @@
 """The tables of results/reports/ that scripts make from what is kept beside the records."""
 
+import os
+import subprocess
 from functools import cache
 
 import ablation
@@ -67,3 +69,31 @@ def test_time_to_quality_is_made_from_its_curves():
         for curve in each.values():
             assert (np.diff(curve[:, 0]) > 0).all() and (np.diff(curve[:, 1]) >= 0).all()
     assert time_to_quality.REPORT.read_text("utf-8") == time_to_quality.table(curves)
+
+
+SPY = """#!/bin/sh
+echo "$0 $*" | sed 's|.*/||' >> calls
+for word in "$@"; do
+    case $word in seed=*) echo "${word#seed=}" | tr , '\\n' | sed "s/^/$(wc -l < calls)-/" ;; esac
+done
+"""
+
+
+def test_the_best_of_miniboone_is_distilled_from_thirteen_runs(tmp_path):
+    """The script with programs that do nothing but name a folder for each seed."""
+    for name in ("maf-run", "maf-table"):
+        (tmp_path / name).write_text(SPY)
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    script = ROOT / "scripts" / "best_miniboone.sh"
+    environment = {**os.environ, "PATH": path, "RESULTS": "here"}
+    subprocess.run(["sh", script, "threads=1"], cwd=tmp_path, env=environment, check=True)
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+    runs = [f"1-{seed}" for seed in range(5)] + [f"2-{seed}" for seed in range(8)]
+    assert [call[0] for call in calls] == ["maf-run"] * 3 + ["maf-table"]
+    assert f"trainer.teachers=[{','.join(runs)}]" in calls[2]
+    assert calls[3][1:] == ["mixture", *runs, "--results", "here"]
+    for call in calls[:3]:  # settings that there are
+        words = [word for word in call[1:] if word != "-m"]
+        assert {"threads=1", "paths.results_dir=here"} <= set(words)
+        composed(*(word.split(",")[0] if word.startswith("seed=") else word for word in words))
