@@ -2,9 +2,9 @@
 
     python scripts/ablation.py [--results FOLDER]
 
-Runs what has not been run yet (one to three minutes each on one core; stopped, it goes on), copies
-the records to results/ablation/ and writes results/reports/ablation.md from them. Validation
-decides; test figures stand beside it.
+Runs what has no record in results/ablation/ yet (one to five minutes each on one core; stopped, it
+goes on), copies its record there and writes results/reports/ablation.md from all of them.
+Validation decides; test figures stand beside it.
 """
 
 import argparse
@@ -24,6 +24,7 @@ KEPT = ROOT / "results" / "ablation"
 REPORT = ROOT / "results" / "reports" / "ablation.md"
 SEEDS = (0, 1, 2)
 TUNED = ("model=maf", "model.size=0", "model.scale=bounded", "trainer=tuned_table")
+RESIDUAL = ("+model.residual=true", "model.hidden=[128]")  # dropout is for these networks only
 # What a row is called in the table: what is changed.
 ROWS: dict[str, tuple[str, ...]] = {
     "tuned_table, bounded scale": (),
@@ -39,7 +40,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "28 epochs, not 100": ("trainer.max_epochs=28",),
     "batches of 400, not 100": ("trainer.batch_size=400",),
+    "gradients no longer than 5": ("trainer.clip=5",),
     "two hidden layers, not one": ("model.size=1",),
+    "residual blocks of 128 units": RESIDUAL,
+    "residual blocks of 128 units, dropout 0.1": (*RESIDUAL, "+model.dropout=0.1"),
     "scale not bounded": ("model.scale=exp",),
     "scale not bounded, Student base": ("model.scale=exp", "model.base=student"),
     "paper's training, bounded scale": ("trainer=paper",),
@@ -48,7 +52,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 def run(name: str, seed: int, results: Path) -> None:
-    """Train, or find the finished run, and keep its record.
+    """Train, or go on with what was stopped, and keep the record.
 
     Raises:
         subprocess.CalledProcessError: it failed; what it said stands above.
@@ -116,7 +120,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in ROWS:
         for seed in SEEDS:
-            run(name, seed, options.results.absolute())
+            if not record_file(name, seed).exists():
+                run(name, seed, options.results.absolute())
         text = table(complete())
         atomic.write(REPORT, text)
         print(text.splitlines()[-1], flush=True)
