@@ -1,6 +1,7 @@
 """The uniform mixture of any finished runs of one dataset, beside each of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,32 @@ CAPTION = (
     "Some runs and their uniform mixture, log p = logsumexp(log p_1, ..., log p_K) - log K for "
     "each row: mean log-likelihood in nats ± 2 standard errors."
 )
+HEADINGS = "run", "seed", "validation", "test"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the table: of a run, or of the mixture of all."""
+
+    model: str
+    run: Record | None
+    validation: Figure | None
+    test: Figure | None
+
+    def items(self) -> list[Item]:
+        named = [Item(self.run.run_id), Item(str(self.run.seed))] if self.run else [Item(), Item()]
+        return [*named, Item.of(self.validation, 3), Item.of(self.test, 3)]
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "run_id": self.run and self.run.run_id,
+            "seed": self.run and self.run.seed,
+            "validation_nats": self.validation and self.validation.value,
+            "validation_error": self.validation and self.validation.error,
+            "test_nats": self.test and self.test.value,
+            "test_error": self.test and self.test.error,
+        }
 
 
 def mixture(runs: Sequence[Record]) -> Grid:
@@ -31,36 +58,34 @@ def mixture(runs: Sequence[Record]) -> Grid:
     if len({run.run_id for run in runs}) < len(runs):
         raise UsageError("a run is named twice: in a uniform mixture each counts once")
     mixed = mixture_of(runs)
-    rows: list[tuple[str, list[Item]]] = []
-    data: list[dict[str, Any]] = []
-
-    def add(
-        model: str, run_id: str, seed: str, *splits: NDArray[np.float64] | float | None
-    ) -> None:
-        validation, test = map(_figure, splits)
-        items = [Item(run_id), Item(seed), Item.of(validation, 3), Item.of(test, 3)]
-        rows.append((model, items))
-        own: dict[str, Any] = {"model": model, "run_id": run_id, "seed": seed}
-        for split, figure in (("validation", validation), ("test", test)):
-            own[f"{split}_nats"] = figure and figure.value
-            own[f"{split}_error"] = figure and figure.error
-        data.append(own)
-
-    for run in runs:
-        validation = row_nats(run, "validation")
-        known = validation_of(run) if validation is None else validation
-        add(run.title, run.run_id, str(run.seed), known, row_nats(run))
-    add(f"{len(runs)} runs mixed", "", "", mixed.validation_nats, mixed.nats)
-    headings = [(name,) for name in ("run", "seed", "validation", "test")]
-    title = f"A mixture of {len(runs)} runs"
-    spare = ("seed", "run")
-    return Grid("mixture", title, CAPTION, headings, rows, _worth(mixed), data, spare=spare)
+    lines = [_Line(run.title, run, _validation(run), _mean(row_nats(run))) for run in runs]
+    figures = _mean(mixed.validation_nats), _mean(mixed.nats)
+    lines.append(_Line(f"{len(runs)} runs mixed", None, *figures))
+    return Grid(
+        "mixture",
+        f"A mixture of {len(runs)} runs",
+        CAPTION,
+        [(name,) for name in HEADINGS],
+        [(line.model, line.items()) for line in lines],
+        _worth(mixed),
+        [line.data() for line in lines],
+        spare=("seed", "run"),
+    )
 
 
-def _figure(of: NDArray[np.float64] | float | None) -> Figure | None:
-    """The mean of densities of rows and its error, or a mean that is known without the rows."""
-    mean, error = mean_and_error(of) if isinstance(of, np.ndarray) else (of, None)
-    return Figure(mean, error) if mean is not None and is_figure(mean) else None
+def _validation(run: Record) -> Figure | None:
+    """The validation figure of a run; without its error where the rows were not kept."""
+    if (rows := row_nats(run, "validation")) is not None:
+        return _mean(rows)
+    known = validation_of(run)
+    return Figure(known, None) if known is not None and is_figure(known) else None
+
+
+def _mean(nats: NDArray[np.float64] | None) -> Figure | None:
+    if nats is None:
+        return None
+    figure = Figure(*mean_and_error(nats))
+    return figure if is_figure(figure.value) else None
 
 
 def _worth(mixed: Mixture) -> list[str]:
