@@ -19,7 +19,7 @@ from maf_runner.experiment.mixture import Mixture
 from maf_runner.experiment.prepare import Experiment
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.system import logs, shortage
-from maf_runner.system.errors import UsageError
+from maf_runner.system.errors import DataError, UsageError
 
 log = logging.getLogger("maf_runner")
 T = TypeVar("T", bound=np.generic)
@@ -64,7 +64,10 @@ def with_drawn_rows(
             draw most rows far outside; or there is not enough memory for the rows.
     """
     # Sorted by id, as in the run id, so that the order in which they are named changes no row.
-    runs = sorted(map(TrainedRun.load, teachers), key=lambda run: run.record.run_id)
+    try:
+        runs = sorted(map(TrainedRun.load, teachers), key=lambda run: run.record.run_id)
+    except DataError as error:
+        raise DataError(f"trainer.teachers: {error}") from error
     teacher = runs[0] if len(runs) == 1 else Mixture.of(runs)
     _require_same(runs, splits, conditioning)
     log.info("drawing %s rows from %s", f"{n:,}", teacher.record.model)

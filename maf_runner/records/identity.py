@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,19 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
 def _runs(folders: list[str]) -> list[str]:
     """What stands for finished runs: their ids, wherever they lie and in whatever order.
 
+    A folder that is gone is known by its name, which is the id, so that the run that needed it is
+    found when it is finished itself.
+
     Raises:
         DataError: a folder has no run with a trained model.
     """
     try:
-        return sorted(record_of_model(RunFolder(Path(folder))).run_id for folder in folders)
+        return sorted(
+            path.name
+            if not path.exists() and re.fullmatch("[0-9a-f]{12}", path.name)
+            else record_of_model(RunFolder(path)).run_id
+            for path in map(Path, folders)
+        )
     except DataError as error:
         raise DataError(f"trainer.teachers: {error}") from error
 

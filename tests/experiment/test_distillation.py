@@ -88,6 +88,17 @@ def test_the_run_is_named_by_its_teachers_and_not_by_where_they_lie(runs, distil
     assert distil(*MOONS, teachers=[runs["a"]])["run_id"] != record["run_id"]
 
 
+def test_a_finished_run_is_found_when_its_teachers_are_gone(runs, distil, tmp_path):
+    gone = tmp_path / runs["a"].name
+    shutil.copytree(runs["a"], gone)
+    record = distil(*MOONS, teachers=[gone])
+    shutil.rmtree(gone)
+    assert distil(*MOONS, teachers=[gone]) == record
+    said = distil(*MOONS, "seed=1", teachers=[gone], check=3)
+    assert f"trainer.teachers: {gone} is not a run folder" in said
+    assert len(records(tmp_path / "results")) == 1
+
+
 def test_killed_and_resumed_equals_uninterrupted(runs, server, tmp_path):
     """The rows are drawn again, the same."""
     teachers = f"trainer.teachers=[{runs['a']},{runs['b']}]"
