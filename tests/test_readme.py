@@ -77,6 +77,15 @@ def test_tables_are_those_of_the_records():
     assert not stale, "run python scripts/update_tables.py"
 
 
+def test_the_commands_of_the_best_models_are_theirs():
+    for identity, command in update_tables.COMMANDS.items():
+        program, *settings = shlex.split(command)
+        if program == "maf-run":
+            assert run_id(from_config(composed(*settings))) == identity
+        else:
+            assert os.access(ROOT / program, os.X_OK)
+
+
 def test_the_benchmark_shown_is_the_one_kept():
     """`python scripts/benchmark.py --table` would change nothing."""
     kept = json.loads((ROOT / "results/benchmarks/benchmark.json").read_text())
