@@ -215,6 +215,12 @@ def test_without_rows_there_is_no_test_and_it_is_said(tmp_path, command):
     assert "no t-test, since the best keep no rows: mnist" in table(command, tmp_path).stdout
 
 
+def test_models_without_rows_are_counted_where_they_are_many(tmp_path, command):
+    nats = np.linspace(-1400, -1300, 100)
+    columns_of_three(tmp_path, A=(nats, True), **dict.fromkeys("BCDEF", (nats - 9, False)))
+    assert "no t-test with 5 models on mnist: no rows kept" in table(command, tmp_path).stdout
+
+
 def test_rows_that_are_not_those_of_the_record_are_named(tmp_path, command):
     nats = np.linspace(-1400, -1300, 100)
     columns_of_three(tmp_path, A=(nats, True), B=(nats - 9, True), C=(nats - 3, True))

@@ -103,6 +103,17 @@ def test_of_a_plugin_the_first_digits_of_its_hash_are_shown():
     assert chosen in [f"plugins.flows=sha256:{digit * 12}" for digit in "ab"]
 
 
+def test_of_teachers_the_number_is_shown():
+    settings = {"model": {}, "dataset": {}, "seed": 0}
+    runs = [
+        made_up(
+            run_id=str(n), settings={**settings, "trainer": {"name": "paper", "teachers": ids}}
+        )
+        for n, ids in enumerate((["a"], ["b", "c"]))
+    ]
+    assert cell(comparison(runs), "MADE").chosen in ("1 teacher", "2 teachers")
+
+
 def test_different_data_are_different_columns():
     """Likelihoods of other data, even of the same name, are not chosen from together."""
 

@@ -275,17 +275,17 @@ def _winner(best: Record, runs: list[Record]) -> str:
     """What sets the chosen run apart from the others: its size, then other settings."""
     varied = differing_keys([flat(r.settings) for r in runs])
     ours = flat(best.settings)
-    words = [
-        size(best) if key == "model.hidden" else f"{key}={_short(as_typed(value))}"
-        for key, value in ours.items()
-        if key in varied
-    ]
-    return " ".join(words)
+    return " ".join(_setting(key, value) for key, value in ours.items() if key in varied)
 
 
-def _short(value: str) -> str:
-    """A value of which, if it is a hash, the first 12 digits stay."""
-    return value[:19] if value.startswith("sha256:") else value
+def _setting(key: str, value: Any) -> str:
+    """A setting in short: widths, the number of teachers, the first 12 digits of a hash."""
+    if key == "model.hidden":
+        return widths(value)
+    if key == "trainer.teachers" and isinstance(value, list):
+        return "1 teacher" if len(value) == 1 else f"{len(value)} teachers"
+    typed = as_typed(value)
+    return f"{key}={typed[:19] if typed.startswith('sha256:') else typed}"
 
 
 def short_names(cells: Sequence[Cell]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from maf_runner.records.statistics import outlier
 from maf_runner.reporting.comparison.cells import BEST, CUT_SHORT, Cell
 
 LEVEL = 0.05
+NAMED = 4  # models at most that a note names
 
 
 def p_value(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -86,7 +87,8 @@ def mark_best(
         for i in good:
             marked[i] = replace(cells[i], marks=cells[i].marks + BEST)
         if wanting:
-            notes.append(f"no t-test with {', '.join(wanting)} on {column}: no rows kept")
+            named = ", ".join(wanting) if len(wanting) <= NAMED else f"{len(wanting)} models"
+            notes.append(f"no t-test with {named} on {column}: no rows kept")
     if untested:
         notes.append(f"no t-test, since the best keep no rows: {'; '.join(untested)}")
     if impossible:
