@@ -16,6 +16,12 @@ from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.uniform import UniformMixture, Units
 from maf_runner.system.errors import UsageError
 
+# Of a record, what is of one run alone.
+OWN: dict[str, Any] = {
+    **dict.fromkeys(("parameters", "best_epoch", "epochs", "updates", "stop_reason", "resumed")),
+    **{"seconds": None, "departures": [], "test": {}, "validation": {}, "divergence": {}},
+}
+
 
 def load_trained(folders: Sequence[str | Path]) -> TrainedRun:
     """The run of one folder, or the uniform mixture of several.
@@ -35,6 +41,7 @@ class Mixture(TrainedRun):
 
     It has the spaces of the first run: rows are standardised as there, and so are the log
     densities of standardised rows. Those in the units of the table are of the same kind for all.
+    Its record is that of the first run, without what is the first run's alone, as figures.
 
     Attributes:
         runs: those that are mixed.
@@ -74,7 +81,9 @@ class Mixture(TrainedRun):
                     f"{run.folder.path} cannot be mixed with {first.folder.path}: {difference}"
                 )
         density = UniformMixture([r.model for r in runs], [_units(first, r) for r in runs])
-        record = replace(first.record, model=f"mixture of {len(runs)} runs")
+        ids = " ".join(run.record.run_id for run in runs)
+        model = f"mixture of {len(runs)} runs"
+        record = replace(first.record, run_id=ids, model=model, **OWN)
         spaces = first.image, first.table, first.context
         return cls(first.folder, record, density.eval(), *spaces, runs=tuple(runs))
 

@@ -90,6 +90,13 @@ def mixed(parts):
     return logsumexp(parts, axis=0) - np.log(len(parts))
 
 
+def test_its_record_has_no_figures_of_one_run(runs):
+    record = load_trained([runs["gaussian"], runs["maf"]]).record
+    assert record.run_id == f"{runs['gaussian'].name} {runs['maf'].name}"
+    assert record.title == "mixture of 2 runs on file"
+    assert not record.test and not record.validation and record.parameters is None
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_known_values_and_other_units(native):
     """N(0, 1), N(3, 1) in units of a half, and a density that overflows, which counts as 0."""
