@@ -147,8 +147,13 @@ def _forget_training(settings: dict[Any, Any]) -> None:
     So all that differ in these alone are one run. Impossible ones are refused all the same.
 
     Raises:
-        UsageError: a setting of the trainer that is unknown or impossible.
+        UsageError: a setting of the trainer that is unknown or impossible; it names teachers.
     """
+    if "teachers" in settings["trainer"]:
+        raise UsageError(
+            f"model={settings['model']['name']} is found in closed form, and learns from no "
+            "teachers: leave out trainer=distilled"
+        )
     usual = presets.settings("trainer", "paper")
     usual |= {"learning_rate": settings["model"]["paper_rate"]}
     if settings["trainer"] != usual:  # the check brings in torch, which a finished run needs not

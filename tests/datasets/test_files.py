@@ -277,7 +277,7 @@ def test_what_flatters_a_likelihood_is_reported(tmp_path, said):
     frame = pd.concat([frame, frame.iloc[:4]])
     read(saved(tmp_path, ".csv", frame))
     text = "\n".join(said)
-    assert "constant in the training rows: always" in text
+    assert "constant in the training rows have no density: always" in text
     assert "dataset.dequantise=[count]" in text
     assert "4 of 204 rows are duplicate rows" in text
 

@@ -202,6 +202,12 @@ def test_what_is_no_list_of_runs_is_refused(server, tmp_path, words, part):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_model_in_closed_form_has_no_teachers(server, runs, tmp_path):
+    words = ("dataset=toy/moons", "model=gaussian", *DISTILLED, f"trainer.teachers=[{runs['a']}]")
+    said = server("maf-run", *words, cwd=tmp_path, check=2).stderr
+    assert "model=gaussian is found in closed form, and learns from no teachers" in said
+
+
 def test_the_number_of_rows_is_checked(distil, runs):
     assert "drawn_rows" in distil(*MOONS, "trainer.drawn_rows=0", teachers=[runs["a"]], check=2)
 

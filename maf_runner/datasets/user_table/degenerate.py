@@ -47,7 +47,13 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
         elif len(different) <= (1 - GROUPED) * len(values):
             shared[column] = f"{column} ({len(different):,} values in {len(values):,} rows)"
     if constant:
-        log.warning("%s: columns that are constant in the training rows: %s", file, some(constant))
+        log.warning(
+            "%s: columns that are constant in the training rows have no density: %s. The "
+            "log-likelihood grows with them, however little they say: leave them out "
+            "(dataset.columns=[...])",
+            file,
+            some(constant),
+        )
     if whole:
         log.warning(
             "%s: columns of whole numbers have no density. Add uniform noise to them: "
@@ -66,7 +72,7 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
     if shared:
         log.warning(
             "%s: columns in which many rows share a value have no density there: %s. The "
-            "log-likelihood of a flow can grow without end on them: leave out these columns "
+            "log-likelihood of a model can grow without end on them: leave out these columns "
             "(dataset.columns=[...]) or these rows",
             file,
             some(shared.values()),
