@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maf_runner.commands.arguments import add_results, guarded, parser_of
 from maf_runner.records import entries
+from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.records.unfinished import unfinished
 from maf_runner.reporting.tables.compare import compare
@@ -94,6 +95,11 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         parser.error("mixture needs two runs or more: maf-table mixture RUN RUN ...")
     if options.mixtures and options.table in ("runs", *NAMED):
         parser.error("--mixtures is for tables of models")
+    filters = options.dataset or options.model or options.trainer or options.seeds != "best"
+    if filters and options.table in NAMED:
+        parser.error(
+            "--dataset, --model, --trainer and --seeds are for tables whose runs are not named"
+        )
     if options.watch and options.table != "runs":
         parser.error("--watch is for the table of runs")
     return options
@@ -122,6 +128,12 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _text(options: argparse.Namespace) -> str:
+    if options.shipped and not entries.shipped_records(options.results):
+        print(
+            f"maf-table: no records come with the project in {options.results / 'records'}: "
+            "--shipped is for its folder, or --results DIR",
+            file=sys.stderr,
+        )
     table = _named_runs(options) if options.table in NAMED else _table(options)
     if options.columns:
         table = table.only(options.columns)
@@ -140,14 +152,9 @@ def _table(options: argparse.Namespace) -> Grid:
     if not records and not waiting:
         _complain(complaints)
         raise DataError(_nothing(options))
-    if options.shipped and not entries.shipped_records(options.results):
-        print(
-            f"maf-table: no records come with the project in {options.results / 'records'}: "
-            "--shipped is for its folder, or --results DIR",
-            file=sys.stderr,
-        )
-    if not choice.of(records) and not waiting:
-        raise DataError(f"no run has that dataset, model and trainer: {choice.there(records)}")
+    if not choice.of(records) and not choice.of_unfinished(waiting):
+        there = choice.there(records, waiting)
+        raise DataError(f"no run has that dataset, model and trainer: {there}")
     table, left_out = build(options.table, records, choice, waiting)
     _complain(complaints + left_out)
     return table
@@ -172,9 +179,11 @@ def _named_runs(options: argparse.Namespace) -> Grid:
 def _named(name: str, results: Path) -> Record:
     """The record of a run folder, of a record's file, or of a run id or the beginning of one."""
     path = Path(name)
+    if path.is_dir():
+        return entries.record_in(RunFolder(path))
     if path.exists():
         try:
-            return Record.read(path / "record.json" if path.is_dir() else path)
+            return Record.read(path)
         except UnreadableRecordError as error:
             raise DataError(str(error)) from error
     records, _ = entries.find(results)

@@ -33,6 +33,20 @@ def record_of_model(folder: RunFolder) -> Record:
     Raises:
         DataError: the folder is none of a run, or the run is not finished or has no model.
     """
+    record = record_in(folder)
+    if not record.finished and not record.rows_not_finite:
+        raise DataError(
+            f"{folder.path}: the run has no trained model, its status is {record.status}"
+        )
+    return record
+
+
+def record_in(folder: RunFolder) -> Record:
+    """The record of a run that has ended.
+
+    Raises:
+        DataError: the folder is none of a run, the run has not ended, or its record is damaged.
+    """
     if not folder.record.is_file():
         state = "is not finished" if folder.last.exists() else "is not a run folder"
         raise DataError(
@@ -40,14 +54,9 @@ def record_of_model(folder: RunFolder) -> Record:
             "prints, of a run that has ended"
         )
     try:
-        record = Record.read(folder.record)
+        return Record.read(folder.record)
     except UnreadableRecordError as error:
         raise DataError(str(error)) from error
-    if not record.finished and not record.rows_not_finite:
-        raise DataError(
-            f"{folder.path}: the run has no trained model, its status is {record.status}"
-        )
-    return record
 
 
 def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:

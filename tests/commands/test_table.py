@@ -118,7 +118,7 @@ def test_the_mean_over_seeds(table, tmp_path):
     keep(tmp_path, on("power", "MAF", "one", test={"log_likelihood": -8.0, "error": 0.1}))
     text = table("--seeds", "mean").stdout
     assert "-12.00 ± 2.00 (3)" in text and "-8.00 ± 0.10 (1)" in text
-    assert "standard deviation" in text and "•" not in text
+    assert "standard deviation" in text and "•" not in text and "‡" not in text
     runs = json.loads(table("runs", "--format", "json").stdout)["rows"]
     assert [r["seed"] for r in runs if r["model"] == "MADE"] == [0, 1, 2]
 
@@ -203,6 +203,43 @@ def test_two_runs_beside_each_other(table, tmp_path):
     keep(tmp_path, replace(strange, data=replace(strange.data, fingerprint="other")), nats)
     assert "different data" in table("compare", "aaa1", "ccc3", check=3).stderr
     assert a.exists()
+
+
+def test_a_narrow_comparison_keeps_every_row(table, tmp_path):
+    nats = np.linspace(-1400, -1300, 100)
+    conditional = {"log_likelihood": -9.0, "error": 0.1}
+    marginal = {**conditional, "marginal_log_likelihood": -9.5, "marginal_error": 0.2}
+    teachers = [f"{digit}" * 12 for digit in range(9)]
+    for name, ids, figures in (("aaa1", teachers[:1], marginal), ("bbb2", teachers, conditional)):
+        made = run(name, nats, 0.0, parameters=21440)
+        settings = {**made.settings, "trainer": {"name": "distilled", "teachers": ids}}
+        keep(tmp_path, replace(made, settings=settings, validation=figures), nats)
+    for width in (50, 80, 120):
+        text = table("compare", "aaa1", "bbb2", "--width", width).stdout
+        assert all(len(line) <= width for line in text.splitlines())
+        for part in ("test row 0", "21,440", "trainer.teachers", *teachers):
+            assert part in text
+    assert "-9.500 ± 0.200" in text and "-9.000 ± 0.100" in text
+    rows = json.loads(table("compare", "aaa1", "bbb2", "--format", "json").stdout)["rows"]
+    by_name = {row["what"]: row for row in rows}
+    assert by_name["parameters"]["a"] == 21440
+    assert (by_name["validation"]["a"], by_name["validation"]["a_error"]) == (-9.5, 0.2)
+    assert by_name["test row 0"]["difference"] == 0
+
+
+def test_what_cannot_be_named_or_filtered(table, tmp_path):
+    nats = np.linspace(-1400, -1300, 100)
+    one, other = (keep(tmp_path, run(name, nats, 0.0), nats) for name in ("aaa1", "bbb2"))
+    for words in (("--dataset", "power"), ("--seeds", "mean")):
+        said = table("compare", "aaa1", "bbb2", *words, check=2).stderr
+        assert "tables whose runs are not named" in said
+    under_way = unfinished(tmp_path, "c0")
+    assert "is not a run folder" in table("compare", tmp_path, one.parent, check=3).stderr
+    (under_way / "last.pt").touch()
+    assert "is not finished" in table("mixture", under_way, other.parent, check=3).stderr
+    said = table("runs", "--dataset", "nosuch", check=3).stderr
+    assert "no run has that dataset" in said and "digits, mnist" in said
+    assert "--shipped is for its folder" in table("compare", "x", "y", "--shipped", check=2).stderr
 
 
 def test_what_cannot_matter_to_a_closed_form_is_no_part_of_its_name(table, tmp_path):

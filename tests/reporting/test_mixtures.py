@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +93,11 @@ def test_runs_that_are_named_are_mixed(mixed, tmp_path):
     gain = nats - rows[1]
     figure = f"{gain.mean():+.3f} ± {2 * gain.std() / math.sqrt(ROWS):.3f}"
     assert f"3 runs mixed: {figure} nats against run {names[1]}" in content["notes"][0]
-    text = mixed(*(tmp_path / "runs").glob("*/*/*")).stdout
+    folders = sorted((tmp_path / "runs").glob("*/*/*"))
+    text = mixed(*folders).stdout
     assert "NSF (10)" in text and "3 runs mixed" in text
+    (folders[0] / "validation_nats.npy").write_text("damaged")
+    assert "validation_nats.npy cannot be read" in mixed(*folders, check=3).stderr
 
 
 def test_what_cannot_be_mixed_is_said(mixed, tmp_path):
@@ -109,6 +113,9 @@ def test_what_cannot_be_mixed_is_said(mixed, tmp_path):
     assert "cannot be mixed: tested on other rows" in said
     said = mixed(one.run_id, bare.run_id, check=3).stderr
     assert "its test rows were not kept" in said
+    failed = replace(one, run_id="f" * 12, status="diverged", test={})
+    keep(tmp_path, failed)
+    assert "its status is diverged" in mixed(one.run_id, failed.run_id, check=3).stderr
     assert "named twice" in mixed(one.run_id, one.run_id, check=2).stderr
     assert "two runs or more" in mixed(one.run_id, check=2).stderr
 
@@ -183,7 +190,7 @@ def test_what_cannot_be_mixed_is_named(table, tmp_path):
     assert mixture["test_nats"] == pytest.approx(nats.mean(), abs=1e-6)
     where = "MAF (5) on miniboone: not mixed, seed"
     assert f"{where} 2: tested on other rows" in notes
-    assert f"{where} 3: its test rows were not kept, or have weights" in notes
+    assert f"{where} 3: its test rows were not kept" in notes
     assert any(n.startswith(f"{where} 4: {damaged.parent}") for n in notes)
 
 

@@ -124,7 +124,7 @@ def comparison(
     for record, column in zip(records, columns_of(records), strict=True):
         if wanted and (column.name, record.given_class) not in wanted:
             continue
-        groups.setdefault((column, record.given_class, _row(record)), []).append(record)
+        groups.setdefault((column, record.given_class, row_of(record)), []).append(record)
     columns = sorted({key[:2] for key in groups})
     if wanted:
         there = {key[0] for key in groups}
@@ -196,7 +196,7 @@ def _cell(
         mean=mean,
         status="finished",
         marks=marks,
-        chosen=_winner(best, finished),
+        chosen=_winner(best, finished, mean=mean) if CHOSEN in marks else "",
         made=f"{column.name}: {origin_of(best)}",
         seeds=seeds,
         record=best,
@@ -239,7 +239,7 @@ def without_seed(record: Record) -> str:
     return json.dumps({**record.settings, "seed": None}, sort_keys=True)
 
 
-def _row(record: Record) -> str:
+def row_of(record: Record) -> str:
     """Its name in the paper, with the trainer, and every setting that departs from its preset."""
     if record.stop_reason == "closed_form":  # nothing of the trainer matters to it
         return ", ".join([record.model, *departures_of(record, "model.")])
@@ -271,21 +271,28 @@ def widths(hidden: Any) -> str:
     return "-".join(map(str, hidden))
 
 
-def _winner(best: Record, runs: list[Record]) -> str:
-    """What sets the chosen run apart from the others: its size, then other settings."""
-    varied = differing_keys([flat(r.settings) for r in runs])
+def _winner(best: Record, runs: list[Record], *, mean: bool) -> str:
+    """What sets the chosen run apart from the others: its size, then other settings.
+
+    The ``mean`` is over the seeds, so that none is chosen.
+    """
+    varied = differing_keys([flat(r.settings) for r in runs]) - ({"seed"} if mean else set())
     ours = flat(best.settings)
     return " ".join(_setting(key, value) for key, value in ours.items() if key in varied)
 
 
 def _setting(key: str, value: Any) -> str:
-    """A setting in short: widths, the number of teachers, the first 12 digits of a hash."""
+    """A setting in short: widths, or the number of teachers, or what it is."""
     if key == "model.hidden":
         return widths(value)
     if key == "trainer.teachers" and isinstance(value, list):
         return "1 teacher" if len(value) == 1 else f"{len(value)} teachers"
-    typed = as_typed(value)
-    return f"{key}={typed[:19] if typed.startswith('sha256:') else typed}"
+    return f"{key}={hash_in_short(as_typed(value))}"
+
+
+def hash_in_short(value: str) -> str:
+    """A value of which, if it is a hash, the first 12 digits stay."""
+    return value[:19] if value.startswith("sha256:") else value
 
 
 def short_names(cells: Sequence[Cell]) -> dict[str, str]:

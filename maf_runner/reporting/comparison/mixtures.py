@@ -163,10 +163,17 @@ def _rows(run: Record, shown: Record) -> tuple[NDArray[np.float64] | None, str]:
     except UnreadableRecordError as error:
         return None, str(error)
     if nats is None:
-        return None, "its test rows were not kept, or have weights"
+        return None, _why_unknown(run)
     if len(nats) != shown.test_rows:
         return None, "the number of its test rows is wrong"
     return nats, ""
+
+
+def _why_unknown(run: Record) -> str:
+    if not run.test:
+        return f"it has no test figure, its status is {run.status}"
+    weighted = run.settings["dataset"].get("weight") is not None
+    return "its test rows have weights" if weighted else "its test rows were not kept"
 
 
 def _validation_rows(runs: Sequence[Record]) -> NDArray[np.float64] | None:

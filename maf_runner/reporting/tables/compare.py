@@ -8,12 +8,13 @@ import numpy as np
 from maf_runner.records.entries import row_nats
 from maf_runner.records.record import Record
 from maf_runner.records.statistics import mean_and_error, outlier
+from maf_runner.reporting.comparison.cells import hash_in_short
 from maf_runner.reporting.comparison.columns import differing_keys
 from maf_runner.reporting.comparison.published import Figure
 from maf_runner.reporting.comparison.significance import p_value
 from maf_runner.reporting.tables.grid import NOTHING, Grid, Item
 from maf_runner.system.errors import DataError
-from maf_runner.system.text import flat
+from maf_runner.system.text import as_typed, flat
 
 CAPTION = (
     "Two runs: figures in nats ± 2 standard errors; the difference is counted row by row over the "
@@ -35,9 +36,11 @@ def compare(a: Record, b: Record) -> Grid:
     data: list[dict[str, Any]] = []
 
     def add(name: str, left: Item, right: Item, difference: Item | None = None) -> None:
-        rows.append((name, [left, right, difference or Item()]))
-        data.append({"what": name, "a": str(left), "b": str(right),
-                     "difference": str(difference or NOTHING)})  # fmt: skip
+        items = [left, right, difference or Item()]
+        rows.append((name, items))
+        data.append({"what": name})
+        for column, item in zip(("a", "b", "difference"), items, strict=True):
+            data[-1] |= {column: _number(item), f"{column}_error": item.error}
 
     nats_a, nats_b = row_nats(a), row_nats(b)
     difference = None
@@ -52,7 +55,7 @@ def compare(a: Record, b: Record) -> Grid:
     else:
         notes.append("no paired test: one of them keeps no test rows")
     add("test", _figure(a.test), _figure(b.test), difference)
-    add("validation", _figure(a.validation), _figure(b.validation))
+    add("validation", _validation(a.validation), _validation(b.validation))
     for name in ("accuracy",):
         if name in a.test and name in b.test:
             add(name, Item(f"{a.test[name]:.4f}"), Item(f"{b.test[name]:.4f}"))
@@ -62,7 +65,7 @@ def compare(a: Record, b: Record) -> Grid:
     add("minutes", *minutes)
     settings = [flat(r.settings) for r in (a, b)]
     for key in sorted(differing_keys(settings) - {"_target_"}):  # the name says the same
-        add(key, *(Item(str(own.get(key, NOTHING))) for own in settings))
+        add(key, *(Item(_words(own.get(key, NOTHING))) for own in settings))
     if nats_a is not None and nats_b is not None:
         order = np.argsort(nats_a - nats_b)
         for i in dict.fromkeys([*order[::-1][:ROWS], *order[:ROWS][::-1]]):
@@ -70,14 +73,39 @@ def compare(a: Record, b: Record) -> Grid:
             add(f"test row {i}", Item(f"{left:.2f}"), Item(f"{right:.2f}"),
                 Item(f"{left - right:+.2f}"))  # fmt: skip
     headings = [(f"A: {a.title}",), (f"B: {b.title}",), ("A - B",)]
-    return Grid("compare", "Two runs", CAPTION, headings, rows, notes, data, corner="")
+    return Grid("compare", "Two runs", CAPTION, headings, rows, notes, data, corner="", wordy=True)
 
 
-def _figure(figures: dict[str, Any]) -> Item:
-    value, error = figures.get("log_likelihood"), figures.get("error")
+def _figure(figures: dict[str, Any], kind: str = "") -> Item:
+    value, error = figures.get(f"{kind}log_likelihood"), figures.get(f"{kind}error")
     if value is None or error is None or not math.isfinite(value):
         return Item()
     return Item.of(Figure(value, error), 3)
+
+
+def _validation(figures: dict[str, Any]) -> Item:
+    """Of a model given the class the marginal over classes, as the test figure is."""
+    return _figure(figures, "marginal_" if "marginal_log_likelihood" in figures else "")
+
+
+def _words(value: Any) -> str:
+    """The value of a setting, in words between which a line may end; a hash in short."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return hash_in_short(as_typed(value))
+
+
+def _number(item: Item) -> float | str | None:
+    """What an item shows as data: a number where it is one."""
+    if item.value is not None or item.text == NOTHING:
+        return item.value
+    for kind in (int, float):
+        try:
+            number = kind(item.text.replace(",", ""))
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else item.text
+    return item.text
 
 
 def _count(number: int | None) -> Item:

@@ -104,6 +104,7 @@ class Grid:
     spare: Sequence[
         str
     ] = ()  # headings of columns that text goes without in turn, if it is narrow
+    wordy: bool = False  # words and headings may take several lines of text; no row is left out
 
     def render(self, form: str, width: int | None = None) -> str:
         """The table in one of `FORMATS`.
@@ -217,11 +218,17 @@ def _body(
 ) -> str:
     """Some of the columns, and the rows that have something in one of them, or ``every`` row.
 
-    ``names`` is how many letters of the first column fit into a line.
+    ``names`` is how many letters of the first column, and of words, fit into a line.
     """
 
     def show(item: Item) -> str:
-        return plain(str(item)) + (BEST if item.best else "")
+        text = plain(str(item)) + (BEST if item.best else "")
+        return folded(text) if item.value is None else text
+
+    def folded(text: str) -> str:
+        if names is None or not grid.wordy:
+            return text
+        return "\n".join(wrap(text, names, break_long_words=False))
 
     figures = any(items[i].value is not None for _, items in grid.rows for i in places)
 
@@ -231,19 +238,19 @@ def _body(
         return any(str(items[i]) != NOTHING for i in places)
 
     def first(name: str) -> str:
-        if names is None:
-            return name
+        if names is None or grid.wordy:
+            return folded(name)
         bare = re.sub(r"\b(model|trainer)\.", "", name)
         return "\n".join(wrap(bare, names, break_long_words=False))
 
-    whole = every or len(places) == len(grid.headings)
+    whole = every or grid.wordy or len(places) == len(grid.headings)
     table = [
         [first(plain(name)), *(show(items[i]) for i in places)]
         for name, items in grid.rows
         if whole or is_there(items)
     ]
     chosen = [grid.headings[i] for i in places]
-    headings = [grid.corner, *("\n".join(map(plain, _short(h))) for h in chosen)]
+    headings = [grid.corner, *("\n".join(folded(plain(h)) for h in _short(c)) for c in chosen)]
     return tabulate(table, headings, tablefmt="simple", **_aligned(headings))
 
 

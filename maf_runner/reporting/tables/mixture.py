@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from maf_runner.records.checks import is_figure, plus_minus
 from maf_runner.records.entries import row_nats
-from maf_runner.records.record import Record
+from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.records.statistics import mean_and_error, outlier
+from maf_runner.reporting.comparison.cells import row_of
 from maf_runner.reporting.comparison.mixtures import Mixture, mixture_of, validation_of
 from maf_runner.reporting.comparison.published import Figure
 from maf_runner.reporting.tables.grid import Grid, Item
-from maf_runner.system.errors import UsageError
+from maf_runner.system.errors import DataError, UsageError
 
 CAPTION = (
     "Some runs and their uniform mixture, log p = logsumexp(log p_1, ..., log p_K) - log K for "
@@ -52,13 +53,13 @@ def mixture(runs: Sequence[Record]) -> Grid:
     """A line for each run, and one for the mixture; a note says what the mixture is worth.
 
     Raises:
-        DataError: the mixture is not known; see `mixture_of`.
+        DataError: the mixture is not known, see `mixture_of`; or rows that a run kept are damaged.
         UsageError: a run is named twice.
     """
     if len({run.run_id for run in runs}) < len(runs):
         raise UsageError("a run is named twice: in a uniform mixture each counts once")
     mixed = mixture_of(runs)
-    lines = [_Line(run.title, run, _validation(run), _mean(row_nats(run))) for run in runs]
+    lines = [_Line(_called(run), run, _validation(run), _mean(row_nats(run))) for run in runs]
     figures = _mean(mixed.validation_nats), _mean(mixed.nats)
     lines.append(_Line(f"{len(runs)} runs mixed", None, *figures))
     return Grid(
@@ -73,9 +74,19 @@ def mixture(runs: Sequence[Record]) -> Grid:
     )
 
 
+def _called(run: Record) -> str:
+    """Model, trainer, what departs from their presets, and what it is given."""
+    given = ", ".join(run.given) or "the class"
+    return f"{row_of(run)}, given {given}" if run.conditional else row_of(run)
+
+
 def _validation(run: Record) -> Figure | None:
     """The validation figure of a run; without its error where the rows were not kept."""
-    if (rows := row_nats(run, "validation")) is not None:
+    try:
+        rows = row_nats(run, "validation")
+    except UnreadableRecordError as error:
+        raise DataError(str(error)) from error
+    if rows is not None:
         return _mean(rows)
     known = validation_of(run)
     return Figure(known, None) if known is not None and is_figure(known) else None

@@ -30,6 +30,10 @@ from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
 from maf_runner.reporting.tables.leaderboard import leaderboard
 from maf_runner.reporting.tables.runs import runs
 
+MEAN = (
+    "With a number in brackets: the mean over so many seeds ± their standard deviation; of one "
+    "seed (1) the ± is as above."
+)
 TABULAR = ("power", "gas", "hepmass", "miniboone", "bsds300")
 IMAGES = tuple(
     (name, conditional) for name in ("mnist", "cifar10") for conditional in (False, True)
@@ -117,10 +121,15 @@ class Choice:
         """Those that are shown."""
         return [record for record in records if self.takes(*_options(record))]
 
+    def of_unfinished(self, runs: Sequence[Unfinished]) -> list[Unfinished]:
+        """Those that are shown."""
+        return [one for one in runs if self.takes(*_options_of_unfinished(one))]
+
     @staticmethod
-    def there(records: Sequence[Record]) -> str:
+    def there(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> str:
         """The names by which runs can be chosen, in words."""
-        found = [sorted(set(names)) for names in zip(*map(_options, records), strict=True)]
+        every = [*map(_options, records), *map(_options_of_unfinished, waiting)]
+        found = [sorted(set(names)) for names in zip(*every, strict=True)]
         return "; ".join(f"{k} {', '.join(n)}" for k, n in zip(GROUPS, found, strict=True))
 
 
@@ -128,6 +137,11 @@ def _options(record: Record) -> tuple[str, str, str]:
     """The names of a run's options, as on the command line."""
     model, trainer = (str(record.settings[group].get("name", "")) for group in GROUPS[1:])
     return record.dataset, model, trainer
+
+
+def _options_of_unfinished(one: Unfinished) -> tuple[str, str, str]:
+    dataset, model, trainer = (one.settings[group]["name"] for group in GROUPS)
+    return dataset, model, trainer
 
 
 def build(
@@ -158,12 +172,7 @@ def build(
             notes = list(dict.fromkeys([*notes, *more]))
         return leaderboard(nats, bits, notes), complaints
     if name == "runs":
-        shown = (
-            one
-            for one in waiting
-            if choice.takes(*(one.settings[group]["name"] for group in GROUPS))
-        )
-        return runs(records, list(shown)), []
+        return runs(records, choice.of_unfinished(waiting)), []
     layout = LAYOUTS[name]
     complaints = []
     if layout.columns:
@@ -216,10 +225,13 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
                 row.append(Item.of(cell.published, places))
             if compared and not layout.columns:
                 row.append(Item.difference(cell.deviation))
+    caption = [layout.caption]
+    caption += [MEAN] if any(cell.mean for cell in cells) else []
+    caption += [DIFFERENCE] if ("Δ/σ",) in headings else []
     return Grid(
         layout.name,
         layout.title,
-        f"{layout.caption} {DIFFERENCE}" if ("Δ/σ",) in headings else layout.caption,
+        " ".join(caption),
         headings,
         list(zip(models, rows, strict=True)),
         [
@@ -271,11 +283,6 @@ def _ours(cell: Cell, places: int | None) -> Item:
 def _notes(cells: Sequence[Cell]) -> list[str]:
     """What the marks mean, and for each column what they say there."""
     notes = meanings(cells)
-    if any(cell.mean for cell in cells):
-        notes.append(
-            "mean over seeds ± their standard deviation, in brackets how many; of one seed (1) "
-            "the ± is 2 standard errors over the test rows"
-        )
     notes += [
         f"{NOT_AUTHORS} {made}"
         for made in sorted({c.made for c in cells if NOT_AUTHORS in c.marks})
