@@ -121,9 +121,9 @@ class Choice:
         """Those that are shown."""
         return [record for record in records if self.takes(*_options(record))]
 
-    def of_unfinished(self, runs: Sequence[Unfinished]) -> list[Unfinished]:
+    def of_unfinished(self, waiting: Sequence[Unfinished]) -> list[Unfinished]:
         """Those that are shown."""
-        return [one for one in runs if self.takes(*_options_of_unfinished(one))]
+        return [one for one in waiting if self.takes(*_options_of_unfinished(one))]
 
     @staticmethod
     def there(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> str:
