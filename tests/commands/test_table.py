@@ -261,3 +261,18 @@ def test_columns_set_apart_by_settings_are_numbered(table, tmp_path):
     text = table().stdout
     assert "digits #1" in text and "digits #2" in text
     assert "digits #2: digits (alpha=0.1)" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("wine.csv", "wine #1"), ("6ded8aea615c1cfc.npy", "table #1")]
+)
+def test_a_table_of_one_s_own_is_called_by_its_file(table, tmp_path, file, name):
+    settings = {
+        "trainer": {"name": "paper"},
+        "model": {},
+        "dataset": {"name": "file", "path": "h"},
+    }
+    data = {"fingerprint": "f", "recipe": "own", "sources": {file: "h"}}
+    keep(tmp_path, made_up(dataset="file", settings=settings, data=data,
+                           departures=["dataset.path=h"]))  # fmt: skip
+    assert name in table().stdout

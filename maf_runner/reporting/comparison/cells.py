@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ RECORDED = {
     NATS: ("log_likelihood", "error"),
     BITS: ("bits_per_pixel", "bits_per_pixel_error"),
 }
+FROM_PYTHON = re.compile("[0-9a-f]{16}")  # names of the files of tables that `fit` was given
 NOT_AUTHORS, CUT_SHORT, DIVERGED, CHOSEN, SEEDS, BEST = "*†¶‡§•"
 MARKS = {
     NOT_AUTHORS: "not the authors' data",
@@ -311,4 +313,5 @@ def _called(column: Sequence[Cell]) -> str:
     name = column[0].name
     sources = (file for cell in column for run in cell.runs for file in run.data.sources)
     file = next(sources, "") if name == "file" else ""
-    return Path(file).name.partition(".")[0] or name
+    stem = Path(file).name.partition(".")[0]
+    return "table" if FROM_PYTHON.fullmatch(stem) else stem or name
