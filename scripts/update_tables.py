@@ -34,7 +34,7 @@ COMMANDS = {
     "70d0f4ca003f": "scripts/best_miniboone.sh",
     "e1843ee5f957": "maf-run dataset=bsds300 model=maf_mog model.size=0 model.scale=bounded "
     "trainer=small_table trainer.max_epochs=30 trainer.learning_rate=0.03",
-    "46b62a96ecd6": "maf-run dataset=mnist model=made_mog trainer=tuned",
+    "058cfb2f33d6": "maf-run dataset=mnist model=maf_mog trainer=tuned",
 }
 BEATEN = ("power", "miniboone", "bsds300", "mnist")  # where the paper's best is
 
