@@ -14,7 +14,6 @@ from pathlib import Path
 from maf_runner.records import entries
 from maf_runner.records.record import Record
 from maf_runner.reporting.comparison.cells import NOT_AUTHORS, comparison
-from maf_runner.reporting.comparison.mixtures import validation_of
 from maf_runner.reporting.tables.grid import FORMATS, Item
 from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
@@ -72,7 +71,7 @@ def best(records: Sequence[Record]) -> str:
     for dataset in BEATEN:
         cells = comparison(records, wanted=[(dataset, False)])
         paper = max((c.published for c in cells if c.published), key=lambda figure: figure.value)
-        here = max((c for c in cells if c.record), key=lambda cell: validation_of(cell.record))
+        here = max((c for c in cells if c.record), key=lambda cell: cell.record.score)
         mark = r"\*" if NOT_AUTHORS in here.marks else ""
         figures = f"{Item.of(paper)} | {Item.of(here.ours)}{mark}"
         lines.append(f"| {dataset} | {figures} | `{COMMANDS[here.run_ids]}` |")

@@ -9,7 +9,7 @@ from pathlib import Path
 from maf_runner.commands.arguments import add_results, guarded, parser_of
 from maf_runner.records import entries
 from maf_runner.records.folder import RunFolder
-from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.records.record import Record
 from maf_runner.records.unfinished import unfinished
 from maf_runner.reporting.tables.compare import compare
 from maf_runner.reporting.tables.grid import FORMATS, Grid
@@ -182,10 +182,7 @@ def _named(name: str, results: Path) -> Record:
     if path.is_dir():
         return entries.record_in(RunFolder(path))
     if path.exists():
-        try:
-            return Record.read(path)
-        except UnreadableRecordError as error:
-            raise DataError(str(error)) from error
+        return Record.read(path)
     records, _ = entries.find(results)
     found = [record for record in records if name and record.run_id.startswith(name)]
     waiting = [one for one in unfinished(results) if one.folder.path.name.startswith(name)]

@@ -13,7 +13,7 @@ from maf_runner.experiment.groups import FILES
 from maf_runner.experiment.settings import build, from_config
 from maf_runner.records.folder import RunFolder, run_folder
 from maf_runner.records.identity import run_id
-from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.records.record import Record
 from maf_runner.system import logs
 from maf_runner.system.errors import DataError, ShortageError
 
@@ -70,7 +70,7 @@ def finished(config: DictConfig) -> tuple[Record, RunFolder] | None:
     try:
         folder = run_folder(settings, run_id(settings))
         record = Record.read(folder.record)
-    except (DataError, UnreadableRecordError, ShortageError):
+    except (DataError, ShortageError):
         return None
     if not record.finished or record.run_id != folder.path.name:
         return None

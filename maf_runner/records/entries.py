@@ -53,10 +53,7 @@ def record_in(folder: RunFolder) -> Record:
             f"{folder.path} {state}: it has no {folder.record.name}. Give the folder that maf-run "
             "prints, of a run that has ended"
         )
-    try:
-        return Record.read(folder.record)
-    except UnreadableRecordError as error:
-        raise DataError(str(error)) from error
+    return Record.read(folder.record)
 
 
 def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:

@@ -17,6 +17,7 @@ from maf_runner.records.checks import (
     plus_minus,
 )
 from maf_runner.system import atomic, reading
+from maf_runner.system.errors import DataError
 
 SCHEMA = 1
 LARGEST_RECORD = 16 * reading.MB  # bytes; a usual one has some thousand
@@ -24,7 +25,7 @@ STATUSES = ("finished", "diverged", "failed")
 GROUPS = ("dataset", "model", "trainer")  # what the settings must have
 
 
-class UnreadableRecordError(Exception):
+class UnreadableRecordError(DataError):
     """A file that is not a record this version can read; the message says why."""
 
 
@@ -239,13 +240,27 @@ class Record:
 
     @property
     def score(self) -> float:
-        """What a search maximises: the validation log-likelihood in nats, -inf unless finished.
+        """What a search maximises: the validation log-likelihood in nats, -inf unless finished."""
+        mean = self.validation_mean
+        return mean if self.finished and mean is not None else -math.inf
 
-        Of a conditional model it is the class marginal.
+    @property
+    def validation_mean(self) -> float | None:
+        """The validation log-likelihood in nats, where it is known, also without a test figure.
+
+        Of a model given the class it is the class marginal, as the test figure is.
         """
-        if not self.finished:
-            return -math.inf
-        return self.validation.get("marginal_log_likelihood", self.validation["log_likelihood"])
+        return self.validation.get(f"{self._marginal}log_likelihood")
+
+    @property
+    def validation_error(self) -> float | None:
+        """Two standard errors of `validation_mean`, where they are known."""
+        return self.validation.get(f"{self._marginal}error")
+
+    @property
+    def _marginal(self) -> str:
+        """What the names of the validation figures that choices look at begin with."""
+        return "marginal_" if "marginal_log_likelihood" in self.validation else ""
 
     def error_of(self, name: str = "error") -> float | None:
         """The error of a test figure, by its name; None for that of a single row."""

@@ -109,7 +109,7 @@ def _mixture(cell: Cell, notes: list[str]) -> Mixture | None:
     if cell.record is None:
         return None
     setting = without_seed(cell.record)
-    alike = [r for r in cell.runs if without_seed(r) == setting and is_figure(validation_of(r))]
+    alike = [r for r in cell.runs if without_seed(r) == setting and is_figure(r.validation_mean)]
     if len(alike) < 2:
         return None
     mixed: list[tuple[Record, NDArray[np.float64]]] = []
@@ -147,11 +147,6 @@ def mixture_of(runs: Sequence[Record]) -> Mixture:
             raise DataError(f"{run.title}, run {run.run_id}, cannot be mixed: {reason}")
         parts.append(nats)
     return Mixture(tuple(runs), log_density(parts), _validation_rows(runs))
-
-
-def validation_of(run: Record) -> float | None:
-    """The validation figure that choices look at, also of a run without a test figure."""
-    return run.validation.get("marginal_log_likelihood", run.validation.get("log_likelihood"))
 
 
 def _rows(run: Record, shown: Record) -> tuple[NDArray[np.float64] | None, str]:

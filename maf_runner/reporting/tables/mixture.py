@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from maf_runner.records.checks import is_figure, plus_minus
 from maf_runner.records.entries import row_nats
-from maf_runner.records.record import Record, UnreadableRecordError
+from maf_runner.records.record import Record
 from maf_runner.records.statistics import mean_and_error, outlier
 from maf_runner.reporting.comparison.cells import row_of
-from maf_runner.reporting.comparison.mixtures import Mixture, mixture_of, validation_of
+from maf_runner.reporting.comparison.mixtures import Mixture, mixture_of
 from maf_runner.reporting.comparison.published import Figure
 from maf_runner.reporting.tables.grid import Grid, Item
-from maf_runner.system.errors import DataError, UsageError
+from maf_runner.system.errors import UsageError
 
 CAPTION = (
     "Some runs and their uniform mixture, log p = logsumexp(log p_1, ..., log p_K) - log K for "
@@ -82,13 +82,9 @@ def _called(run: Record) -> str:
 
 def _validation(run: Record) -> Figure | None:
     """The validation figure of a run; without its error where the rows were not kept."""
-    try:
-        rows = row_nats(run, "validation")
-    except UnreadableRecordError as error:
-        raise DataError(str(error)) from error
-    if rows is not None:
+    if (rows := row_nats(run, "validation")) is not None:
         return _mean(rows)
-    known = validation_of(run)
+    known = run.validation_mean
     return Figure(known, None) if known is not None and is_figure(known) else None
 
 
@@ -101,10 +97,9 @@ def _mean(nats: NDArray[np.float64] | None) -> Figure | None:
 
 def _worth(mixed: Mixture) -> list[str]:
     """A note on how far the mixture is above its best run, which validation chooses."""
-    known = [run for run in mixed.runs if is_figure(validation_of(run))]
-    if len(known) < len(mixed.runs):
+    if not all(is_figure(run.validation_mean) for run in mixed.runs):
         return []
-    best = max(known, key=lambda run: validation_of(run) or 0.0)
+    best = max(mixed.runs, key=lambda run: run.validation_mean or 0.0)
     single = row_nats(best)
     if single is None or not np.isfinite(mixed.nats - single).all():
         return []
