@@ -227,6 +227,25 @@ def test_a_narrow_comparison_keeps_every_row(table, tmp_path):
     assert by_name["test row 0"]["difference"] == 0
 
 
+def test_rows_that_are_not_finite_or_damaged_are_compared_as_far_as_they_go(table, tmp_path):
+    nats = np.linspace(-1400, -1300, 100)
+    keep(tmp_path, run("aaa1", nats, 0.0), nats)
+    odd = nats.copy()
+    odd[7] = -np.inf
+    figures = {
+        "log_likelihood_of_others": float(odd[np.isfinite(odd)].mean()),
+        "rows_not_finite": 1,
+    }
+    record = replace(run("bbb2", nats, 0.0), status="diverged", test=figures)
+    path = keep(tmp_path, record, odd)
+    rows = json.loads(table("compare", "aaa1", path.parent, "--format", "json").stdout)["rows"]
+    by_name = {row["what"]: row for row in rows}
+    assert by_name["test row 7"]["b"] == "-inf" and by_name["test"]["difference"] is None
+    (path.parent / "test_nats.npy").write_text("damaged")
+    said = table("compare", "aaa1", path.parent, check=3).stderr
+    assert "test_nats.npy cannot be read" in said and "Traceback" not in said
+
+
 def test_what_cannot_be_named_or_filtered(table, tmp_path):
     nats = np.linspace(-1400, -1300, 100)
     one, other = (keep(tmp_path, run(name, nats, 0.0), nats) for name in ("aaa1", "bbb2"))

@@ -1,10 +1,11 @@
 """Two runs beside each other: figures, the paired test, settings that differ, rows that do."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from maf_runner.records.checks import finite, is_figure
 from maf_runner.records.entries import row_nats
 from maf_runner.records.record import Record
 from maf_runner.records.statistics import mean_and_error, outlier
@@ -23,6 +24,16 @@ CAPTION = (
 ROWS = 5  # test rows that differ most, of either sign
 
 
+class Entry(NamedTuple):
+    """What stands in a place of the table: as it is shown, and as plain data."""
+
+    item: Item
+    data: float | str | None
+
+
+EMPTY = Entry(Item(), None)
+
+
 def compare(a: Record, b: Record) -> Grid:
     """Both runs, and what sets them apart.
 
@@ -35,78 +46,66 @@ def compare(a: Record, b: Record) -> Grid:
     notes: list[str] = []
     data: list[dict[str, Any]] = []
 
-    def add(name: str, left: Item, right: Item, difference: Item | None = None) -> None:
-        items = [left, right, difference or Item()]
-        rows.append((name, items))
+    def add(name: str, left: Entry, right: Entry, difference: Entry = EMPTY) -> None:
+        entries = [left, right, difference]
+        rows.append((name, [entry.item for entry in entries]))
         data.append({"what": name})
-        for column, item in zip(("a", "b", "difference"), items, strict=True):
-            data[-1] |= {column: _number(item), f"{column}_error": item.error}
+        for column, entry in zip(("a", "b", "difference"), entries, strict=True):
+            data[-1] |= finite({column: entry.data, f"{column}_error": entry.item.error})
 
     nats_a, nats_b = row_nats(a), row_nats(b)
-    difference = None
+    difference = EMPTY
     if nats_a is not None and nats_b is not None:
-        apart = nats_a - nats_b
-        difference = Item.of(Figure(*mean_and_error(apart)), 3)
+        gain = nats_a - nats_b
+        mean, error = mean_and_error(gain)
+        difference = Entry(Item.of(Figure(mean, error), 3), mean)
         p = p_value(nats_a, nats_b)
         verdict = "a difference" if p < 0.05 else "no significant difference"
-        notes.append(f"paired t-test over {len(apart):,} test rows: p = {p:.2g}, {verdict}")
-        if one := outlier(apart):
+        notes.append(f"paired t-test over {len(gain):,} test rows: p = {p:.2g}, {verdict}")
+        if one := outlier(gain):
             notes.append(f"of the difference, {one}")
     else:
         notes.append("no paired test: one of them keeps no test rows")
-    add("test", _figure(a.test), _figure(b.test), difference)
-    add("validation", _validation(a.validation), _validation(b.validation))
+    left, right = (_figure(r.test.get("log_likelihood"), r.test.get("error")) for r in (a, b))
+    add("test", left, right, difference)
+    add("validation", *(_figure(r.validation_mean, r.validation_error) for r in (a, b)))
     for name in ("accuracy",):
         if name in a.test and name in b.test:
-            add(name, Item(f"{a.test[name]:.4f}"), Item(f"{b.test[name]:.4f}"))
-    add("parameters", _count(a.parameters), _count(b.parameters))
-    add("best epoch", _count(a.best_epoch or None), _count(b.best_epoch or None))
-    minutes = [Item(NOTHING if r.seconds is None else f"{r.seconds / 60:.2f}") for r in (a, b)]
-    add("minutes", *minutes)
+            add(name, *(_number(r.test[name], 4) for r in (a, b)))
+    add("parameters", *(_number(r.parameters, 0, ",") for r in (a, b)))
+    add("best epoch", *(_number(r.best_epoch or None, 0, ",") for r in (a, b)))
+    add("minutes", *(_number(r.seconds and r.seconds / 60, 2) for r in (a, b)))
     settings = [flat(r.settings) for r in (a, b)]
     for key in sorted(differing_keys(settings) - {"_target_"}):  # the name says the same
-        add(key, *(Item(_words(own.get(key, NOTHING))) for own in settings))
+        add(key, *(_setting(own.get(key, NOTHING)) for own in settings))
     if nats_a is not None and nats_b is not None:
         order = np.argsort(nats_a - nats_b)
         for i in dict.fromkeys([*order[::-1][:ROWS], *order[:ROWS][::-1]]):
-            left, right = float(nats_a[i]), float(nats_b[i])
-            add(f"test row {i}", Item(f"{left:.2f}"), Item(f"{right:.2f}"),
-                Item(f"{left - right:+.2f}"))  # fmt: skip
+            in_a, in_b = float(nats_a[i]), float(nats_b[i])
+            apart = _number(in_a - in_b, 2, "+")
+            add(f"test row {i}", _number(in_a, 2), _number(in_b, 2), apart)
     headings = [(f"A: {a.title}",), (f"B: {b.title}",), ("A - B",)]
     return Grid("compare", "Two runs", CAPTION, headings, rows, notes, data, corner="", wordy=True)
 
 
-def _figure(figures: dict[str, Any], kind: str = "") -> Item:
-    value, error = figures.get(f"{kind}log_likelihood"), figures.get(f"{kind}error")
+def _figure(value: float | None, error: float | None) -> Entry:
     if value is None or error is None or not math.isfinite(value):
-        return Item()
-    return Item.of(Figure(value, error), 3)
+        return EMPTY
+    return Entry(Item.of(Figure(value, error), 3), value)
 
 
-def _validation(figures: dict[str, Any]) -> Item:
-    """Of a model given the class the marginal over classes, as the test figure is."""
-    return _figure(figures, "marginal_" if "marginal_log_likelihood" in figures else "")
+def _number(value: float | None, places: int, option: str = "") -> Entry:
+    """A number rounded, with an ``option`` of Python's formats; as data a text if not finite."""
+    if value is None:
+        return EMPTY
+    text = f"{value:{option}.{places}f}"
+    return Entry(Item(text), round(value, places) if math.isfinite(value) else text)
 
 
-def _words(value: Any) -> str:
-    """The value of a setting, in words between which a line may end; a hash in short."""
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return ", ".join(value)
-    return hash_in_short(as_typed(value))
-
-
-def _number(item: Item) -> float | str | None:
-    """What an item shows as data: a number where it is one."""
-    if item.value is not None or item.text == NOTHING:
-        return item.value
-    for kind in (int, float):
-        try:
-            number = kind(item.text.replace(",", ""))
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else item.text
-    return item.text
-
-
-def _count(number: int | None) -> Item:
-    return Item(NOTHING if number is None else f"{number:,}")
+def _setting(value: Any) -> Entry:
+    """A setting in words between which a line may end, a hash in short; a number also as data."""
+    if value == NOTHING:
+        return EMPTY
+    listed = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    text = ", ".join(value) if listed else hash_in_short(as_typed(value))
+    return Entry(Item(text), value if is_figure(value) else text)

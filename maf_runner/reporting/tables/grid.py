@@ -223,12 +223,10 @@ def _body(
 
     def show(item: Item) -> str:
         text = plain(str(item)) + (BEST if item.best else "")
-        return folded(text) if item.value is None else text
+        return folded(text) if grid.wordy and item.value is None else text
 
     def folded(text: str) -> str:
-        if names is None or not grid.wordy:
-            return text
-        return "\n".join(wrap(text, names, break_long_words=False))
+        return text if names is None else "\n".join(wrap(text, names, break_long_words=False))
 
     figures = any(items[i].value is not None for _, items in grid.rows for i in places)
 
@@ -238,10 +236,12 @@ def _body(
         return any(str(items[i]) != NOTHING for i in places)
 
     def first(name: str) -> str:
-        if names is None or grid.wordy:
-            return folded(name)
-        bare = re.sub(r"\b(model|trainer)\.", "", name)
-        return "\n".join(wrap(bare, names, break_long_words=False))
+        whole_name = names is None or grid.wordy
+        return folded(name if whole_name else re.sub(r"\b(model|trainer)\.", "", name))
+
+    def heading(levels: tuple[str, ...]) -> str:
+        texts = map(plain, _short(levels))
+        return "\n".join(map(folded, texts) if grid.wordy else texts)
 
     whole = every or grid.wordy or len(places) == len(grid.headings)
     table = [
@@ -249,8 +249,7 @@ def _body(
         for name, items in grid.rows
         if whole or is_there(items)
     ]
-    chosen = [grid.headings[i] for i in places]
-    headings = [grid.corner, *("\n".join(folded(plain(h)) for h in _short(c)) for c in chosen)]
+    headings = [grid.corner, *(heading(grid.headings[i]) for i in places)]
     return tabulate(table, headings, tablefmt="simple", **_aligned(headings))
 
 
