@@ -16,10 +16,19 @@ from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows.uniform import UniformMixture, Units
 from maf_runner.system.errors import UsageError
 
-# Of a record, what is of one run alone.
-OWN: dict[str, Any] = {
-    **dict.fromkeys(("parameters", "best_epoch", "epochs", "updates", "stop_reason", "resumed")),
-    **{"seconds": None, "departures": [], "test": {}, "validation": {}, "divergence": {}},
+# The fields of a record that are true of one run alone, emptied.
+OF_ONE_RUN: dict[str, Any] = {
+    "parameters": None,
+    "departures": [],
+    "test": {},
+    "validation": {},
+    "divergence": {},
+    "best_epoch": None,
+    "epochs": None,
+    "updates": None,
+    "stop_reason": None,
+    "resumed": None,
+    "seconds": None,
 }
 
 
@@ -41,7 +50,7 @@ class Mixture(TrainedRun):
 
     It has the spaces of the first run: rows are standardised as there, and so are the log
     densities of standardised rows. Those in the units of the table are of the same kind for all.
-    Its record is that of the first run, without what is the first run's alone, as figures.
+    Its record is that of the first run, without what is true of one run alone: figures, epochs.
 
     Attributes:
         runs: those that are mixed.
@@ -83,7 +92,7 @@ class Mixture(TrainedRun):
         density = UniformMixture([r.model for r in runs], [_units(first, r) for r in runs])
         ids = " ".join(run.record.run_id for run in runs)
         model = f"mixture of {len(runs)} runs"
-        record = replace(first.record, run_id=ids, model=model, **OWN)
+        record = replace(first.record, run_id=ids, model=model, **OF_ONE_RUN)
         spaces = first.image, first.table, first.context
         return cls(first.folder, record, density.eval(), *spaces, runs=tuple(runs))
 

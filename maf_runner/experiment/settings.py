@@ -147,7 +147,7 @@ def _forget_training(settings: dict[Any, Any]) -> None:
     So all that differ in these alone are one run. Impossible ones are refused all the same.
 
     Raises:
-        UsageError: a setting of the trainer that is unknown or impossible; it names teachers.
+        UsageError: a setting of the trainer is unknown or impossible, or the trainer has teachers.
     """
     if "teachers" in settings["trainer"]:
         raise UsageError(

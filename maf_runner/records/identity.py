@@ -72,8 +72,8 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
 def _runs(folders: list[str]) -> list[str]:
     """What stands for finished runs: their ids, wherever they lie and in whatever order.
 
-    A folder that is gone is known by its name, which is the id, so that the run that needed it is
-    found when it is finished itself.
+    A folder that is gone counts by its name, which is the id, so that a run that was trained by it
+    is still found.
 
     Raises:
         DataError: a folder has no run with a trained model.

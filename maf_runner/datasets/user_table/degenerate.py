@@ -48,9 +48,8 @@ def warn(parts: Mapping[str, Part], columns: list[str], dequantise: list[Any]) -
             shared[column] = f"{column} ({len(different):,} values in {len(values):,} rows)"
     if constant:
         log.warning(
-            "%s: columns that are constant in the training rows have no density: %s. The "
-            "log-likelihood grows with them, however little they say: leave them out "
-            "(dataset.columns=[...])",
+            "%s: columns that are constant in the training rows have no density: %s. They raise "
+            "the log-likelihood and say nothing: leave them out (dataset.columns=[...])",
             file,
             some(constant),
         )
