@@ -147,7 +147,7 @@ def _options_of_unfinished(one: Unfinished) -> tuple[str, str, str]:
 def build(
     name: str,
     records: Sequence[Record],
-    choice: Choice = Choice(),  # noqa: B008: it cannot be changed
+    choice: Choice = Choice(),
     waiting: Sequence[Unfinished] = (),
 ) -> tuple[Grid, list[str]]:
     """The table ``name``, one of `TABLES`.
