@@ -236,7 +236,8 @@ inline void fetch(const T* from, long n) {
   for (long i = 0; i < n + LINE<T> - 1; i += LINE<T>) __builtin_prefetch(from + i);
 }
 
-// out = activation(W in + bias), or added to ``out`` if there is ``more`` in it already.
+// out = activation(W in + bias), or added to ``out`` if there is ``more`` in it already. A group of
+// tiles meets all panels before the next one comes, so that a weight is read from memory once.
 template <class T>
 void forward(const Worker& worker, const Panels<T>& panels, const Linear<T>& linear,
              const T* parameters, const Rows<T>& in, const Rows<T>& out,
@@ -245,48 +246,48 @@ void forward(const Worker& worker, const Panels<T>& panels, const Linear<T>& lin
   const long first = fair(linear.row_cost, worker.number, worker.of);
   const long last = fair(linear.row_cost, worker.number + 1, worker.of);
   const long block = block_of(linear.columns, panels.widest * sizeof(T));
-  for (const Panel& panel : panels) {
-    const auto work = tile_for<T, false>(panel.width);
-    long k = 0;
-    do {
-      for (long t = first; t < last; t++) {
-        const long begin = most(linear.tile_low[t], k);
-        const long end = least(linear.tile_high[t], k + block);
-        const bool empty = linear.tile_low[t] >= linear.tile_high[t];
-        if (empty ? k > 0 : begin >= end) continue;
-        const bool done = empty || linear.tile_high[t] <= k + block;
-        T start[TILE] = {};
-        const T* a[TILE];
-        T* c[TILE];
-        for (long i = 0; i < TILE; i++) {
-          const long row = least(TILE * t + i, linear.rows - 1);  // the last one again
-          a[i] = weight + linear.order[row] * linear.columns + begin;
-          c[i] = out.at(panel, row);
-          if (linear.bias >= 0) start[i] = parameters[linear.bias + linear.order[row]];
-        }
-        if (t + 1 < last) {
-          const long next = most(linear.tile_low[t + 1], k);
-          const long n = least(linear.tile_high[t + 1], k + block) - next;
-          for (long i = 0; i < TILE && n > 0; i++) {
-            const long row = least(TILE * (t + 1) + i, linear.rows - 1);
-            fetch(weight + linear.order[row] * linear.columns + next, n);
+  const long group = most(1, FAR / 2 / (TILE * block * (long)sizeof(T)));
+  for (long k = 0; k < linear.columns || k == 0; k += block)
+    for (long g = first; g < last; g += group)
+      for (const Panel& panel : panels) {
+        const auto work = tile_for<T, false>(panel.width);
+        const long stop = least(g + group, last);
+        for (long t = g; t < stop; t++) {
+          const long begin = most(linear.tile_low[t], k);
+          const long end = least(linear.tile_high[t], k + block);
+          const bool empty = linear.tile_low[t] >= linear.tile_high[t];
+          if (empty ? k > 0 : begin >= end) continue;
+          const bool done = empty || linear.tile_high[t] <= k + block;
+          T start[TILE] = {};
+          const T* a[TILE];
+          T* c[TILE];
+          for (long i = 0; i < TILE; i++) {
+            const long row = least(TILE * t + i, linear.rows - 1);  // the last one again
+            a[i] = weight + linear.order[row] * linear.columns + begin;
+            c[i] = out.at(panel, row);
+            if (linear.bias >= 0) start[i] = parameters[linear.bias + linear.order[row]];
           }
+          if (t + 1 < stop) {
+            const long next = most(linear.tile_low[t + 1], k);
+            const long n = least(linear.tile_high[t + 1], k + block) - next;
+            for (long i = 0; i < TILE && n > 0; i++) {
+              const long row = least(TILE * (t + 1) + i, linear.rows - 1);
+              fetch(weight + linear.order[row] * linear.columns + next, n);
+            }
+          }
+          const bool fresh = !more && (empty || linear.tile_low[t] >= k);
+          const bool relu = done && activation == Activation::relu;
+          const Ends<T> ends = {fresh, start, relu ? Activation::relu : Activation::none,
+                                Activation::none, {}};
+          work(empty ? 0 : end - begin, a, in.at(panel, begin), c, ends);
+          if (done && activation == Activation::tanh)
+            for (long i = 0; i < least(TILE, linear.rows - TILE * t); i++)
+              along<T>(panel.width, [&](auto pack, long j) {
+                typedef decltype(pack) P;
+                store<P>(c[i] + j, clipped_tanh<P>(load<P>(c[i] + j)));
+              });
         }
-        const bool fresh = !more && (empty || linear.tile_low[t] >= k);
-        const bool relu = done && activation == Activation::relu;
-        const Ends<T> ends = {fresh, start, relu ? Activation::relu : Activation::none,
-                              Activation::none, {}};
-        work(empty ? 0 : end - begin, a, in.at(panel, begin), c, ends);
-        if (done && activation == Activation::tanh)
-          for (long i = 0; i < least(TILE, linear.rows - TILE * t); i++)
-            along<T>(panel.width, [&](auto pack, long j) {
-              typedef decltype(pack) P;
-              store<P>(c[i] + j, clipped_tanh<P>(load<P>(c[i] + j)));
-            });
       }
-      k += block;
-    } while (k < linear.columns);
-  }
 }
 
 // The rows that are packed at once: what is packed of them shall stay in the second cache.
