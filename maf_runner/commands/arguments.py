@@ -185,17 +185,17 @@ class _Completion(argparse.Action):
 def of_a_run(
     program: str, description: str, epilog: str = "", *, label: bool = True, several: bool = False
 ) -> argparse.ArgumentParser:
-    """An argument parser that takes a run folder and, with ``label``, a class label.
+    """An argument parser that takes a run and, with ``label``, a class label.
 
-    With ``several`` it takes one run folder or more, as a list named ``run``.
+    With ``several`` it takes one run or more, as a list named ``run``.
     """
     parser = parser_of(program, description, epilog)
-    text = "run folder, as maf-run prints it"
+    text = "run folder, as maf-run prints it, or run id, as maf-table runs does"
     if several:
         text += "; several: the uniform mixture of these runs"
-        parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help=text)
+        parser.add_argument("run", type=_run, nargs="+", metavar="RUN", help=text)
     else:
-        parser.add_argument("run", type=Path, metavar="RUN", help=text)
+        parser.add_argument("run", type=_run, metavar="RUN", help=text)
     if label:
         parser.add_argument(
             "--label",
@@ -205,6 +205,18 @@ def of_a_run(
         )
     add_plugins(parser)
     return parser
+
+
+def _run(name: str) -> Path:
+    """The folder of a run, which may be named by its id."""
+    from maf_runner.records import entries
+
+    if Path(name).exists():
+        return Path(name)
+    try:
+        return entries.place(name, Path(default_paths()["results_dir"]).expanduser())
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_plugins(parser: argparse.ArgumentParser) -> None:

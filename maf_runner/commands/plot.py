@@ -64,10 +64,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         "runs",
         nargs="*",
         default=[],  # or Python before 3.13 calls it required where WHAT is missing
-        type=Path,
         metavar="RUN",
-        help="run folders, as maf-run prints them; curves and comparison take records too, and "
-        "without any all under --results",
+        help="run folders, as maf-run prints them, or run ids; curves and comparison take records "
+        "too, and without any all under --results",
     )
     arguments.add_argument(
         "--out",
@@ -114,6 +113,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _work(options: argparse.Namespace) -> None:
+    from maf_runner.records import entries
     from maf_runner.reporting.plots import drawing
 
     plugins.load(plugins.named(options.plugin))
@@ -130,6 +130,7 @@ def _work(options: argparse.Namespace) -> None:
         raise UsageError("--columns is for maf-plot pairs")
     if any(path.suffix != ".csv" for path in files):
         drawing.pyplot()
+    options.runs = [entries.place(run, options.results) for run in options.runs]
     of_records = {"curves": _curves, "comparison": _comparison}
     draw: Callable[[Path], None]
     if options.what in of_records:

@@ -178,20 +178,12 @@ def _named_runs(options: argparse.Namespace) -> Grid:
 
 def _named(name: str, results: Path) -> Record:
     """The record of a run folder, of a record's file, or of a run id or the beginning of one."""
-    path = Path(name)
+    path = entries.place(name, results)
     if path.is_dir():
         return entries.record_in(RunFolder(path))
     if path.exists():
         return Record.read(path)
-    records, _ = entries.find(results)
-    found = [record for record in records if name and record.run_id.startswith(name)]
-    waiting = [one for one in unfinished(results) if one.folder.path.name.startswith(name)]
-    if not found and len(waiting) == 1:
-        raise UsageError(f"{name} has no figures yet: {waiting[0].state}")
-    if len(found) != 1:
-        many = f"{len(found)} runs have ids that begin so" if found else "no run has this id"
-        raise UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")
-    return found[0]
+    raise UsageError(f"{name}: no such folder, and no run has this id; {entries.LISTED}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from maf_runner.records.folder import (
 )
 from maf_runner.records.record import Record, UnreadableRecordError
 from maf_runner.system import reading
-from maf_runner.system.errors import DataError
+from maf_runner.system.errors import DataError, UsageError
 
 LARGEST = 64 * reading.MB  # bytes of a picture or a learning curve
 NATS = {"test": TEST_NATS, "validation": VALIDATION_NATS}
+LISTED = "maf-table runs lists them"
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 
 
@@ -51,9 +53,29 @@ def record_in(folder: RunFolder) -> Record:
         state = "is not finished" if folder.last.exists() else "is not a run folder"
         raise DataError(
             f"{folder.path} {state}: it has no {folder.record.name}. Give the folder that maf-run "
-            "prints, of a run that has ended"
+            f"prints, or the run id, of a run that has ended; {LISTED}"
         )
     return Record.read(folder.record)
+
+
+def place(name: str | Path, results: Path) -> Path:
+    """Where a run lies that is named by its folder, or by its run id or the beginning of one.
+
+    Of a run whose folder is not under ``results`` it is the compact record, if that is there.
+    A name of no run comes back as it is.
+
+    Raises:
+        UsageError: several runs have ids that begin so.
+    """
+    path = Path(name)
+    if path.exists() or not re.fullmatch("[0-9a-f]{1,12}", str(name)):
+        return path
+    found = [p for p in sorted((results / "runs").glob(f"*/*/{name}*")) if p.is_dir()] or sorted(
+        (results / "records").glob(f"**/{name}*.json")
+    )
+    if len(found) > 1:
+        raise UsageError(f"{name}: {len(found)} runs have ids that begin so; {LISTED}")
+    return found[0] if found else path
 
 
 def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:

@@ -133,6 +133,7 @@ def test_the_same_picture_is_the_same_file(results, tmp_path, command):
         (["curves", "--results", "nowhere"], 3, "maf-run model=gaussian"),
         (["curves", "nowhere"], 3, "nowhere cannot be opened"),
         (["curves", "GAUSSIAN"], 3, "a Gaussian has none"),
+        (["curves", "ID", "--results", "RESULTS"], 3, "a Gaussian has none"),
         (["curves", "--out", "no/such/folder.png", "DIGITS"], 3, "cannot be written"),
     ],
 )
@@ -140,6 +141,7 @@ def test_what_cannot_be_is_said(results, capsys, words, code, said):
     moons = runs(results, "toy-moons")
     known = {"DIGITS": runs(results, "digits")[0], "MOONS": moons[0]}
     known["GAUSSIAN"] = next(run for run in moons if run.parent.name == "gaussian")
+    known |= {"ID": known["GAUSSIAN"].name[:10], "RESULTS": results}
     assert main([str(known.get(word, word)) for word in words]) == code
     assert said in capsys.readouterr().err
 

@@ -101,6 +101,22 @@ def _places(rows, table):
     return [int(np.flatnonzero((every == row).all(axis=1))[0]) for row in rows.astype(np.float32)]
 
 
+def test_a_run_is_named_by_its_id_too(runs, server):
+    folder = runs["table"].parent
+    for run, out in ((runs["all"], "a.csv"), (runs["all"].name[:8], "b.csv")):
+        server("maf-score", run, runs["table"], "--out", out, cwd=folder, check=0)
+    assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
+    clones = [runs["all"].parent / f"aaaa0{i}" for i in range(2)]
+    for clone in clones:
+        clone.mkdir()
+    said = server("maf-score", "aaaa", runs["table"], cwd=folder, check=2).stderr
+    assert "2 runs have ids that begin so" in said
+    for clone in clones:
+        clone.rmdir()
+    said = server("maf-score", "bbbb", runs["table"], cwd=folder, check=3).stderr
+    assert "bbbb is not a run folder" in said and "maf-table runs lists them" in said
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz", ".h5"])
 def test_every_format_in_any_order_scores_the_same(runs, tmp_path, suffix):
     expected = scores(tmp_path, runs["all"], runs["table"])

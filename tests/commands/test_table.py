@@ -197,6 +197,8 @@ def test_two_runs_beside_each_other(table, tmp_path):
     assert (
         "no such folder, and no run has this id" in table("compare", "x", "aaa1", check=2).stderr
     )
+    keep(tmp_path, run("aaa2", nats, -1.0))
+    assert "2 runs have ids that begin so" in table("compare", "aaa", "bbb2", check=2).stderr
     assert "compare needs two runs" in table("compare", check=2).stderr
     assert "runs are named for compare and mixture" in table("runs", "aaa1", check=2).stderr
     strange = run("ccc3", nats, -1.0)
