@@ -12,7 +12,6 @@ from torch import Tensor
 
 from maf_runner.engine.adam import PaperAdam
 from maf_runner.engine.eager import Eager, Update
-from maf_runner.flows.made import has_dropout
 
 
 class Graph(Eager):
@@ -22,7 +21,7 @@ class Graph(Eager):
 
     def prepare(self, x: Tensor, context: Tensor | None) -> Update:
         """Record the update."""
-        drawn = torch.cuda.get_rng_state(x.device) if has_dropout(self.model) else None
+        drawn = torch.cuda.get_rng_state(x.device) if self.model.draws_in_training else None
         try:
             return recorded(self.update, (x, context), self.adam)
         finally:  # undo what the updates have drawn

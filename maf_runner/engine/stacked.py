@@ -18,8 +18,6 @@ from torch.func import functional_call, vmap
 from maf_runner.engine.adam import AdamSettings, PaperAdam, flatten, lay_into
 from maf_runner.engine.graph import recorded
 from maf_runner.flows.base import Density
-from maf_runner.flows.foreign import Foreign
-from maf_runner.flows.made import has_dropout
 from maf_runner.flows.univariate import Univariate
 from maf_runner.system import shortage
 
@@ -244,10 +242,10 @@ class MemberOptimiser:
 def _require_alike(models: Sequence[Density], settings: Sequence[AdamSettings]) -> None:
     """Raise where these models cannot be trained as one, or not with these settings."""
     first = models[0]
-    if first.closed_form or isinstance(first, Foreign) or has_dropout(first):
+    if first.closed_form or first.draws_in_training:
         raise ValueError(
             f"{first.title} cannot be stacked: models fitted in closed form, from outside the "
-            "package or with dropout train alone"
+            "package or that draw random numbers while they train, as for dropout, train alone"
         )
     expected = _structure(first)
     if any(_structure(model) != expected for model in models):

@@ -155,7 +155,7 @@ def _forget_training(settings: dict[Any, Any]) -> None:
             "teachers: leave out trainer=distilled"
         )
     usual = presets.settings("trainer", "paper")
-    usual |= {"learning_rate": settings["model"]["paper_rate"]}
+    usual |= {"learning_rate": settings["model"].get("paper_rate")}
     if settings["trainer"] != usual:  # the check brings in torch, which a finished run needs not
         build("trainer", settings["trainer"])
     settings["seed"] = 0
@@ -333,7 +333,7 @@ def arguments(group: str, node: Mapping[str, Any], build: Any) -> dict[str, Any]
             raise UsageError(f"{group}={node.get('name')} needs a setting {group}.{name}")
     for key, value in values.items():
         kind = wanted[key][0]
-        if kind in KINDS and type(value) is not kind:
+        if isinstance(kind, type) and kind in KINDS and type(value) is not kind:
             raise UsageError(f"{group}.{key} must be {KINDS[kind]}, got {value!r}")
     return values
 

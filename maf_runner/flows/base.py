@@ -6,7 +6,8 @@ Log probabilities are in nats. ``B`` rows, ``D`` features, ``C`` entries of cont
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import cast
 
@@ -16,6 +17,21 @@ from torch import Tensor, nn
 from maf_runner.flows.checks import positive
 
 SAMPLED_AT_ONCE = 10_000  # rows; more are drawn in parts, to bound the memory
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Let what draws from torch's global generator follow ``generator``, if there is one.
+
+    The global one is then left as it was.
+    """
+    if generator is None:
+        yield
+        return
+    seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        yield
 
 
 class Conditioned(nn.Module):
@@ -133,6 +149,11 @@ class Density(Conditioned):
         return type(self)._sample is not Density._sample
 
     @property
+    def draws_in_training(self) -> bool:
+        """Whether an update draws random numbers, as dropout does."""
+        return any(isinstance(module, nn.Dropout) and module.p for module in self.modules())
+
+    @property
     def has_standard_noise(self) -> bool:
         """Whether `standard_noise` works for this model."""
         return type(self).standard_noise is not Density.standard_noise
@@ -219,9 +240,13 @@ class Density(Conditioned):
 
     def parameter_count(self) -> int:
         """How many numbers are learned; weights held at zero by a mask are not counted."""
-        found = [getattr(module, "mask", None) for module in self.modules()]
-        masks = [mask for mask in found if isinstance(mask, Tensor)]
-        masked = sum(mask.numel() - int(mask.count_nonzero()) for mask in masks)
+        masked = 0
+        for module in self.modules():
+            mask, weight = (getattr(module, name, None) for name in ("mask", "weight"))
+            if not isinstance(mask, Tensor) or not isinstance(weight, Tensor):
+                continue
+            if mask.shape == weight.shape:  # else it masks something else
+                masked += mask.numel() - int(mask.count_nonzero())
         return sum(p.numel() for p in self.parameters()) - masked
 
 

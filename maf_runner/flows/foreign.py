@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maf_runner.flows.base import Density
+from maf_runner.flows.base import Density, drawing_from
 from maf_runner.system.errors import UsageError
 from maf_runner.system.outside import errors_of
 
@@ -50,6 +50,11 @@ class Foreign(Density):
         return callable(getattr(self.module, "sample", None))
 
     @property
+    def draws_in_training(self) -> bool:
+        """It may: nothing is known of the module."""
+        return True
+
+    @property
     def has_standard_noise(self) -> bool:
         """Whether the module has a ``standard_noise``."""
         return callable(getattr(self.module, "standard_noise", None))
@@ -63,10 +68,7 @@ class Foreign(Density):
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
         if not self.can_sample:
             return super()._sample(n, context, generator)
-        with torch.random.fork_rng(devices=[]):  # the module draws from torch's own generator
-            if generator is not None:
-                seed = torch.randint(2**63 - 1, (), generator=generator)
-                torch.manual_seed(int(seed))
+        with drawing_from(generator):
             return self._called("sample", n, (n, self.features), context)
 
     def _called(

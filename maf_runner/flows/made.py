@@ -306,11 +306,6 @@ class ResidualNetwork(nn.Module):
         return last(h)
 
 
-def has_dropout(model: nn.Module) -> bool:
-    """Whether a layer of the model leaves out units, and so draws numbers, while training."""
-    return any(isinstance(module, nn.Dropout) and module.p for module in model.modules())
-
-
 def block_widths(hidden: Sequence[int]) -> tuple[int, int]:
     """The width H of residual blocks, and their number, from H once for each.
 

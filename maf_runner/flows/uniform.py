@@ -92,7 +92,7 @@ class UniformMixture(Density):
         return torch.logsumexp(torch.stack(by_part), dim=0) - math.log(len(by_part))
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        return self.drawn(Density.sample, n, context, generator)
+        return self.drawn(_sample_of, n, context, generator)
 
     def drawn(
         self, draw: Draw, n: int, context: Tensor | None, generator: torch.Generator | None
@@ -113,6 +113,13 @@ class UniformMixture(Density):
     def parameter_count(self) -> int:
         """Those of all parts."""
         return sum(part.parameter_count() for part in self.densities)
+
+
+def _sample_of(
+    part: Density, n: int, context: Tensor | None, generator: torch.Generator | None
+) -> Tensor:
+    """Rows [n, D] of a part, by its own ``sample``."""
+    return part.sample(n, context, generator)
 
 
 def _context_of(part: Density, units: Units | None, context: Tensor | None) -> Tensor | None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maf_runner.flows.base import Density
+from maf_runner.flows.base import Density, drawing_from
 from maf_runner.system import shortage
 from maf_runner.system.errors import DataError, UsageError, extra
 from maf_runner.system.text import as_typed
@@ -99,6 +99,11 @@ class Zuko(Density):
         found: Tensor = self.flow(context).log_prob(x)
         return found.masked_fill(_outside(x), -torch.inf) if self.kind == "NCSF" else found
 
+    @property
+    def draws_in_training(self) -> bool:
+        """CNF can: it estimates a trace at random unless it is told to compute it."""
+        return self.kind == "CNF"
+
     @torch.no_grad()
     def sample(
         self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
@@ -122,10 +127,7 @@ class Zuko(Density):
         return float(inspect.signature(MonotonicTransform).parameters["bound"].default)
 
     def _sample(self, n: int, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        with torch.random.fork_rng(devices=[]):  # zuko draws from torch's own generator
-            if generator is not None:
-                seed = torch.randint(2**63 - 1, (), generator=generator)
-                torch.manual_seed(int(seed))
+        with drawing_from(generator):
             flow, shape = self.flow(context), (() if context is not None else (n,))
             if self.kind not in SEARCHED:
                 found: Tensor = flow.sample(shape)

@@ -12,7 +12,6 @@ from maf_runner.datasets.spaces.images import LogitSpace
 from maf_runner.engine.driver import Learner
 from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
-from maf_runner.flows.made import has_dropout
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
 from maf_runner.training.dropout import Dropout
@@ -92,7 +91,7 @@ class Course:
         device = train.x.device
         self.batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=device)
         self.noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
-        self.dropout = Dropout(seed, device) if has_dropout(model) else None
+        self.dropout = Dropout(seed, device) if model.draws_in_training else None
         self.checkpoint, self.progress, self.on_validation = checkpoint, progress, on_validation
         self.reason: str | None = None
         self._where: dict | None = None  # training diverged

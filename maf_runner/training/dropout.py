@@ -1,4 +1,4 @@
-"""Which units dropout leaves out is a function of the seed and the number of the update."""
+"""What is drawn in an update, as for dropout, follows from the seed and the update's number."""
 
 import numpy as np
 import torch

@@ -4,9 +4,12 @@ import json
 import re
 
 import pytest
+import torch
 
 from maf_runner.experiment import plugins
 from maf_runner.experiment.trained import TrainedRun
+from maf_runner.flows import base
+from maf_runner.flows.foreign import Foreign
 from tests.helpers import ROOT
 
 BLOCK = re.compile(r"`([\w/]+\.(?:py|yaml))`[^\n]*:\n\n```\w+\n(.*?)```", re.DOTALL)
@@ -261,8 +264,28 @@ def test_what_a_model_raises_is_one_line(mine, tmp_path, fails, message):
         assert "Traceback" in log.read_text() and "KeyError" in log.read_text()
 
 
-def test_a_model_that_builds_on_one_of_ours(mine):
+def test_a_model_that_builds_on_one_of_ours(mine, tmp_path):
     assert "MAF (2) on toy/moons: test" in mine("model=heir").stderr
+    gaussian = "name: own\n_target_: maf_runner.flows.Gaussian\nconditional: false\n"
+    (tmp_path / "c" / "model" / "own.yaml").write_text(gaussian)
+    assert "Gaussian on toy/moons: test" in mine("model=own").stderr
+
+
+def test_a_mask_of_something_else_than_weights_is_not_counted():
+    module = torch.nn.Linear(3, 2)
+    module.register_buffer("mask", torch.zeros(3))
+    module.log_prob = lambda x, context=None: module(x).sum(1)
+    assert Foreign(module, 3, 0, "mine").parameter_count() == 8
+
+
+def test_samples_differ_from_part_to_part(monkeypatch):
+    monkeypatch.setattr(base, "SAMPLED_AT_ONCE", 10)
+    module = torch.nn.Linear(3, 2)
+    module.log_prob, module.sample = module.forward, lambda n: torch.randn(n, 3)
+    model = Foreign(module, 3, 0, "mine")
+    assert len(model.sample(25).unique(dim=0)) == 25
+    one, again = (model.sample(25, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(one, again) and not torch.equal(one, model.sample(25))
 
 
 def test_options_of_ones_own_do_not_have_the_names_of_ours(mine, tmp_path):

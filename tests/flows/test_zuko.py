@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from maf_runner.experiment.settings import build
+from maf_runner.flows.uniform import UniformMixture
 from maf_runner.flows.zuko import Zuko
 from maf_runner.system.errors import DataError, UsageError
 
@@ -69,9 +70,10 @@ def test_samples_are_those_of_zuko(kind, caplog):
     torch.manual_seed(2)
     flow = Zuko(2, kind=kind, settings=SMALL)
     torch.manual_seed(3)
-    rows = flow.sample(20)
+    rows, more = flow.sample(20), flow.sample(20)
     torch.manual_seed(3)
-    assert (rows == flow.flow().sample((20,))).all()
+    assert (rows == flow.flow().sample((20,))).all() and not torch.equal(rows, more)
+    assert UniformMixture([flow, flow]).sample(20).isfinite().all()
     assert (kind == "GF") == bool(caplog.records)
 
 

@@ -16,6 +16,7 @@ from maf_runner.engine.graph import Graph
 from maf_runner.engine.products import fast_products
 from maf_runner.engine.rows import log_prob_of_rows
 from maf_runner.flows import MADE, MAF, NSF, Density
+from maf_runner.flows.foreign import Foreign
 from maf_runner.system.errors import Interrupted
 from maf_runner.system.interrupts import Interrupts
 from maf_runner.training import Checkpoint, DamagedCheckpointError, TrainerSettings, fit
@@ -134,12 +135,32 @@ def test_validations_by_number_of_updates(tmp_path):
             TrainerSettings(**{**TRAINER, **bad})
 
 
-def test_a_resumed_run_leaves_out_the_same_units(tmp_path):
-    """Dropout is a function of the seed and the number of the update."""
+class Noisy(torch.nn.Module):
+    """A model from outside that draws numbers in its own way."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.zeros(3))
+
+    def log_prob(self, x, context=None):
+        noise = torch.randn_like(x) if self.training else 0
+        return -0.5 * (x + noise - self.shift).square().sum(1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: NSF(3, layers=1, hidden=[16], dropout=0.5, linear="lu", **MAP),
+        lambda: Foreign(Noisy(), 3, 0, "noisy"),
+    ],
+    ids=["dropout", "from outside"],
+)
+def test_a_resumed_run_draws_the_same(tmp_path, make):
+    """What an update draws is a function of the seed and its number."""
 
     def run(name, stop_at=None):
         torch.manual_seed(0)
-        model = NSF(3, layers=1, hidden=[16], dropout=0.5, linear="lu", **MAP)
+        model = make()
         torch.manual_seed(1 if stop_at is None else 2)
         interrupts = Interrupts()
         settings = TrainerSettings(
