@@ -1,7 +1,6 @@
 """`maf_runner.load`: a finished run for Python programs, with DataFrames and arrays."""
 
 import operator
-import re
 import secrets
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from maf_runner.datasets.spaces.categories import codes_of
 from maf_runner.experiment import plugins as modules
 from maf_runner.experiment import scoring
+from maf_runner.experiment.frames import ASIDE
 from maf_runner.experiment.mixture import load_trained
 from maf_runner.experiment.sampling import draws, draws_given, encoded
 from maf_runner.experiment.trained import TrainedRun
@@ -41,7 +41,8 @@ def load(
     """
     modules.load(modules.named([plugins] if isinstance(plugins, str) else plugins))
     folders = [run] if isinstance(run, (str, Path)) else run
-    if not isinstance(folders, Sequence) or not folders:
+    named = isinstance(folders, Sequence) and all(isinstance(one, (str, Path)) for one in folders)
+    if not named or not folders:
         raise UsageError("load needs a run folder, or a list of them")
     return FittedDensity(load_trained(list(folders)))
 
@@ -94,10 +95,10 @@ class FittedDensity:
 
         Args:
             data: a DataFrame with `columns` and `context` in any order; others are ignored. Or
-                an array of these columns: in the order of the array that was fitted, or of a run
-                on a table with names `columns`, then `context`. Of a model given the class:
-                if the label column is there, the density is that given the class of each row,
-                and else that of all classes together.
+                an array of these columns: `columns`, then `context`; where all columns of an
+                array were fitted (x0, x1, ...), in the order of that array. Of a model given the
+                class: if the label column is there, the density is that given the class of each
+                row, and else that of all classes together.
 
         Returns:
             Nats [N], in the order of the rows: -inf where the density is too small for a number,
@@ -182,10 +183,10 @@ class FittedDensity:
     @property
     def _in_order(self) -> list[str]:
         """`columns` and `context` as they stand in an array."""
-        names = [*self.columns, *self.context]
-        if self.context and all(re.fullmatch(r"x\d+", name) for name in names):
-            names.sort(key=lambda name: int(name[1:]))  # as in the array that `fit` has named
-        return names
+        names, dataset = [*self.columns, *self.context], self.record.settings["dataset"]
+        aside = [str(dataset[key]) for key in ASIDE if dataset.get(key) is not None]
+        fitted = [f"x{i}" for i in range(len({*names, *aside}))]  # so `fit` names those of arrays
+        return [x for x in fitted if x in names] if {*names, *aside} == {*fitted} else names
 
     def _conditions(self, given: Any) -> "pd.DataFrame":
         """What the model is given, a column each."""

@@ -3,6 +3,7 @@
 import io
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "frames"  # under results_dir: the tables that were fitted
+ONE_AT_A_TIME = threading.RLock()  # threads share torch's random numbers, warnings and stderr
 
 
 def fit(
     data: "pd.DataFrame | np.ndarray",
     model: str | Mapping[str, Any] = "maf",
     *,
-    context: str | Iterable[str] | None = None,
-    label: str | None = None,
+    context: str | int | Iterable[str | int] | None = None,
+    label: str | int | None = None,
     results_dir: str | Path | None = None,
     quiet: bool = False,
     **settings: Any,
@@ -43,13 +45,15 @@ def fit(
     """Train a model on a table, or go on, or find it finished: as ``maf-run dataset=file``.
 
     The run has the same folder, record and settings as one of ``maf-run``. The same call again
-    gives the finished run at once; one that was interrupted goes on.
+    gives the finished run at once; one that was interrupted goes on. Calls in several threads wait
+    for each other; processes train side by side.
 
     Args:
         data: a DataFrame, or an array [N, D] whose columns are named x0, x1, ... The index of a
             DataFrame is ignored. A Series is a table by its ``to_frame()``.
         model: one of the models, or a dict of its settings: ``{"name": "maf", "layers": 2}``.
-        context: names of the columns that the model is given: p(the others | context).
+        context: names of the columns that the model is given: p(the others | context). Names that
+            are numbers may be given as numbers.
         label: name of the column with the classes. The model is given the class, unless
             ``model.conditional`` is false.
         results_dir: where runs are kept; None: the setting ``paths.results_dir``, ./results.
@@ -65,7 +69,7 @@ def fit(
         ShortageError: no room on the disk or in memory; the same call goes on.
         KeyboardInterrupt: what was done is saved; the same call goes on.
     """
-    if not isinstance(context, (str, Iterable, type(None))):
+    if not isinstance(context, (str, int, Iterable, type(None))):
         raise UsageError(f"context must be names of columns, got {context!r}")
     if not isinstance(results_dir, (str, Path, type(None))):
         raise UsageError(f"results_dir must be a folder, got {results_dir!r}")
@@ -73,13 +77,13 @@ def fit(
         context = ()
     groups = {"model": model, **settings}
     own = {
-        "dataset.context": [context] if isinstance(context, str) else list(context),
+        "dataset.context": ([context] if isinstance(context, (str, int)) else [*context]) or None,
         "dataset.label": label,
         "paths.results_dir": results_dir,
         "model.conditional": None if label is None else True,
     }
-    with redirect_stderr(io.StringIO()) if quiet else nullcontext(), _as_it_was():
-        config = _composed(groups, {key: value for key, value in own.items() if value})
+    with ONE_AT_A_TIME, redirect_stderr(io.StringIO()) if quiet else nullcontext(), _as_it_was():
+        config = _composed(groups, {k: v for k, v in own.items() if v is not None})
         file = _written(data, config)
         try:
             record, folder, _ = known.run_unless_finished(config)

@@ -104,7 +104,7 @@ class TrainedRun:
     @property
     def classes(self) -> list[Any]:
         """The C classes of a model given one, as in the user's table, or else 0, 1, ..."""
-        if self.context is not None:
+        if self.context is not None or not self.model.context:
             return []
         named = self.table.classes if self.table else ()  # records of earlier versions have none
         return list(named or range(self.model.context))

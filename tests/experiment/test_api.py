@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -85,12 +86,64 @@ def test_columns_are_given(given, tmp_path):
     np.testing.assert_array_equal(again.score_samples(rows[:3]), nats[:3])
 
 
+@pytest.mark.filterwarnings("ignore:outside of the training rows")
 def test_an_array_is_scored_in_the_order_in_which_it_was_fitted(results):
     rows = frame()[["rpm", "y1", "load", "y2"]].to_numpy()
     run = maf_runner.fit(rows, context=["x2", "x0"], results_dir=results, quiet=True, **SMALL)
     assert run.columns == ["x1", "x3"] and run.context == ["x2", "x0"]
     named = pd.DataFrame(rows, columns=["x0", "x1", "x2", "x3"])
     np.testing.assert_array_equal(run.score_samples(rows), run.score_samples(named))
+
+
+@pytest.mark.filterwarnings("ignore:outside of the training rows")
+def test_an_array_for_a_table_with_names_has_the_order_of_the_run(results):
+    rows = frame()[["rpm", "y1", "load"]]
+    some = {"dataset": {"columns": ["x2", "x0"]}, "model": "gaussian"}
+    for run in (
+        maf_runner.fit(rows.set_axis(["x1", "x2", "x3"], axis=1), context="x1",
+                       results_dir=results, quiet=True, **SMALL),
+        maf_runner.fit(rows.to_numpy(), results_dir=results, quiet=True, **some),
+    ):  # fmt: skip
+        named = rows.set_axis(
+            ["x0", "x1", "x2"] if not run.context else ["x1", "x2", "x3"], axis=1
+        )
+        array = named[run.columns + run.context].to_numpy()
+        np.testing.assert_array_equal(run.score_samples(array), run.score_samples(named))
+
+
+def test_a_label_need_not_be_given_to_the_model(results):
+    model = {"name": "gaussian", "conditional": False}
+    run = maf_runner.fit(frame(), model, label="kind", results_dir=results, quiet=True)
+    assert run.classes == []
+    odd = frame(5).assign(kind=["high", None, "else", "low", "low"])
+    assert np.isfinite(run.score_samples(odd)).all()
+    with pytest.raises(UsageError, match="given: this model is given nothing"):
+        run.sample(2, given={"kind": "low"})
+
+
+def test_columns_may_be_named_by_numbers(results):
+    numbers = frame()[["y1", "y2", "kind"]].set_axis([1, 2, 0], axis=1)
+    run = maf_runner.fit(numbers, "gaussian", label=0, results_dir=results, quiet=True)
+    assert run.classes == ["high", "low"] and run.columns == ["1", "2"]
+    run = maf_runner.fit(numbers[[1, 2]], context=1, results_dir=results, quiet=True, **SMALL)
+    assert run.columns == ["2"] and run.context == ["1"]
+
+
+def test_calls_in_several_threads_train_one_after_the_other(results):
+    model = {"name": "nsf", "layers": 1, "hidden": [8], "dropout": 0.5}
+    settings = {**SMALL, "model": model, "quiet": True, "dataset": {"columns": ["y1", "y2"]}}
+    stderr = sys.stderr
+    with ThreadPoolExecutor(2) as pool:
+        fits = [
+            pool.submit(maf_runner.fit, frame(), results_dir=results / "t", seed=s, **settings)
+            for s in range(2)
+        ]
+        found = [one.result().record.test for one in fits]
+    assert sys.stderr is stderr
+    alone = [
+        maf_runner.fit(frame(), results_dir=results / "a", seed=s, **settings) for s in (0, 1)
+    ]
+    assert found == [run.record.test for run in alone]
 
 
 def test_samples_given_columns(given, tmp_path):
@@ -251,7 +304,8 @@ SETTINGS = [
     ({"trainer.name": "x"}, "trainer.name cannot be changed: choose an option by trainer=..."),
     ({"model": {"layers": "x"}}, "model.layers must be a whole number, got 'x'"),
     ({"model": {"layers": object}}, "model.layers cannot be <class 'object'>"),
-    ({"context": 3}, "context must be names of columns, got 3"),
+    ({"context": 3}, "the DataFrame has no column '3' (dataset.context)"),
+    ({"context": 1.5}, "context must be names of columns, got 1.5"),
     ({"results_dir": 3}, "results_dir must be a folder, got 3"),
     ({"model": None}, "model must be one of the models, or a dict of its settings, got None"),
     (
@@ -302,6 +356,8 @@ def test_rows_that_cannot_be_scored(given):
         assert message in str(error.value)
     with pytest.raises(DataError, match="is not a run folder"):
         maf_runner.load(given.folder.parent)
+    with pytest.raises(UsageError, match="load needs a run folder, or a list of them"):
+        maf_runner.load([given, given])
 
 
 def test_under_another_hydra_app_and_after_a_quick_import(tmp_path):
