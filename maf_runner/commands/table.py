@@ -113,6 +113,12 @@ def _columns(text: str) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
+    if options.shipped and not entries.shipped_records(options.results):
+        print(
+            f"maf-table: no records come with the project in {options.results / 'records'}: "
+            "--shipped is for its folder, or --results DIR",
+            file=sys.stderr,
+        )
     while options.watch:
         text = _text(options)
         print(f"\033[2J\033[H{text}", end="", flush=True)
@@ -128,12 +134,6 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _text(options: argparse.Namespace) -> str:
-    if options.shipped and not entries.shipped_records(options.results):
-        print(
-            f"maf-table: no records come with the project in {options.results / 'records'}: "
-            "--shipped is for its folder, or --results DIR",
-            file=sys.stderr,
-        )
     table = _named_runs(options) if options.table in NAMED else _table(options)
     if options.columns:
         table = table.only(options.columns)
@@ -183,7 +183,7 @@ def _named(name: str, results: Path) -> Record:
         return entries.record_in(RunFolder(path))
     if path.exists():
         return Record.read(path)
-    raise UsageError(f"{name}: no such folder, and no run has this id; {entries.LISTED}")
+    raise UsageError(f"{name}: no such folder, and no run has this id; maf-table runs lists them")
 
 
 if __name__ == "__main__":

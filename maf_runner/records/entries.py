@@ -25,7 +25,6 @@ from maf_runner.system.errors import DataError, UsageError
 
 LARGEST = 64 * reading.MB  # bytes of a picture or a learning curve
 NATS = {"test": TEST_NATS, "validation": VALIDATION_NATS}
-LISTED = "maf-table runs lists them"
 HINT = "One experiment makes one, for example: maf-run model=gaussian dataset=digits"
 
 
@@ -53,7 +52,7 @@ def record_in(folder: RunFolder) -> Record:
         state = "is not finished" if folder.last.exists() else "is not a run folder"
         raise DataError(
             f"{folder.path} {state}: it has no {folder.record.name}. Give the folder that maf-run "
-            f"prints, or the run id, of a run that has ended; {LISTED}"
+            "prints, of a run that has ended"
         )
     return Record.read(folder.record)
 
@@ -62,10 +61,10 @@ def place(name: str | Path, results: Path) -> Path:
     """Where a run lies that is named by its folder, or by its run id or the beginning of one.
 
     Of a run whose folder is not under ``results`` it is the compact record, if that is there.
-    A name of no run comes back as it is.
+    A name that can be no run id comes back as it is.
 
     Raises:
-        UsageError: several runs have ids that begin so.
+        UsageError: no run has an id that begins so, or several have.
     """
     path = Path(name)
     if path.exists() or not re.fullmatch("[0-9a-f]{1,12}", str(name)):
@@ -73,9 +72,10 @@ def place(name: str | Path, results: Path) -> Path:
     found = [p for p in sorted((results / "runs").glob(f"*/*/{name}*")) if p.is_dir()] or sorted(
         (results / "records").glob(f"**/{name}*.json")
     )
-    if len(found) > 1:
-        raise UsageError(f"{name}: {len(found)} runs have ids that begin so; {LISTED}")
-    return found[0] if found else path
+    if len(found) != 1:
+        many = f"{len(found)} runs have ids that begin so" if found else "no run has this id"
+        raise UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")
+    return found[0]
 
 
 def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:

@@ -105,8 +105,7 @@ class RunFolder:
         lock = FileLock(self.path / ".lock", timeout=0)
         holder = self.path / ".holder"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _acquire(lock, holder, wait=wait)
+            number = self._take(lock, holder, wait=wait)
         except OSError as error:
             raise UnwritableError(
                 f"{self.path} cannot be written ({error.strerror}): choose another folder with "
@@ -116,7 +115,6 @@ class RunFolder:
             with suppress(OSError):  # it only tells others who it is
                 who = {"pid": os.getpid(), "host": socket.gethostname()}
                 atomic.write(holder, json.dumps(who))
-            number = self.path.joinpath(".lock").stat().st_ino
 
             def check() -> None:
                 try:
@@ -135,6 +133,20 @@ class RunFolder:
             with suppress(OSError):
                 holder.unlink(missing_ok=True)
             lock.release()
+
+    def _take(self, lock: FileLock, holder: Path, *, wait: bool) -> int:
+        """Make the folder and acquire its lock; the number of the lock's file."""
+        tries = 3
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                _acquire(lock, holder, wait=wait)
+                return self.path.joinpath(".lock").stat().st_ino
+            except FileNotFoundError:  # who held it has removed the folder: nothing was in it
+                lock.release()
+                tries -= 1
+                if not tries:
+                    raise
 
     def discard(self) -> None:
         """Remove the folder if there is nothing in it that could be missed."""
