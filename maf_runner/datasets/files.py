@@ -200,7 +200,7 @@ def load(
     warn(parts, chosen, dequantise)
     steps, origins = add_noise(parts, chosen, dequantise, seed)
     say_bits(coded, chosen, file)
-    bounds = bounds_of(parts, chosen, bounded or {})
+    bounds = bounds_of(parts, chosen, bounded or {}, steps, origins)
     warn_of_combinations(parts["train"], chosen)
     values, codes = encode({name: part.labels for name, part in parts.items()}, file)
     prior = prior_of(codes["train"], values, class_prior, file, parts["train"].weights)

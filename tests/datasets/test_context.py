@@ -186,9 +186,40 @@ def test_bounded_columns(tmp_path):
     assert not np.isfinite(outside).all()
 
 
+def test_ends_of_a_column_with_noise_must_hold_the_noise(tmp_path):
+    frame = engines()[["power"]].assign(k=np.arange(300) % 11)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    message = r"'k' has the value 10 in row .* between 0 and 11: give such ends, or leave these"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "x.csv", dequantise=["k"], bounded={"k": [0, 10]})
+    assert read(tmp_path / "x.csv", dequantise=["k"], bounded={"k": [0, 11]}).features == 2
+
+
 def test_whole_numbers_beside_a_gap_are_the_same_categories_at_scoring():
     """pandas writes them as 5.0; a file is scored with its categories as text."""
     values = pd.Series(["5.0", "1.0", None, "2"], name="k")
     assert codes_of(values, [1, 2, 5]).tolist() == [2, 0, -1, 1]
     with pytest.raises(DataError, match="'01'"):
         codes_of(pd.Series(["01"], name="k"), [1, 2, 5])
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (pd.to_datetime(["2020-01-01", "2020-02-01"]), {"2020-01-01", "2020-02-01"}),
+        (pd.to_datetime([0, 90], unit="m"), {"1970-01-01", "1970-01-01 01:30:00"}),
+        (pd.to_timedelta([1, 2], unit="D"), {"1 days", "2 days"}),
+        ([b"a", b"b\xff"], {"a", "b\\xff"}),
+    ],
+)
+def test_modelled_categories_of_dates_and_bytes_are_texts(tmp_path, values, texts):
+    frame = engines()[["power"]].assign(kind=list(values) * 150)
+    frame.to_parquet(tmp_path / "x.parquet")
+    splits = read(tmp_path / "x.parquet", columns=["power", "kind"], categorical=["kind"])
+    assert set(splits.table.values_of(splits.train.x)["kind"]) == texts
+    assert codes_of(frame["kind"].iloc[:2], splits.table.categories[1]).tolist() == [0, 1]
+
+
+def test_a_list_in_a_cell_is_no_category():
+    with pytest.raises(DataError, match=r"'site' has \['a', 'b'\] in row 1 .*one category"):
+        codes_of(pd.Series(["a", ["a", "b"]], name="site"), ["a", "b"])

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from maf_runner.datasets.untrusted import first_lines
+from maf_runner.datasets.untrusted import first_lines, tables
 from maf_runner.datasets.untrusted.archives import _matches
 from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.system.errors import DataError
-from tests.helpers.tables import read, table
+from tests.helpers.tables import read, saved, table
 
 ROWS = "".join(f"{i / 7:.3f},{(i * 37 % 11) / 3:.3f}\n" for i in range(60))
 
@@ -173,6 +173,41 @@ def test_a_mark_for_a_missing_number_is_named(tmp_path):
         frame["weight"] = table()["weight"].astype(str)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("mark", [" ?", "NA ", "  "])
+def test_a_mark_between_blanks_is_missing_as_advised(tmp_path, mark, suffix):
+    frame = table()[["height", "weight"]].astype({"weight": str})
+    frame.loc[:4, "weight"] = mark
+    path = saved(tmp_path, suffix, frame)
+    advised = rf"dataset\.missing_markers=\['{re.escape(mark.strip())}'\]"
+    with pytest.raises(DataError, match=advised):
+        read(path)
+    if suffix == ".csv":
+        found = read(path, missing_markers=[mark.strip()], missing="drop")
+        assert sum(len(rows.x) for rows in _splits(found)) == len(frame) - 5
+    else:  # where numbers are no texts
+        with pytest.raises(DataError, match="195 of 195 values of column 'weight' are numbers, b"):
+            read(path, missing_markers=[mark.strip()], missing="drop")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "given"),
+    [(".csv", {}), (".tsv", {}), (".csv.gz", {}), (".csv", {"separator": " "})],
+)
+def test_a_blank_line_in_a_table_of_one_column_is_missing(tmp_path, suffix, given):
+    values = [f"{x:.4f}" for x in np.random.default_rng(0).normal(size=90)]
+    values[5], values[70] = "", "  "
+    path = tmp_path / f"t{suffix}"
+    text = "\n".join(["", "a", *values, "", " ", ""])
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    with pytest.raises(DataError, match=r"in 2 of 90 rows; the first is in row 5 .*'a'"):
+        read(path, **given)
+    assert sum(len(rows.x) for rows in _splits(read(path, missing="drop", **given))) == 88
+    parts = list(tables.pieces(path, "FILE", 60, Dialect(**given)))
+    assert [len(part) for part in parts] == [60, 30]
+    assert [list(np.flatnonzero(part["a"].isna())) for part in parts] == [[5], [10]]
+
+
 def test_points_between_groups_beside_a_decimal_comma(tmp_path):
     rows = [f"0,{i % 97};{i % 9 + 1}.{i % 1000:03d}" for i in range(90)]
     path = written(tmp_path / "t.csv", "a;b\n" + "\n".join(rows) + "\n")
@@ -188,6 +223,21 @@ def test_names_of_rows_as_r_writes_them_are_recognised(tmp_path):
     text = '"a" "b"\n' + "".join(f'"{i}" {i / 7:.3f} {i % 11}\n' for i in range(50))
     with pytest.raises(DataError, match=r"2 names, .*row\.names=FALSE"):
         read(written(tmp_path / "t.txt", text), separator=" ")
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "message"),
+    [
+        (["1,5", "2,25"], {}, "R's write.table .*; or give dataset.separator=';' dataset.decimal"),
+        (["1,5", "2,25"], {"decimal": ","}, "decimal comma give dataset.separator=';'"),
+        (["1,5", "2"], {}, "decimal comma give dataset.separator=';' dataset.decimal=','"),
+    ],
+)
+def test_one_column_with_decimal_commas(tmp_path, values, given, message):
+    path = written(tmp_path / "t.csv", "a\n" + "\n".join(values * 20) + "\n")
+    with pytest.raises(DataError, match=message):
+        read(path, **given)
+    assert read(path, separator=";", decimal=",").table.columns == ("a",)
 
 
 def test_wide_files_and_bombs_end_soon(tmp_path):
@@ -216,8 +266,11 @@ def test_texts_in_another_encoding_are_no_damage(tmp_path):
     with h5py.File(tmp_path / "t.h5", "w") as store:
         for name in fields.dtype.names:
             store[name] = fields[name]
-    for name in ("t.npy", "t.h5"):
+    pd.DataFrame(fields).to_parquet(tmp_path / "t.parquet")
+    for name in ("t.npy", "t.h5", "t.parquet"):
         assert read(tmp_path / name).table.columns == ("a", "b")
+    with pytest.raises(DataError, match=r"t\.parquet: non-numeric columns: place .*in row 0"):
+        read(tmp_path / "t.parquet", columns=["a", "place"])
 
 
 def test_digits_are_in_groups_of_three(tmp_path):
@@ -309,6 +362,25 @@ def test_labels_keep_what_they_are(tmp_path, labels, classes):
     assert list(read(path, label="kind", missing="drop").table.classes) == classes
 
 
+@pytest.mark.parametrize(
+    ("name", "separator"), [("l", " "), ("the kind", " "), ("l\n\n(x)", ","), ("l\r\n(x)", ",")]
+)
+def test_columns_are_known_by_their_names_in_quotes(tmp_path, name, separator):
+    header = separator.join(f'"{own}"' for own in ("a\n(m)" if "\n" in name else "a", "b", name))
+    rows = [
+        separator.join((f"{a:.4f}", f"{b:.4f}", f'"{("01", "1", "2")[i % 3]}"'))
+        for i, (a, b) in enumerate(np.random.default_rng(0).normal(size=(90, 2)))
+    ]
+    path = written(tmp_path / "t.csv", "\n".join([header, *rows]) + "\n")
+    given = {} if separator == "," else {"separator": separator}
+    assert read(path, label=name, **given).table.classes == ("01", "1", "2")
+    if separator == ",":
+        rows[3] = rows[3][rows[3].index(",") :]
+        written(path, "\n".join([header, *rows]) + "\n")
+        with pytest.raises(DataError, match=r"1 values are missing .* row 3 .*'a\\n\(m\)'"):
+            read(path, label=name)
+
+
 def test_numberings_without_a_name_are_left_out_and_named_ones_are_not(tmp_path):
     frame = table()[["height", "weight"]]
     twice = frame.reset_index().rename(columns={"index": "Unnamed: 0"})
@@ -347,6 +419,12 @@ def test_fields_and_arrays_of_one_axis_are_columns(tmp_path):
         store.create_group("df").attrs["pandas_type"] = b"frame"
     with pytest.raises(DataError, match=r"written by pandas .*read_hdf"):
         read(tmp_path / "p.h5")
+
+
+def test_other_labels_of_an_archive_are_no_column(tmp_path):
+    x, kinds = np.random.default_rng(0).normal(size=(90, 2)), np.arange(90) % 3
+    np.savez(tmp_path / "t.npz", x=x, y=kinds, labels=kinds)
+    assert read(tmp_path / "t.npz", label="y").table.columns == ("0", "1")
 
 
 def test_idx_files_may_have_a_dot(tmp_path):

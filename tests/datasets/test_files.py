@@ -159,6 +159,7 @@ def test_a_constant_column_keeps_its_scale(tmp_path):
         (np.where(np.arange(200) % 2, "cat", "dog"), ("cat", "dog")),
         (np.arange(200) % 3 * 5, (0, 5, 10)),
         (np.arange(200) % 2 / 2, (0.0, 0.5)),
+        (np.array([1e-9, 2e-9] * 100), (1e-9, 2e-9)),
         (np.arange(200) % 2 == 0, (False, True)),
         (pd.Categorical(np.where(np.arange(200) % 2, "cat", "dog")), ("cat", "dog")),
         (pd.to_datetime(["2020-01-01", "2021-01-01"] * 100), ("2020-01-01", "2021-01-01")),

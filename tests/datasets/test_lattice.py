@@ -35,6 +35,19 @@ def test_the_values_are_those_of_the_table(name, dtype):
     assert found.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(
+    ("step", "origin", "seventh"),
+    [
+        (2.0, 5_000_001.0, 5_000_015.0),
+        (1000.0, 5_000_001.0, 5_007_001.0),
+        (0.03, 100_000.0, 100_000.21),
+        (0.03, 1_234_567.25, 1_234_567.46),
+    ],
+)
+def test_an_origin_that_is_exact_in_32_bit_numbers_is_kept(step, origin, seventh):
+    assert Lattice.of(step, origin).values(np.array([0.0, 7.0])).tolist() == [origin, seventh]
+
+
 def test_values_too_large_to_be_exact_are_there_all_the_same():
     found = Lattice.of(0.1, 18.3).values(np.array([5, 1e300, np.inf, np.nan]))
     np.testing.assert_allclose(found, [18.8, 1e299, np.inf, np.nan])

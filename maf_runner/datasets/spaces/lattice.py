@@ -17,6 +17,7 @@ ROUNDED = 5e-9  # relative error, at most, of a step with nine digits
 SINGLE = 5e-7  # likewise, of one that was found in float32
 SIMPLE = 10_000  # denominators, at most, of a step that is no decimal
 NEAR = 1e-3  # a fraction p/q is meant where it is nearer than this over q²
+MOVED = 5e-3  # of a step, at most, by which rounding moves a value; see `steps.SURE`
 AT = 1e-3  # of a step: so near at its beginning a value is that of the table, rounded
 EXACT = 2.0**53  # whole numbers below are exact in float64
 
@@ -75,10 +76,15 @@ def _fraction(step: float, error: float) -> Fraction:
 
 
 def _start(origin: float, width: Fraction, *, is_single: bool) -> Fraction:
-    """The origin as a multiple of the step if it is one, else as its decimals say."""
+    """The origin: as it is if it has few digits, else a multiple of the step if it is one."""
+    text = f"{origin:.7g}"
+    if origin.is_integer():
+        return Fraction(origin)
+    if float(text) == origin:
+        return Fraction(text)
     ratio = Fraction(origin) / width
     error = 2 * np.finfo(np.float32 if is_single else np.float64).eps * abs(float(ratio))
-    if abs(float(ratio - round(ratio))) <= error:
+    off = abs(float(ratio - round(ratio)))
+    if off <= error and off <= MOVED:
         return round(ratio) * width
-    text = f"{origin:.7g}"
     return Fraction(text if is_single and float(np.float32(text)) == origin else repr(origin))

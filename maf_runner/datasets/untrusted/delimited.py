@@ -1,6 +1,7 @@
 """Tables as text: CSV and its relatives.
 
-One line holds one row, the first line the names of the columns. Nothing is guessed in silence:
+One line holds one row, the first line the names of the columns. Blank lines count for nothing, but
+in a table of one column, before its end, they are missing values. Nothing is guessed in silence:
 what is not surely understood is refused, with the setting or the step that mends it.
 """
 
@@ -9,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from pandas._libs.parsers import STR_NA_VALUES
 from maf_runner.datasets.untrusted import limits
 from maf_runner.datasets.untrusted.dialect import PACKED, Dialect
 from maf_runner.datasets.untrusted.first_lines import all_rows, column_names, not_utf8
-from maf_runner.datasets.untrusted.notations import ungrouped
+from maf_runner.datasets.untrusted.notations import is_marked, ungrouped
+
+LINES = 10_000  # at a time
 
 
 def read(file: Path, dialect: Dialect) -> pd.DataFrame:
@@ -42,7 +46,7 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
     names = column_names(file, dialect)
     empty = {place: True for place, name in enumerate(names) if not name}
     try:
-        with warnings.catch_warnings(), _opened(file) as text:
+        with warnings.catch_warnings(), _opened(file, is_column=len(names) == 1) as text:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             settings = _settings(file, dialect, names)
             if rows is None:
@@ -54,9 +58,8 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
                     empty[place] &= bool(part.iloc[:, place].isna().all())
                 if rows is None:
                     _refuse_empty(empty)
-                if dialect.thousands:
-                    for name in part.columns.difference(list(dialect.texts)):
-                        part[name] = ungrouped(part[name], dialect)
+                for name in part.columns.difference(list(dialect.texts)):
+                    part[name] = _numbers(part[name], dialect)
                 yield part
     except pd.errors.ParserWarning as error:
         most = max(map(len, all_rows(file, dialect)))
@@ -72,13 +75,34 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Any]:
+def _opened(file: Path, *, is_column: bool) -> Iterator[Any]:
     """What pandas reads: the file itself, or what a packed one holds, within limits."""
-    if file.suffix.lower() not in PACKED:
-        yield file
-        return
-    with io.BufferedReader(_Unpacked(file), 1 << 20) as text:
-        yield text
+    is_packed = file.suffix.lower() in PACKED
+    with io.BufferedReader(_Unpacked(file), 1 << 20) if is_packed else file.open("rb") as raw:
+        if is_column:
+            yield _Column(io.TextIOWrapper(raw, "utf-8-sig", newline=""))
+        else:
+            yield raw
+
+
+class _Column(io.TextIOBase):
+    """The text of a table of one column, with an empty field in each blank line but the last."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = self._filled(lines)
+
+    def _filled(self, lines: Iterable[str]) -> Iterator[str]:
+        blank = 0
+        for line in dropwhile(lambda line: not line.strip(), lines):
+            if line.strip():
+                yield '""\n' * blank + line
+                blank = 0
+            else:
+                blank += 1
+
+    def read(self, size: int | None = -1) -> str:
+        """Some lines; empty at the end."""
+        return "".join(islice(self.lines, LINES))
 
 
 class _Unpacked(io.RawIOBase):
@@ -127,6 +151,16 @@ def _settings(file: Path, dialect: Dialect, names: list[str]) -> dict[str, Any]:
     elif dialect.missing_markers:
         settings["na_values"] = list(dialect.missing_markers)
     return settings
+
+
+def _numbers(column: pd.Series, dialect: Dialect) -> pd.Series:
+    """A column as pandas read it, of which the dialect may make numbers."""
+    is_grouped = dialect.thousands is not None
+    if dialect.missing_markers and pd.api.types.infer_dtype(column) == "string":
+        marked = is_marked(column, dialect)  # beside blanks: pandas knows only bare marks
+        if marked.any():
+            column, is_grouped = column.mask(marked), True
+    return ungrouped(column, dialect) if is_grouped else column
 
 
 def _refuse_empty(columns: dict[int, bool]) -> None:

@@ -24,7 +24,7 @@ class Dialect:
         decimal: the sign before the decimals.
         thousands: the sign between groups of three digits; None: there is none.
         missing_markers: values that stand for a missing one, beside the usual ones; in tables of
-            every kind.
+            every kind, also between blanks.
         label: the column with the classes, or the array of an archive.
         categorical: columns of categories. Their values, and those of the label, are kept as
             text: only an empty field is missing there.

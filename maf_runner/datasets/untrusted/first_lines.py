@@ -9,7 +9,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
 from pandas._libs.parsers import STR_NA_VALUES
 
@@ -54,21 +56,21 @@ def column_names(file: Path, dialect: Dialect) -> list[str]:
     if len(first) > MOST_COLUMNS:
         raise ValueError(f"its first line has {len(first):,} fields: are the line ends missing?")
     lines = lines[: max(5, FIELDS // len(first))]
-    rows = list(_parsed(lines, dialect.separator_in(file)))
+    texts, rows = _records(lines, dialect.separator_in(file))
     if dialect.separator is None:
-        _refuse_separator(lines, dialect.separator_in(file))
-    _refuse_row_names(rows)
+        _refuse_separator(list(filter(str.strip, lines)), dialect.separator_in(file))
+    _refuse_row_names(texts, rows, dialect)
     _refuse_preamble(rows, dialect)
     if dialect.header is False:
         return [str(i) for i in range(len(first))]
     if dialect.header is None:
-        _refuse_row_as_header(lines, rows, dialect)
+        _refuse_row_as_header(texts, rows, dialect)
     distinct(first)
     return first
 
 
 def _first_lines(file: Path) -> list[str]:
-    """Some lines of the file as text.
+    """Some lines of the file as text, from the first that is not blank, with their ends.
 
     Raises:
         ValueError: it is no text in UTF-8.
@@ -91,7 +93,8 @@ def _first_lines(file: Path) -> list[str]:
         text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(error)) from error
-    return [line for line in re.split("\r\n|\r|\n", text)[:LOOKED_AT] if line.strip()]
+    lines = re.findall("[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)[:LOOKED_AT]
+    return list(dropwhile(lambda line: not line.strip(), lines))
 
 
 def _start(file: Path) -> bytes:
@@ -126,10 +129,24 @@ def not_utf8(error: UnicodeDecodeError) -> str:
 
 
 def _parsed(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """The fields of lines."""
+    """The fields of lines; in quotes they may hold separators and go over several lines."""
     if len(separator) > 1:
-        return (line.split() for line in lines)
+        single = (line.strip(" \t\r\n").replace("\t", " ") + "\n" for line in lines)
+        return csv.reader(single, delimiter=" ", skipinitialspace=True)
     return csv.reader(lines, delimiter=separator)
+
+
+def _records(lines: list[str], separator: str) -> tuple[list[str], list[list[str]]]:
+    """The rows in ``lines``, blank ones left out: the text of each, and its fields."""
+    texts, rows, begin = [], [], 0
+    reader: Any = _parsed(lines, separator)
+    for fields in reader:
+        text = "".join(lines[begin : reader.line_num])
+        begin = reader.line_num
+        if text.strip():
+            texts.append(text)
+            rows.append(fields)
+    return texts, rows
 
 
 def all_rows(file: Path, dialect: Dialect) -> Iterator[list[str]]:
@@ -179,14 +196,24 @@ def _numbers(rows: list[list[str]]) -> float:
     return sum(map(looks_like_number, fields)) / max(len(fields), 1)
 
 
-def _refuse_row_names(rows: list[list[str]]) -> None:
-    """Refuse a header without a name for the first column, as R writes it."""
+def _refuse_row_names(texts: list[str], rows: list[list[str]], dialect: Dialect) -> None:
+    """Refuse a header without a name for the first column, as R writes it.
+
+    A field more in a table of one column may also come from decimal commas.
+    """
     counts = {len(row) for row in rows[1:]}
+    are_numbers = len(rows[0]) == 1 and 2 in counts and all(map(looks_like_number, texts[1:]))
+    if are_numbers and (dialect.decimal == "," or counts != {2}):
+        raise ValueError(
+            "its numbers hold commas, which separate fields too: for one column of numbers with "
+            "a decimal comma give dataset.separator=';' dataset.decimal=','"
+        )
     if len(rows) > 2 and counts == {len(rows[0]) + 1} and rows[1][-1].strip():
         raise ValueError(
             f"its first line has {len(rows[0])} names, and all others have a field more, as R's "
             "write.table writes the names of rows: write it with row.names=FALSE, or put a name "
             "before the others"
+            + ("; or give dataset.separator=';' dataset.decimal=','" if are_numbers else "")
         )
 
 
@@ -214,7 +241,7 @@ def _refuse_preamble(rows: list[list[str]], dialect: Dialect) -> None:
         )
 
 
-def _refuse_row_as_header(lines: list[str], rows: list[list[str]], dialect: Dialect) -> None:
+def _refuse_row_as_header(texts: list[str], rows: list[list[str]], dialect: Dialect) -> None:
     """Refuse a first line in which numbers stand above columns of numbers.
 
     Numbers in quotes are names, unless those below are in quotes too.
@@ -222,17 +249,15 @@ def _refuse_row_as_header(lines: list[str], rows: list[list[str]], dialect: Dial
     above = []
     for place, field in enumerate(rows[0]):
         below = [
-            (r[place], line)
-            for r, line in zip(rows[1:], lines[1:], strict=False)
-            if place < len(r)
+            (r[place], text) for r, text in zip(rows[1:], texts[1:], strict=True) if place < len(r)
         ]
         column = [value for value, _ in below if value.strip()]
         if not is_number(field, dialect):
             continue
         over_numbers = all(is_number(value, dialect) for value in column) and (column or not below)
-        is_name = f'"{field}"' in lines[0]
+        is_name = f'"{field}"' in texts[0]
         if is_name and column:
-            is_name = not all(f'"{value}"' in line for value, line in below if value.strip())
+            is_name = not all(f'"{value}"' in text for value, text in below if value.strip())
         is_missing = field.strip() in STR_NA_VALUES
         if over_numbers and not is_name and not is_missing and is_number(field, dialect):
             above.append(field)
@@ -254,17 +279,26 @@ def distinct(names: list[str]) -> None:
         )
 
 
-def plain_names(file: Path, columns: Sequence[str]) -> bool:
-    """Whether the first line names ``columns`` between commas, as ``maf-sample`` writes them.
+def plain_names(file: Path, columns: Sequence[str], dialect: Dialect) -> bool:
+    """Whether a file is as ``maf-sample`` writes it, whatever the ``dialect`` of the run is.
 
-    Names that are numbers must stand in quotes.
+    It is where the names of ``columns`` stand between commas, and either the dialect has another
+    separator, or all names are in quotes and no number is.
     """
     if bare_suffix(file) not in TEXT:
         return False
     try:
-        line = _first_lines(file)[:1]
-        names = next(iter(_parsed(line, ",")), [])
-    except ValueError:
+        header, *lines = _first_lines(file)
+        between = next(iter(_parsed([header], ",")))
+        other = dialect.separator not in (None, ",") and dialect.header is not False
+        if other and len(between) > 1 and set(columns) <= set(between):
+            return True
+        lines = [re.sub("True|False", "1", line) for line in lines]  # which have no quotes either
+        names, *rows = filter(None, csv.reader([header, *lines], quoting=csv.QUOTE_NONNUMERIC))
+    except Exception:  # what is wrong is said where the file is read
         return False
-    quoted = all(f'"{name}"' in line[0] for name in columns if is_number(name, Dialect()))
-    return bool(line) and set(columns) <= set(names) and quoted
+    numbers = [i for i, name in enumerate(names) if name in {*columns} - {*dialect.categorical}]
+    return set(columns) <= set(names) and all(
+        len(row) == len(names) and all(isinstance(row[i], float) or row[i] == "" for i in numbers)
+        for row in rows
+    )

@@ -83,7 +83,7 @@ def notation(column: pd.Series, dialect: Dialect = Dialect()) -> Notation | None
     >>> notation(pd.Series(["0,699", "1,25"]))
     Notation(example='0,699', what='a decimal comma', way_out="dataset.decimal=','")
     """
-    raw = column.dropna().astype(str)
+    raw = as_text(column.dropna())
     if raw.empty:
         return None
     clean = raw.str.strip().str.strip(INVISIBLE).str.strip()
@@ -187,6 +187,20 @@ def looks_like_number(text: str) -> bool:
     return True
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """The values as text; bytes that cannot be decoded as Python shows them."""
+    try:
+        return column.astype(str)
+    except UnicodeDecodeError:
+        return column.map(repr)
+
+
+def is_marked(column: pd.Series, dialect: Dialect) -> pd.Series:
+    """Which texts of a column are marks for missing values, blanks around them not counted."""
+    bare = column.map(lambda value: value.strip() if isinstance(value, str) else value)
+    return bare.isin(dialect.missing_markers)
+
+
 def ungrouped(column: pd.Series, dialect: Dialect) -> pd.Series:
     """The numbers of a column that was read as text, whose digits may be in groups of three.
 
@@ -201,7 +215,7 @@ def ungrouped(column: pd.Series, dialect: Dialect) -> pd.Series:
     number = rf"(?i:[-+]?(?:{whole}(?:{point}\d*)?(?:e[-+]?\d+)?|inf))"
     fits = values.str.fullmatch(number) & values.str.contains("[0-9]|inf", case=False)
     digits = values.str.fullmatch(rf"[-+]?(?:\d|{group}|{point})+") & ~fits
-    if digits.any() and (fits | digits).mean() > MOSTLY:
+    if dialect.thousands and digits.any() and (fits | digits).mean() > MOSTLY:
         raise ValueError(
             f"column {column.name!r} has {values[digits].iloc[0]!r} in row "
             f"{values.index[digits.to_numpy()][0]} (from 0), in which "

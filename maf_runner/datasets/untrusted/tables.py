@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
 from maf_runner.datasets.untrusted import delimited, hdf5, limits
-from maf_runner.datasets.untrusted.dialect import TEXT, Dialect, bare_suffix, is_number
+from maf_runner.datasets.untrusted.dialect import TEXT, Dialect, bare_suffix
 from maf_runner.datasets.untrusted.first_lines import distinct
-from maf_runner.datasets.untrusted.notations import notation
+from maf_runner.datasets.untrusted.notations import as_text, is_marked, notation
 from maf_runner.system import reading, shortage
 from maf_runner.system.errors import DataError, ShortageError, extra, suggestion
 
@@ -151,17 +151,17 @@ def _of_arrow(table: Any, dialect: Dialect, **options: Any) -> pd.DataFrame:
 
 def _settled(table: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
     """A table that is none of text, categories as their values and marked values as missing."""
-    markers = set(dialect.missing_markers)
-    numbers_too = [float(marker) for marker in markers if is_number(marker, Dialect())]
+    markers = pd.Series(dialect.missing_markers, dtype=object)
+    numbers_too = pd.to_numeric(markers, errors="coerce").dropna()
     for name in list(table):
         column = table[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             table[name] = column = column.astype(
                 column.cat.categories.dtype if column.notna().all() else object
             )
-        if not markers or name in dialect.texts:
+        if markers.empty or name in dialect.texts:
             continue
-        marked = column.isin(numbers_too) if is_numeric(column) else column.isin(markers)
+        marked = column.isin(numbers_too) if is_numeric(column) else is_marked(column, dialect)
         if marked.any():
             table[name] = column.mask(marked)
     return table
@@ -287,7 +287,7 @@ def _named(arrays: dict[str, NDArray[Any]], dialect: Dialect) -> Tables:
     for name in (label, *dialect.asides):
         if name in arrays and name is not None and _is_one_column(arrays[name]):
             asides[name] = arrays.pop(name).reshape(-1)
-    if label is None:
+    if label is None or label in asides:
         arrays = {n: a for n, a in arrays.items() if not n.endswith("labels")}
     if "val" in arrays and "validation" not in arrays:
         arrays["validation"] = arrays.pop("val")
@@ -375,22 +375,14 @@ def numbers(table: pd.DataFrame, file: Path) -> NDArray[np.float64]:
 
 
 def first_word(column: pd.Series) -> str:
-    """The first value that is not a number, and its row, in brackets; empty if there is none.
+    """The first value that is not a number, and its row by the index; empty if there is none.
 
     >>> first_word(pd.Series(["1.5", None, "abc"]))
     " ('abc' in row 2)"
     """
     values = as_text(column)
-    words = np.flatnonzero(column.notna() & pd.to_numeric(values, errors="coerce").isna())
-    return f" ({str(values.iloc[words[0]])[:50]!r} in row {words[0]})" if len(words) else ""
-
-
-def as_text(column: pd.Series) -> pd.Series:
-    """The values as text; bytes that cannot be decoded as Python shows them."""
-    try:
-        return column.astype(str)
-    except UnicodeDecodeError:
-        return column.map(repr)
+    words = values[column.notna() & pd.to_numeric(values, errors="coerce").isna()]
+    return f" ({str(words.iloc[0])[:50]!r} in row {words.index[0]})" if len(words) else ""
 
 
 def some(words: Iterable[str], separator: str = ", ") -> str:

@@ -1,19 +1,26 @@
 """Columns of a user's table whose values have a lower or an upper end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from maf_runner.datasets.spaces.bounds import Bound, unbounded
+from maf_runner.datasets.spaces.lattice import Lattice
 from maf_runner.datasets.user_table.part import Part
 from maf_runner.system.errors import DataError, suggestion
 
 
 def bounds_of(
-    parts: Mapping[str, Part], columns: list[str], bounded: Mapping[Any, Any]
+    parts: Mapping[str, Part],
+    columns: list[str],
+    bounded: Mapping[Any, Any],
+    steps: Sequence[float],
+    origins: Sequence[float],
 ) -> tuple[Bound, ...]:
     """The ends of each column; empty if there are none.
+
+    ``steps`` and ``origins`` are those of the noise in the columns; empty without noise.
 
     Raises:
         ValueError: a name that is not among ``columns``.
@@ -27,15 +34,30 @@ def bounds_of(
         place = columns.index(name)
         for part in parts.values():
             outside = np.flatnonzero(~np.isfinite(unbounded(part.x[:, place], bound)))
-            if len(outside):
-                low, high = ("-inf" if bound[0] is None else f"{bound[0]:g}",
-                             "inf" if bound[1] is None else f"{bound[1]:g}")  # fmt: skip
-                first = outside[0]
-                raise DataError(
-                    f"{part.file}: column {name!r} has the value {part.x[first, place]:g} in row "
-                    f"{part.numbers[first]} (from 0){part.of_split}, and dataset.bounded says it "
-                    f"lies between {low} and {high}, without the ends ({len(outside):,} such "
-                    "values). Give wider ends, leave these rows out, or, for values that were "
-                    "rounded to an end, add noise to the column (dataset.dequantise)"
+            if len(outside) == 0:
+                continue
+            low, high = ("-inf" if bound[0] is None else f"{bound[0]:g}",
+                         "inf" if bound[1] is None else f"{bound[1]:g}")  # fmt: skip
+            row = outside[0]
+            value = part.x[row, place]
+            way_out = (
+                "Give wider ends, leave these rows out, or, for values that were rounded to an "
+                "end, add noise to the column (dataset.dequantise)"
+            )
+            if steps and steps[place] > 0:
+                lattice = Lattice.of(steps[place], origins[place])
+                largest = max(own.x[:, place].max() for own in parts.values())
+                own_step, last = lattice.steps_of(np.array([value, largest]))
+                value, top = lattice.values(np.array([own_step, last + 1]))
+                way_out = (
+                    "With the noise of dataset.dequantise its values lie between "
+                    f"{origins[place]:.15g} and {top:.15g}: give such ends, or leave these rows "
+                    "out"
                 )
+            raise DataError(
+                f"{part.file}: column {name!r} has the value {value:g} in row "
+                f"{part.numbers[row]} (from 0){part.of_split}, and dataset.bounded says it lies "
+                f"between {low} and {high}, without the ends ({len(outside):,} such values). "
+                f"{way_out}"
+            )
     return tuple(given.get(name, (None, None)) for name in columns) if given else ()

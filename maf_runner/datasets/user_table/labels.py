@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maf_runner.datasets.base import SPLITS
-from maf_runner.datasets.untrusted.tables import as_text, some
+from maf_runner.datasets.spaces.categories import text_of
+from maf_runner.datasets.untrusted.tables import some
 from maf_runner.system.errors import DataError
 
 log = logging.getLogger("maf_runner")
@@ -86,9 +87,11 @@ def categories(
         )
     if kind in ("integer", "floating", "mixed-integer-float"):
         # pandas reads whole numbers beside a missing value as 1.0, 2.0: make them whole again.
-        every = pd.to_numeric(every, downcast="integer")
+        every = pd.to_numeric(every)
+        whole = pd.to_numeric(every, downcast="integer")  # rounds by up to 1e-8
+        every = whole if (whole == every).all() else every
     elif kind not in ("boolean", "string"):
-        every = as_text(every.infer_objects())
+        every = every.map(text_of)
     codes, values = pd.factorize(every, sort=True)
     if len(every) >= FEWEST and len(values) > MOST * len(every):
         raise DataError(
