@@ -15,6 +15,8 @@ Piece = tuple[pd.DataFrame, dict[str, pd.Series]]
 def pieces_with(names: list[str], file: Path, rows: int, dialect: Dialect) -> Iterator[Piece]:
     """The rows of a file as `tables.pieces` has them, each piece with its columns ``names``.
 
+    The index numbers the rows of the file from 0, through all pieces.
+
     A column has one type in all pieces. Of a file of text it is text, as it stands there; an empty
     field is missing. Of Parquet it is the type of the file. Of other files it is the type of the
     array, or text where the arrays of the splits have different types.
@@ -47,9 +49,12 @@ def pieces_with(names: list[str], file: Path, rows: int, dialect: Dialect) -> It
 def _with_columns(
     names: list[str], pieces: Iterator[pd.DataFrame], file: Path
 ) -> Iterator[pd.DataFrame]:
+    start = 0
     for table in pieces:
         for name in names:
             tables.need(name, table, "--keep", file)
+        table.index = pd.RangeIndex(start, start + len(table))
+        start += len(table)
         yield table
 
 

@@ -92,6 +92,8 @@ class Writer:
     def _write_array(self, columns: dict[str, Any]) -> None:
         chosen = [columns[self.of_one]] if self.of_one else list(columns.values())
         piece = chosen[0] if self.of_one else np.column_stack(chosen)
+        if piece.dtype == object:  # categories that are numbers or truth values
+            piece = piece.astype(np.float64)
         if self.rows is None:
             self._kept.append(piece)
             return

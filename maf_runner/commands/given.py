@@ -4,6 +4,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maf_runner.commands.columns import of_one_type
+from maf_runner.datasets.spaces.categories import codes_of
 from maf_runner.datasets.spaces.context import ContextSpace
 from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.system.errors import UsageError, suggestion
@@ -43,6 +45,17 @@ def given_rows(text: str | None, run: "TrainedRun") -> "pd.DataFrame | None":
     if "=" in text and not Path(text).exists():
         return _assigned(text, space)
     return _of_file(Path(text), run)
+
+
+def as_the_table_has_them(conditions: "pd.DataFrame", space: ContextSpace) -> "pd.DataFrame":
+    """The context columns of ``conditions``, categories in the one type that the table has."""
+    chosen = conditions[list(space.names)].copy(deep=False)
+    for column in space.columns:
+        if known := column.categories:
+            codes = codes_of(chosen[column.name], known)
+            values = of_one_type([None if code < 0 else known[code] for code in codes], known)
+            chosen[column.name] = values
+    return chosen
 
 
 def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":

@@ -96,6 +96,8 @@ def _work(options: argparse.Namespace) -> None:
     drawable = (run.image is not None or run.model.features == 2) and conditions is None
     if not drawable and any(path.suffix == PICTURE for path in options.out or ()):
         raise UsageError("--out .png: only images and points in the plane have a picture")
+    if any(path.suffix == ".npy" for path in options.out or ()):
+        _refuse_texts(run)
     plain = Path("samples.csv" if run.table else "samples.npy")
     files = options.out or [plain, *([Path("samples.png")] if drawable else [])]
     count = options.n * (1 if conditions is None else len(conditions))
@@ -107,7 +109,7 @@ def _work(options: argparse.Namespace) -> None:
         context = encoded(conditions, run.context, "--given")
         for text in run.context.beyond(conditions):
             print(f"maf-sample: outside of the training rows: {text}", file=sys.stderr)
-        conditions = conditions[list(run.context.names)]
+        conditions = given.as_the_table_has_them(conditions, run.context)
         drawn = draws_given(run, conditions, context, options.n, seed=options.seed)
     shown = _write(run, drawn, count, [path for path in files if path.suffix != PICTURE])
     for path in files:
@@ -147,6 +149,17 @@ def _write(
     if bad:
         print(f"maf-sample: {bad:,} of {total:,} samples are not finite", file=sys.stderr)
     return np.concatenate(shown)
+
+
+def _refuse_texts(run: "TrainedRun") -> None:
+    """Raise UsageError where a column of the samples has texts, which an array cannot hold."""
+    table = run.table
+    for name, known in zip(table.columns, table.categories, strict=False) if table else ():
+        if any(isinstance(value, str) for value in known):
+            raise UsageError(
+                f"--out .npy: column {name!r} has texts, and an array holds numbers alone: write "
+                ".csv or .parquet"
+            )
 
 
 def _require_room(files: list[Path], n: int, run: "TrainedRun") -> None:

@@ -35,11 +35,13 @@ ENDINGS = {  # of the file that standard input is, by its first bytes; else it i
     b"\xfd7zXZ": ".csv.xz",
     b"PAR1": ".parquet",
 }
+ARCHIVES = (".npz", ".h5", ".hdf5")
 COMPARED = 20_000  # training rows, at most, among which a percentile is counted
 EXAMPLES = """\
-every row of FILE has a line, in its order: -inf where the density is below the smallest number,
-nothing where a value is missing. Texts are written as they stand in FILE, also those that a
-spreadsheet takes for formulas or a terminal for control characters.
+every row of FILE has a line, in its order: -inf where the density is below the smallest number. A
+FILE with missing values is refused, or with --missing empty has empty lines for such rows. Texts
+are written as they stand in FILE, also those that a spreadsheet takes for formulas or a terminal
+for control characters.
 
 examples:
   maf-score RUN new.csv                           scores.csv
@@ -130,7 +132,10 @@ class _Scorer:
         keep = next(csv.reader([options.keep], skipinitialspace=True)) if options.keep else []
         self.keep = list(dict.fromkeys(name.strip() for name in keep))
         dialect = Dialect.of(run.record.settings["dataset"])
-        self.dialect = dialect if run.context else replace(dialect, label=None)
+        self.label = None if run.context else dialect.label
+        if self.label is not None:  # a column as others; of an archive an array beside the table
+            dialect = replace(dialect, label=None, asides=(*dialect.asides, self.label))
+        self.dialect = dialect
         drops = run.record.settings["dataset"].get("missing") == "drop"
         self.missing = options.missing or ("empty" if drops else "refuse")
         self.reference = _training_scores(run, self.labels) if options.percentile else None
@@ -153,9 +158,16 @@ class _Scorer:
         if self.run.table is None and bare_suffix(file) not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
         dialect = self.dialect
-        if dialect.of_text and plain_names(file, self.run.columns):  # written by maf-sample
+        if dialect.of_text and plain_names(file, self.run.columns, dialect):
             dialect = replace(dialect, header=None, separator=None, decimal=".", thousands=None)
+            print(
+                f"maf-score: {self.name} is read as maf-sample writes it, with names in its first "
+                "line, commas between fields and a point before decimals",
+                file=sys.stderr,
+            )
         for table, kept in pieces_with(self.keep, file, AT_ONCE, dialect):
+            if bare_suffix(file) in ARCHIVES:
+                table = table.drop(columns=[self.label], errors="ignore")
             rows, context = scoring.rows_of(self.run, table, file, self.keep)
             self._warn(table)
             yield rows, context, kept

@@ -77,7 +77,7 @@ def draws_given(
 
     ``context`` [M, C] is what the model is given for them, as by `encoded`.
     """
-    given = {name: conditions[name].to_numpy() for name in conditions}
+    given = {name: conditions[name].values for name in conditions}  # of pandas' own types too
     for rows, numbers in run.samples_given(context, n, seed=seed):
         own = {name: values[numbers] for name, values in given.items()}
         values = _values(run, rows)

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from maf_runner.commands import columns, score
+from maf_runner.commands import columns, sample, score
 from maf_runner.commands.carried import pieces_with
 from maf_runner.datasets.spaces.table import TableSpace
 from maf_runner.datasets.untrusted.dialect import Dialect
+from maf_runner.experiment import trained
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows import Gaussian
 from maf_runner.records.folder import RunFolder
@@ -36,7 +37,9 @@ def runs(server, tmp_path_factory):
     """Gaussians on the table: of all columns, and of two of them given the class."""
     folder = tmp_path_factory.mktemp("units")
     people().to_csv(folder / "people.csv", index=False)
-    np.save(folder / "people.npy", people()[COLUMNS].to_numpy())
+    rows, kinds = people()[COLUMNS].to_numpy(), people()["kind"].to_numpy(dtype=str)
+    np.save(folder / "people.npy", rows)
+    np.savez(folder / "people.npz", x=rows, kind=kinds[:, None])
 
     def run(path, *words):
         words = ["model=gaussian", "dataset=file", f"dataset.path={path}", *words]
@@ -48,6 +51,7 @@ def runs(server, tmp_path_factory):
         "all": run("people.csv"),
         "nameless": run("people.npy"),
         "turned": run("people.npy", "dataset.columns=[2,0,1]"),
+        "archive": run("people.npz", "dataset.label=kind"),
         "by class": run("people.csv", *two),
         "by share": run("people.csv", *two, "dataset.class_prior=empirical"),
         "table": folder / "people.csv",
@@ -163,6 +167,19 @@ def test_an_array_without_names(runs, command, tmp_path, capsys):
     # An array of the same columns turned round: nobody can say which is which.
     assert score.main([str(runs["turned"]), str(file)]) == 3
     assert "give a CSV that names them" in capsys.readouterr().err
+
+
+def test_an_array_of_labels_is_left_out(runs, tmp_path):
+    """Of the archive that a run was trained on, and where the run knows its columns by names."""
+    file = runs["table"].with_suffix(".npz")
+    expected = scores(tmp_path, runs["all"], runs["table"])
+    pd.testing.assert_frame_equal(scores(tmp_path, runs["archive"], file), expected)
+    rows = people()[["share", "height"]].to_numpy()
+    expected = scores(tmp_path, runs["by class"], runs["table"])
+    for kinds in (np.zeros(len(rows)), np.zeros((len(rows), 1))):
+        np.savez(tmp_path / "two.npz", x=rows, kind=kinds)
+        found = scores(tmp_path, runs["by class"], "two.npz")
+        pd.testing.assert_frame_equal(found, expected)
 
 
 def test_given_the_class(runs, command, tmp_path):
@@ -334,6 +351,32 @@ def test_a_file_in_pieces_is_scored_as_a_whole(runs, tmp_path, monkeypatch):
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz"])
+def test_rows_are_numbered_through_all_pieces(tmp_path, suffix):
+    file, rows = tmp_path / f"rows{suffix}", np.arange(20.0).reshape(10, 2)
+    table = pd.DataFrame(rows, index=pd.Index(range(10, 0, -1)), columns=["a", "b"])
+    if suffix == ".csv":
+        table.to_csv(file, index=False)
+    elif suffix == ".parquet":
+        table.to_parquet(file)
+    elif suffix == ".npy":
+        np.save(file, rows)
+    else:
+        np.savez(file, train=rows[:4], validation=rows[4:7], test=rows[7:])
+    pieces = [piece for piece, _ in pieces_with([], file, 3, Dialect())]
+    assert len(pieces) > 2
+    assert [row for piece in pieces for row in piece.index] == list(range(10))
+
+
+def test_a_word_is_in_a_row_of_the_file(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(score, "AT_ONCE", 37)
+    table = people().astype({"height": object})
+    table.loc[104, "height"] = "bad"
+    table.to_csv(tmp_path / "new.csv", index=False)
+    assert score.main([str(runs["all"]), str(tmp_path / "new.csv")]) == 3
+    assert "height ('bad' in row 104)" in capsys.readouterr().err
+
+
 def test_samples_that_the_disk_cannot_hold_are_refused_first(runs, command):
     refused = command("maf-sample", runs["all"], "--n", 10**15, "--out", "s.npy", check=2).stderr
     assert "needs about" in refused and "draw fewer" in refused
@@ -360,6 +403,50 @@ def test_dequantised_columns_come_back_on_their_steps(server, command, tmp_path)
     assert abs(drawn["count"].mean() - table["count"].mean()) < 0.3
     assert abs(drawn["degrees"].mean() - table["degrees"].mean()) < 0.3
     assert drawn["free"].nunique() > 1900
+
+
+def test_categories_are_no_numbers_unless_they_are(server, command, tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
+    table = table.assign(cat=rng.choice(["x", "y", "z"], 200), sick=rng.random(200) < 0.5)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    words = ["model=gaussian", "dataset=file", "dataset.path=t.csv", "dataset.dequantise=[sick]"]
+    done = server("maf-run", *words, "dataset.categorical=[cat]", cwd=tmp_path, check=0)
+    refused = command("maf-sample", done.stdout.strip(), "--out", "x.npy", check=2).stderr
+    assert "column 'cat' has texts" in refused and "write .csv or .parquet" in refused
+    assert not (tmp_path / "x.npy").exists()
+    folder = server("maf-run", *words, "dataset.columns=[a,b,sick]", cwd=tmp_path, check=0).stdout
+    run = tmp_path / folder.strip()
+    command("maf-sample", run, "--out", "x.npy", "--out", "x.csv", check=0)
+    drawn = pd.read_csv(tmp_path / "x.csv")
+    assert set(drawn["sick"]) == {False, True}
+    assert np.array_equal(np.load(tmp_path / "x.npy"), drawn.to_numpy(dtype=float))
+    expected = scores(tmp_path, run, "x.csv")
+    pd.testing.assert_frame_equal(scores(tmp_path, run, "x.npy"), expected)
+
+
+@pytest.mark.parametrize("codes", [["north", "south"], [1, 2], [False, True]])
+def test_missing_categories_that_are_given(server, tmp_path, monkeypatch, codes):
+    """Their column has one type, also where a piece has none of them."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(100, 2)), columns=["x", "y"])
+    table["site"] = pd.Series(np.array(codes, dtype=object)[rng.integers(0, 2, 100)])
+    table.loc[::5, "site"] = None
+    table.to_csv(tmp_path / "t.csv", index=False)
+    words = ["dataset.context=[site,x]", "dataset.missing=indicator", "trainer.max_epochs=1"]
+    words += ["model=maf", "dataset=file", "dataset.path=t.csv", "dataset.categorical=[site]"]
+    run = tmp_path / server("maf-run", *words, cwd=tmp_path, check=0).stdout.strip()
+    (tmp_path / "given.csv").write_text(f"site,x\n,2\n{codes[1]},1\n")
+    monkeypatch.setattr(trained, "SAMPLED_AT_ONCE", 2)
+    out = [word for end in ("parquet", "csv") for word in ("--out", f"{tmp_path}/drawn.{end}")]
+    words = [str(run), "--given", str(tmp_path / "given.csv"), "--n", "2", *out]
+    assert sample.main(words) == 0
+    drawn = pd.read_parquet(tmp_path / "drawn.parquet")
+    assert [None if pd.isna(site) else site for site in drawn["site"]] == [None] * 2 + codes[
+        1:
+    ] * 2
+    text = pd.read_csv(tmp_path / "drawn.csv", dtype=str, keep_default_na=False)
+    assert text["site"].tolist() == ["", "", *[str(codes[1])] * 2]
 
 
 def kept(folder, run, file, *names, out="kept.csv"):
@@ -470,23 +557,43 @@ def test_scores_never_replace_the_file_they_are_of(runs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("settings", "text"),
+    ("settings", "header", "line", "number"),
     [
-        ("dataset.header=false", "{0:.3f},{1:.3f}\n"),
-        ("dataset.separator=';' dataset.decimal=','", "{0:.3f};{1:.3f}\n"),
+        ("dataset.header=false", "", "{},{}", "{:.3f}"),
+        ("dataset.separator=';' dataset.decimal=','", "a;b\n", "{};{}", "{:.0f},5"),
+        ("dataset.separator=';' dataset.decimal=','", "a\n", "{}", "{:.0f},5"),
+        ("dataset.thousands='.' dataset.decimal=','", "a,b\n", "{},{}", "{:_.0f}"),
+        ("dataset.thousands=','", "a,b\n", '"{}","{}"', "{:,.2f}"),
+        ("dataset.thousands=','", '"a","b"\n', '"{}","{}"', "{:,.2f}"),
     ],
 )
-def test_samples_are_scored_whatever_the_table_was_like(server, tmp_path, settings, text):
-    """maf-sample writes a plain CSV with a header."""
-    rows = np.random.default_rng(0).normal(size=(90, 2))
-    lines = "".join(text.format(*row) for row in rows)
-    if "decimal" in settings:
-        lines = "a;b\n" + lines.replace(".", ",")
-    (tmp_path / "t.csv").write_text(lines)
+def test_samples_are_scored_whatever_the_table_was_like(
+    server, tmp_path, settings, header, line, number
+):
+    """maf-sample writes a plain CSV with a header; the table itself stays what it is."""
+    rows = np.random.default_rng(0).normal(8000, 2000, size=(90, line.count("{}")))
+    texts = [[number.format(x).replace("_", ".") for x in row] for row in rows]
+    (tmp_path / "t.csv").write_text(header + "".join(line.format(*t) + "\n" for t in texts))
     words = ["dataset=file", "dataset.path=t.csv", "model=gaussian", *settings.split()]
     run = server("maf-run", *words, cwd=tmp_path, check=0).stdout.strip()
-    server("maf-sample", run, "--n", "5", "--out", "s.csv", cwd=tmp_path, check=0)
-    server("maf-score", run, "s.csv", cwd=tmp_path, check=0)
-    assert len(pd.read_csv(tmp_path / "scores.csv")) == 5
-    server("maf-score", run, "t.csv", cwd=tmp_path, check=0)  # and the table itself, as it is
-    assert len(pd.read_csv(tmp_path / "scores.csv")) == 90
+    out = ("--n", "5", "--out", "s.csv", "--out", "s.parquet")
+    server("maf-sample", run, *out, cwd=tmp_path, check=0)
+    space = TrainedRun.load(tmp_path / run).table
+    assert np.allclose(space.mean, rows.mean(axis=0), rtol=0.1)
+    pd.DataFrame(rows, columns=space.columns).to_parquet(tmp_path / "t.parquet")
+    for name, count, close in (("s", 5, 1e-9), ("t", 90, 0.01)):
+        expected = scores(tmp_path, tmp_path / run, f"{name}.parquet")
+        found = scores(tmp_path, tmp_path / run, f"{name}.csv")
+        assert len(found) == count
+        np.testing.assert_allclose(found, expected, atol=close)
+
+
+def test_samples_written_anew_are_read_by_their_separator(server, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("a;b\n" + "1,5;2,5\n3,5;1,5\n2,5;0,5\n" * 20)
+    words = ["dataset=file", "dataset.path=t.csv", "model=gaussian", "dataset.separator=';'"]
+    run = server("maf-run", *words, "dataset.decimal=','", cwd=tmp_path, check=0).stdout.strip()
+    (tmp_path / "s.csv").write_text("a,b\n1.5,2.5\n")
+    expected = scores(tmp_path, tmp_path / run, "t.csv")[:1]
+    assert capsys.readouterr().err.count("maf-sample writes it") == 0
+    pd.testing.assert_frame_equal(scores(tmp_path, tmp_path / run, "s.csv"), expected)
+    assert "s.csv is read as maf-sample writes it, with names" in capsys.readouterr().err
