@@ -69,9 +69,8 @@ def place(name: str | Path, results: Path) -> Path:
     path = Path(name)
     if path.exists() or not re.fullmatch("[0-9a-f]{1,12}", str(name)):
         return path
-    found = [p for p in sorted((results / "runs").glob(f"*/*/{name}*")) if p.is_dir()] or sorted(
-        (results / "records").glob(f"**/{name}*.json")
-    )
+    folders = [p for p in (results / "runs").glob(f"*/*/{name}*") if p.is_dir()]
+    found = folders or list((results / "records").glob(f"**/{name}*.json"))
     if len(found) != 1:
         many = f"{len(found)} runs have ids that begin so" if found else "no run has this id"
         raise UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")
