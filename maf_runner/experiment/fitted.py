@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from maf_runner.datasets.spaces.categories import codes_of
 from maf_runner.experiment import plugins as modules
 from maf_runner.experiment import scoring
-from maf_runner.experiment.frames import ASIDE
 from maf_runner.experiment.mixture import load_trained
 from maf_runner.experiment.sampling import draws, draws_given, encoded
 from maf_runner.experiment.trained import TrainedRun
@@ -183,6 +182,8 @@ class FittedDensity:
     @property
     def _in_order(self) -> list[str]:
         """`columns` and `context` as they stand in an array."""
+        from maf_runner.experiment.frames import ASIDE
+
         names, dataset = [*self.columns, *self.context], self.record.settings["dataset"]
         aside = [str(dataset[key]) for key in ASIDE if dataset.get(key) is not None]
         fitted = [f"x{i}" for i in range(len({*names, *aside}))]  # so `fit` names those of arrays
