@@ -211,7 +211,7 @@ def _run(name: str) -> Path:
     """The folder of a run, which may be named by its id."""
     from maf_runner.records import entries
 
-    if Path(name).exists():
+    if Path(name).exists():  # nearly always: then the settings need not be read
         return Path(name)
     try:
         return entries.place(name, Path(default_paths()["results_dir"]).expanduser())

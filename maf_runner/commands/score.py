@@ -153,12 +153,12 @@ class _Scorer:
             DataError: the file does not fit the run.
         """
         from maf_runner.commands.carried import pieces_with
-        from maf_runner.datasets.untrusted.first_lines import plain_names
+        from maf_runner.datasets.untrusted.first_lines import is_plain
 
         if self.run.table is None and bare_suffix(file) not in (".npy", ".csv"):
             raise UsageError(f"FILE must end in .npy or .csv, got {self.name}")
         dialect = self.dialect
-        if dialect.of_text and plain_names(file, self.run.columns, dialect):
+        if dialect.of_text and is_plain(file, self.run.columns, dialect):
             dialect = replace(dialect, header=None, separator=None, decimal=".", thousands=None)
             print(
                 f"maf-score: {self.name} is read as maf-sample writes it, with names in its first "

@@ -16,7 +16,7 @@ from maf_runner.reporting.tables.grid import FORMATS, Grid
 from maf_runner.reporting.tables.mixture import mixture
 from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
-from maf_runner.system.errors import DataError, UsageError
+from maf_runner.system.errors import DataError
 from maf_runner.system.text import plain
 
 COMPARE, MIXTURE = "compare", "mixture"
@@ -183,7 +183,7 @@ def _named(name: str, results: Path) -> Record:
         return entries.record_in(RunFolder(path))
     if path.exists():
         return Record.read(path)
-    raise UsageError(f"{name}: no such folder, and no run has this id; maf-table runs lists them")
+    raise entries.not_named(name)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,14 @@ def place(name: str | Path, results: Path) -> Path:
     folders = [p for p in (results / "runs").glob(f"*/*/{name}*") if p.is_dir()]
     found = folders or list((results / "records").glob(f"**/{name}*.json"))
     if len(found) != 1:
-        many = f"{len(found)} runs have ids that begin so" if found else "no run has this id"
-        raise UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")
+        raise not_named(name, len(found))
     return found[0]
+
+
+def not_named(name: str | Path, runs: int = 0) -> UsageError:
+    """The error of a name that is no folder, and the beginning of the ids of so many runs."""
+    many = f"{runs} runs have ids that begin so" if runs else "no run has this id"
+    return UsageError(f"{name}: no such folder, and {many}; maf-table runs lists them")
 
 
 def find(results: Path, *, shipped: bool = True) -> tuple[list[Record], list[str]]:

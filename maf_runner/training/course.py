@@ -14,11 +14,11 @@ from maf_runner.engine.width import ModelSize
 from maf_runner.flows.base import Density
 from maf_runner.training.batches import Batches
 from maf_runner.training.checkpoint import Checkpoint
-from maf_runner.training.dropout import Dropout
 from maf_runner.training.noise import FreshNoise
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.settings import TrainerSettings
 from maf_runner.training.state import Outcome, State, divergence, never_finite
+from maf_runner.training.update_seeds import UpdateSeeds
 
 
 class TensorRows(NamedTuple):
@@ -91,7 +91,7 @@ class Course:
         device = train.x.device
         self.batches = Batches(rows=rows, size=settings.batch_size, seed=seed, device=device)
         self.noise = FreshNoise(train.x, image, seed) if settings.fresh_noise and image else None
-        self.dropout = Dropout(seed, device) if model.draws_in_training else None
+        self.update_seeds = UpdateSeeds(seed, device) if model.draws_in_training else None
         self.checkpoint, self.progress, self.on_validation = checkpoint, progress, on_validation
         self.reason: str | None = None
         self._where: dict | None = None  # training diverged
@@ -128,14 +128,14 @@ class Course:
         return self.schedule.rate(self.state.update)
 
     def batch(self) -> TensorRows:
-        """The rows of the next update; what dropout draws in it is set."""
+        """The rows of the next update; what the model draws in it is set."""
         update, train = self.state.update, self.train
         rows = self.batches.at(update)
         x = self.noise.batch(rows, update) if self.noise else train.x.index_select(0, rows)
         context = None if train.context is None else train.context.index_select(0, rows)
         weights = None if train.weights is None else train.weights[rows]
-        if self.dropout is not None:
-            self.dropout.seed(update)
+        if self.update_seeds is not None:
+            self.update_seeds.seed(update)
         return TensorRows(x, context, weights)
 
     def updated(self, loss: Tensor) -> None:

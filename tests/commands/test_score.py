@@ -20,7 +20,7 @@ from maf_runner.flows import Gaussian
 from maf_runner.records.folder import RunFolder
 from maf_runner.system.errors import DataError
 from tests.helpers.records import made_up
-from tests.helpers.tables import read
+from tests.helpers.tables import read, saved
 
 COLUMNS = ["income, yearly", "height", "share"]
 
@@ -355,14 +355,10 @@ def test_a_file_in_pieces_is_scored_as_a_whole(runs, tmp_path, monkeypatch):
 def test_rows_are_numbered_through_all_pieces(tmp_path, suffix):
     file, rows = tmp_path / f"rows{suffix}", np.arange(20.0).reshape(10, 2)
     table = pd.DataFrame(rows, index=pd.Index(range(10, 0, -1)), columns=["a", "b"])
-    if suffix == ".csv":
-        table.to_csv(file, index=False)
-    elif suffix == ".parquet":
-        table.to_parquet(file)
-    elif suffix == ".npy":
-        np.save(file, rows)
-    else:
+    if suffix == ".npz":
         np.savez(file, train=rows[:4], validation=rows[4:7], test=rows[7:])
+    else:
+        file = saved(tmp_path, suffix, table)
     pieces = [piece for piece, _ in pieces_with([], file, 3, Dialect())]
     assert len(pieces) > 2
     assert [row for piece in pieces for row in piece.index] == list(range(10))
@@ -442,9 +438,8 @@ def test_missing_categories_that_are_given(server, tmp_path, monkeypatch, codes)
     words = [str(run), "--given", str(tmp_path / "given.csv"), "--n", "2", *out]
     assert sample.main(words) == 0
     drawn = pd.read_parquet(tmp_path / "drawn.parquet")
-    assert [None if pd.isna(site) else site for site in drawn["site"]] == [None] * 2 + codes[
-        1:
-    ] * 2
+    sites = [None if pd.isna(site) else site for site in drawn["site"]]
+    assert sites == [None, None, codes[1], codes[1]]
     text = pd.read_csv(tmp_path / "drawn.csv", dtype=str, keep_default_na=False)
     assert text["site"].tolist() == ["", "", *[str(codes[1])] * 2]
 

@@ -46,11 +46,12 @@ def codes_of(values: "pd.Series", categories: Sequence[Category]) -> NDArray[np.
             f"column {values.name!r} has {str(odd)[:50]} in row {row} (from 0), expected one "
             "category in each row"
         ) from error
-    found = {
+    # str: categories of a date in older records have the time 00:00:00.
+    codes = {
         v: texts.get(str(v), texts.get(text_of(v), numbers.get(_as_float(v), -1)))
         for v in different
     }
-    unknown = next((value for value, code in found.items() if code < 0), None)
+    unknown = next((value for value, code in codes.items() if code < 0), None)
     if unknown is not None:
         row = values.index[(values == unknown).to_numpy().argmax()]
         near = suggestion(str(unknown), [str(known) for known in categories])
@@ -58,4 +59,4 @@ def codes_of(values: "pd.Series", categories: Sequence[Category]) -> NDArray[np.
             f"column {values.name!r} has {str(unknown)[:50]!r} in row {row} (from 0), which no "
             f"training row has{near}"
         )
-    return values.map(found).fillna(-1).to_numpy(dtype=np.int64)
+    return values.map(codes).fillna(-1).to_numpy(dtype=np.int64)

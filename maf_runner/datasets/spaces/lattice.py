@@ -76,7 +76,7 @@ def _fraction(step: float, error: float) -> Fraction:
 
 
 def _start(origin: float, width: Fraction, *, is_single: bool) -> Fraction:
-    """The origin: as it is if it has few digits, else a multiple of the step if it is one."""
+    """The origin: itself if it is whole or has few digits, else a multiple of the step if near."""
     text = f"{origin:.7g}"
     if origin.is_integer():
         return Fraction(origin)

@@ -155,12 +155,12 @@ def _settings(file: Path, dialect: Dialect, names: list[str]) -> dict[str, Any]:
 
 def _numbers(column: pd.Series, dialect: Dialect) -> pd.Series:
     """A column as pandas read it, of which the dialect may make numbers."""
-    is_grouped = dialect.thousands is not None
+    is_text = dialect.thousands is not None
     if dialect.missing_markers and pd.api.types.infer_dtype(column) == "string":
         marked = is_marked(column, dialect)  # beside blanks: pandas knows only bare marks
         if marked.any():
-            column, is_grouped = column.mask(marked), True
-    return ungrouped(column, dialect) if is_grouped else column
+            column, is_text = column.mask(marked), True
+    return ungrouped(column, dialect) if is_text else column
 
 
 def _refuse_empty(columns: dict[int, bool]) -> None:

@@ -279,8 +279,8 @@ def distinct(names: list[str]) -> None:
         )
 
 
-def plain_names(file: Path, columns: Sequence[str], dialect: Dialect) -> bool:
-    """Whether a file is as ``maf-sample`` writes it, whatever the ``dialect`` of the run is.
+def is_plain(file: Path, columns: Sequence[str], dialect: Dialect) -> bool:
+    """Whether a table of text is as ``maf-sample`` writes it, whatever the run's ``dialect`` is.
 
     It is where the names of ``columns`` stand between commas, and either the dialect has another
     separator, or all names are in quotes and no number is.
@@ -288,15 +288,25 @@ def plain_names(file: Path, columns: Sequence[str], dialect: Dialect) -> bool:
     if bare_suffix(file) not in TEXT:
         return False
     try:
-        header, *lines = _first_lines(file)
-        between = next(iter(_parsed([header], ",")))
-        other = dialect.separator not in (None, ",") and dialect.header is not False
-        if other and len(between) > 1 and set(columns) <= set(between):
-            return True
-        lines = [re.sub("True|False", "1", line) for line in lines]  # which have no quotes either
-        names, *rows = filter(None, csv.reader([header, *lines], quoting=csv.QUOTE_NONNUMERIC))
+        lines = _first_lines(file)
+        has_other = dialect.separator not in (None, ",") and dialect.header is not False
+        return (has_other and _are_between_commas(columns, lines[0])) or _are_quoted_alone(
+            columns, lines, dialect
+        )
     except Exception:  # what is wrong is said where the file is read
         return False
+
+
+def _are_between_commas(columns: Sequence[str], header: str) -> bool:
+    names = next(iter(_parsed([header], ",")))
+    return len(names) > 1 and set(columns) <= set(names)
+
+
+def _are_quoted_alone(columns: Sequence[str], lines: list[str], dialect: Dialect) -> bool:
+    """Whether ``columns`` are among the names, which are in quotes, over numbers that are not."""
+    header, *below = lines
+    below = [re.sub("True|False", "1", line) for line in below]  # which have no quotes either
+    names, *rows = filter(None, csv.reader([header, *below], quoting=csv.QUOTE_NONNUMERIC))
     numbers = [i for i, name in enumerate(names) if name in {*columns} - {*dialect.categorical}]
     return set(columns) <= set(names) and all(
         len(row) == len(names) and all(isinstance(row[i], float) or row[i] == "" for i in numbers)

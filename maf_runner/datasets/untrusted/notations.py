@@ -202,7 +202,7 @@ def is_marked(column: pd.Series, dialect: Dialect) -> pd.Series:
 
 
 def ungrouped(column: pd.Series, dialect: Dialect) -> pd.Series:
-    """The numbers of a column that was read as text, whose digits may be in groups of three.
+    """The numbers of a column that was read as text; with thousands their digits are grouped.
 
     A column that holds words stays as it is.
 

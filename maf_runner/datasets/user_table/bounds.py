@@ -10,6 +10,11 @@ from maf_runner.datasets.spaces.lattice import Lattice
 from maf_runner.datasets.user_table.part import Part
 from maf_runner.system.errors import DataError, suggestion
 
+WIDER = (
+    "Give wider ends, leave these rows out, or, for values that were rounded to an end, add noise "
+    "to the column (dataset.dequantise)"
+)
+
 
 def bounds_of(
     parts: Mapping[str, Part],
@@ -40,15 +45,11 @@ def bounds_of(
                          "inf" if bound[1] is None else f"{bound[1]:g}")  # fmt: skip
             row = outside[0]
             value = part.x[row, place]
-            way_out = (
-                "Give wider ends, leave these rows out, or, for values that were rounded to an "
-                "end, add noise to the column (dataset.dequantise)"
-            )
+            way_out = WIDER
             if steps and steps[place] > 0:
+                largest = max(each.x[:, place].max() for each in parts.values())
                 lattice = Lattice.of(steps[place], origins[place])
-                largest = max(own.x[:, place].max() for own in parts.values())
-                own_step, last = lattice.steps_of(np.array([value, largest]))
-                value, top = lattice.values(np.array([own_step, last + 1]))
+                value, top = _without_noise(lattice, value, largest)
                 way_out = (
                     "With the noise of dataset.dequantise its values lie between "
                     f"{origins[place]:.15g} and {top:.15g}: give such ends, or leave these rows "
@@ -61,3 +62,10 @@ def bounds_of(
                 f"{way_out}"
             )
     return tuple(given.get(name, (None, None)) for name in columns) if given else ()
+
+
+def _without_noise(lattice: Lattice, value: float, largest: float) -> tuple[float, float]:
+    """The table's value behind one with noise, and the upper end of the step of the largest."""
+    step, last = lattice.steps_of(np.array([value, largest]))
+    own, top = lattice.values(np.array([step, last + 1]))
+    return float(own), float(top)

@@ -1,10 +1,10 @@
-"""What is drawn in an update, as for dropout, follows from the seed and the update's number."""
+"""The random numbers of a model in an update, as for dropout, follow from seed and update."""
 
 import numpy as np
 import torch
 
 
-class Dropout:
+class UpdateSeeds:
     """Seeds what torch draws in an update, so that a resumed run draws the same.
 
     Args:
