@@ -9,10 +9,11 @@ the t-test of the tables and mixtures need, only with --rows: MNIST has 40 kB of
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 from maf_runner.records.folder import run_folders
-from maf_runner.records.record import Record
+from maf_runner.records.record import Record, UnreadableRecordError
 
 SMALL = 256 << 10  # bytes of validation rows, at most
 
@@ -25,7 +26,11 @@ def main() -> None:
     parser.add_argument("--rows", action="store_true", help="test and validation rows too")
     options = parser.parse_args()
     for folder in run_folders(options.results):
-        record = Record.read(folder.record)
+        try:
+            record = Record.read(folder.record)
+        except UnreadableRecordError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
         if not record.finished:
             continue
         target = options.to / "/".join(folder.path.parts[-3:-1])

@@ -116,6 +116,13 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_shipped(parser: argparse.ArgumentParser) -> None:
+    """Add ``--shipped``."""
+    parser.add_argument(
+        "--shipped", action="store_true", help="also the records that come with the project"
+    )
+
+
 def parser_of(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """The argument parser of a command, with ``--version`` and ``--print-completion``.
 

@@ -11,6 +11,7 @@ from maf_runner.commands.arguments import (
     Several,
     add_plugins,
     add_results,
+    add_shipped,
     guarded,
     parser_of,
 )
@@ -77,6 +78,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         "once (default WHAT.png)",
     )
     add_results(arguments)
+    add_shipped(arguments)
     add_plugins(arguments)
     arguments.add_argument(
         "--given",
@@ -150,13 +152,17 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _cells(options: argparse.Namespace) -> list["Cell"]:
-    """The cells of the runs that are named, or of all."""
+    """The cells of the runs that are named, or of all that ``maf-table`` would show."""
     from maf_runner.records import entries
     from maf_runner.reporting.comparison.cells import comparison
 
     records, complaints = (
-        entries.read(options.runs) if options.runs else entries.find(options.results)
+        entries.read(options.runs)
+        if options.runs
+        else entries.find(options.results, shipped=options.shipped)
     )
+    if len(options.runs) > len(records) + len(complaints):
+        complaints.append("a run that is named more than once is drawn once")
     for complaint in complaints:
         print(f"maf-plot: {complaint}", file=sys.stderr)
     if not records:
@@ -164,14 +170,27 @@ def _cells(options: argparse.Namespace) -> list["Cell"]:
         raise DataError(f"no records {where}. {entries.HINT}")
     if options.what == "curves" and options.runs:
         return _each(records)
-    return comparison(records)
+    cells = comparison(records)
+    if options.runs and (hidden := len(records) - sum(cell.record is not None for cell in cells)):
+        print(
+            f"maf-plot: {hidden} of {len(records)} runs are not drawn: of each model that which "
+            "is best on validation is, if it has a test figure",
+            file=sys.stderr,
+        )
+    return cells
 
 
 def _each(records: list["Record"]) -> list["Cell"]:
-    """A cell for each run, with a name of its own."""
+    """A cell for each run, with a name of its own, in the column that it has among the others."""
     from maf_runner.reporting.comparison.cells import comparison, size
+    from maf_runner.reporting.comparison.columns import columns_of
 
-    cells = [cell for record in records for cell in comparison([record]) if cell.record]
+    cells = [
+        replace(cell, dataset=str(column))
+        for record, column in zip(records, columns_of(records), strict=True)
+        for cell in comparison([record])
+        if cell.record
+    ]
     names = [(cell.dataset, cell.conditional, cell.model) for cell in cells]
     return [
         replace(cell, model=f"{cell.model}, {size(cell.record)} seed={cell.record.seed}")

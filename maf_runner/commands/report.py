@@ -5,7 +5,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maf_runner.commands.arguments import add_plugins, add_results, guarded, parser_of
+from maf_runner.commands.arguments import (
+    add_plugins,
+    add_results,
+    add_shipped,
+    guarded,
+    parser_of,
+)
 from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
@@ -33,6 +39,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     meaning = "One HTML page of all results, to open from a file, without a network."
     arguments = parser_of("maf-report", meaning, EXAMPLES)
     add_results(arguments)
+    add_shipped(arguments)
     add_plugins(arguments)
     arguments.add_argument(
         "--out", type=Path, metavar="FILE", help="the page (default DIR/report.html)"
@@ -53,7 +60,7 @@ def _work(options: argparse.Namespace) -> None:
     from maf_runner.system import logs
 
     plugins.load(plugins.named(options.plugin))
-    records, complaints = entries.find(options.results)
+    records, complaints = entries.find(options.results, shipped=options.shipped)
     if not records:
         for complaint in complaints:
             print(f"maf-report: {plain(complaint)}", file=sys.stderr)

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from maf_runner.commands.arguments import add_results, guarded, parser_of
+from maf_runner.commands.arguments import add_results, add_shipped, guarded, parser_of
 from maf_runner.records import entries
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Record
@@ -59,9 +59,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         "runs", nargs="*", metavar="RUN", help="for compare and mixture: folders or run ids"
     )
     add_results(parser)
-    parser.add_argument(
-        "--shipped", action="store_true", help="also the records that come with the project"
-    )
+    add_shipped(parser)
     for name in ("dataset", "model", "trainer"):
         parser.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--columns", nargs="+", metavar="NAME", help="only columns of these names")
@@ -99,6 +97,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     if filters and options.table in NAMED:
         parser.error(
             "--dataset, --model, --trainer and --seeds are for tables whose runs are not named"
+        )
+    if options.seeds != "best" and options.table in ("leaderboard", "runs"):
+        parser.error(f"--seeds mean is not for the {options.table}, which shows single runs")
+    if (options.columns or options.sort) and options.format in ("csv", "json"):
+        parser.error(
+            f"--columns and --sort are not for {options.format}, which has all of the table: "
+            "choose by --dataset, --model and --trainer"
         )
     if options.watch and options.table != "runs":
         parser.error("--watch is for the table of runs")
@@ -155,6 +160,7 @@ def _table(options: argparse.Namespace) -> Grid:
     if not choice.of(records) and not choice.of_unfinished(waiting):
         there = choice.there(records, waiting)
         raise DataError(f"no run has that dataset, model and trainer: {there}")
+    complaints += choice.not_there(records, waiting)
     table, left_out = build(options.table, records, choice, waiting)
     _complain(complaints + left_out)
     return table

@@ -103,6 +103,8 @@ def shipped_records(results: Path) -> list[Path]:
 def read(paths: list[Path]) -> tuple[list[Record], list[str]]:
     """Read the records ``paths``: run folders, or files; the same run twice counts once.
 
+    The first record of it stays, or the first that is finished.
+
     Returns:
         The records, and a complaint for each that was left out.
     """
@@ -114,7 +116,9 @@ def read(paths: list[Path]) -> tuple[list[Record], list[str]]:
         except UnreadableRecordError as error:
             complaints.append(f"left out: {error}")
             continue
-        records.setdefault((record.run_id, str(record.data.fingerprint)), record)
+        key = record.run_id, str(record.data.fingerprint)
+        if key not in records or (record.finished and not records[key].finished):
+            records[key] = record
     return list(records.values()), complaints
 
 

@@ -289,8 +289,13 @@ class Record:
         if self.stop_reason == "diverged":
             ended = f"then {self._where_it_diverged()}"
         took = "" if self.seconds is None else f", {self.seconds:.0f} s"
-        counted = "validations" if self.settings["trainer"].get("validate_every") else "epochs"
+        counted = "validations" if self.counts_validations else "epochs"
         return f"{text}; {self.epochs} {counted}, best {self.best_epoch}, {ended}{took}"
+
+    @property
+    def counts_validations(self) -> bool:
+        """Whether ``epochs`` and ``best_epoch`` are validations that do not end an epoch."""
+        return bool(self.settings["trainer"].get("validate_every"))
 
     @property
     def ending(self) -> str:

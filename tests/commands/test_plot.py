@@ -165,7 +165,7 @@ def test_a_damaged_curve_is_named_and_left_out(results, tmp_path, command):
     assert f"left out: {damaged} is no learning curve" in result.stderr
 
 
-def test_runs_that_are_named_are_all_drawn(tmp_path):
+def test_runs_that_are_named_are_all_drawn(tmp_path, capsys):
     """Two seeds of one model, though a table would show one of them; dollars are no formula."""
     for seed in (0, 1):
         rows = np.linspace(-1, 1, 10)
@@ -177,6 +177,22 @@ def test_runs_that_are_named_are_all_drawn(tmp_path):
     assert main(["curves", *folders, "--out", str(out)]) == 0
     text = out.read_text()
     assert "2×8 seed=0" in text and "2×8 seed=1" in text
+    assert main(["comparison", *folders, "--out", str(out)]) == 0
+    assert "1 of 2 runs are not drawn" in capsys.readouterr().err
+    assert main(["curves", *folders, folders[0], "--out", str(out)]) == 0
+    assert "named more than once" in capsys.readouterr().err
+
+
+def test_curves_of_runs_on_other_data_have_panels_of_their_own(tmp_path):
+    folders = []
+    for name in "ab":
+        entry = run(name, np.linspace(-1, 1, 10), 0.0, data={"fingerprint": name * 9})
+        path = keep(tmp_path, entry).with_name("history.csv")
+        path.write_text("epoch,validation_nats\n1,-3\n2,-2\n")
+        folders.append(str(path.parent))
+    out = tmp_path / "a.svg"
+    assert main(["curves", *folders, "--out", str(out)]) == 0
+    assert "rows aaaaaaaa" in out.read_text() and "rows bbbbbbbb" in out.read_text()
 
 
 def test_distances_are_those_of_kolmogorov_and_smirnov():

@@ -29,7 +29,7 @@ def shipped(folder, record):
 def on(dataset, model="MADE", run_id="1", *, trainer="paper", **changes):
     settings = {
         "trainer": {"name": trainer},
-        "model": {"name": model.lower()},
+        "model": {"name": model.partition(" ")[0].lower()},
         "dataset": {"name": dataset},
         "seed": changes.get("seed", 0),
     }
@@ -84,9 +84,11 @@ def test_what_is_wider_than_the_screen_is_cut_into_blocks(table, tmp_path):
         "digits",
         *["gas", "paper", "Δ/σ", "mnist", "paper", "Δ/σ", "power", "paper", "Δ/σ"],
     ]
-    # Of a block only the rows that have something there.
-    block = table("--width", 60).stdout.split("model")[1]
-    assert "MADE" in block and "MAF (5)" not in block
+    # Of a block only the rows that have something there, if only a word.
+    keep(tmp_path, on("digits", "Odd", "lost", status="diverged"))
+    first, second = table("--width", 60).stdout.split("model")[1:3]
+    assert "MADE" in first and "MAF (5)" not in first and "diverged" in first
+    assert "Odd" not in second
 
 
 def test_datasets_models_trainers_columns_and_order(table, tmp_path):
@@ -108,6 +110,27 @@ def test_datasets_models_trainers_columns_and_order(table, tmp_path):
     assert "no run has that dataset" in table("--dataset", "gas", check=3).stderr
     assert "did you mean 'power'" in table("--columns", "powr", check=2).stderr
     assert "no column is called 'x'" in table("--sort", "x", check=2).stderr
+    said = table("--dataset", "power", "digitz", "--model", "maf", "mode").stderr
+    assert "no run has dataset digitz; did you mean 'digits'?" in said
+    assert "no run has model mode" in said
+    for words in (("--sort", "power"), ("--columns", "power")):
+        assert "has all of the table" in table(*words, "--format", "csv", check=2).stderr
+    for name in ("leaderboard", "runs"):
+        assert "shows single runs" in table(name, "--seeds", "mean", check=2).stderr
+
+
+def test_of_bits_the_fewest_are_best(table, tmp_path):
+    for name, bits in (("MADE", 2.0), ("MAF (5)", 1.5)):
+        test = {"log_likelihood": -1.0, "error": 0.1}
+        test |= {"bits_per_pixel": bits, "bits_per_pixel_error": 0.1}
+        keep(tmp_path, on("mnist", name, name[:3], test=test))
+    for words, ours in (
+        (("bits", "--sort", "mnist"), ""),
+        (("leaderboard", "--sort", "MNIST bits"), "ours"),
+    ):
+        lines = [x for x in table(*words, "--width", 300).stdout.splitlines() if ours in x]
+        rows = [line.split("  ")[0] for line in lines if line.startswith(("MADE ", "MAF (5)"))]
+        assert rows[:2] == ["MAF (5)", "MADE"]
 
 
 def test_the_mean_over_seeds(table, tmp_path):
@@ -243,6 +266,8 @@ def test_rows_that_are_not_finite_or_damaged_are_compared_as_far_as_they_go(tabl
     rows = json.loads(table("compare", "aaa1", path.parent, "--format", "json").stdout)["rows"]
     by_name = {row["what"]: row for row in rows}
     assert by_name["test row 7"]["b"] == "-inf" and by_name["test"]["difference"] is None
+    said = table("compare", "aaa1", path.parent).stdout
+    assert "no paired test: 1 test rows have no finite" in said and "nan" not in said
     (path.parent / "test_nats.npy").write_text("damaged")
     said = table("compare", "aaa1", path.parent, check=3).stderr
     assert "test_nats.npy cannot be read" in said and "Traceback" not in said

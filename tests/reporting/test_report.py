@@ -33,6 +33,9 @@ def results(tmp_path_factory):
     stranger = made_up(model=HOSTILE, run_id="stranger", departures=[f"model.{HOSTILE}=1"])
     keep(folder, stranger)
     keep(folder, made_up(model="MADE MoG", run_id="lost", status="diverged"))
+    given = {"log_likelihood": -1.5, "marginal_log_likelihood": -3.25}
+    for run_id in ("given", "rival"):
+        keep(folder, made_up(run_id=run_id, conditional=True, validation=given))
     cut = keep(folder, made_up(run_id="cut"))
     cut.write_text(cut.read_text()[:50])
     return folder
@@ -74,6 +77,11 @@ def test_the_page_warns(page):
     warnings = text[text.index('id="warnings"') : text.index("</section>")]
     assert "cut/record.json is not JSON" in warnings
     assert "MADE MoG on mnist: diverged" in warnings
+
+
+def test_rivals_are_shown_by_what_they_are_chosen_by(page):
+    """Of a model given the class that is the class marginal."""
+    assert "-3.250" in page.read_text() and "-1.500" not in page.read_text()
 
 
 def test_own_runs_come_first_and_the_leaderboards_are_folded(page):

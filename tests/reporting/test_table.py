@@ -1,12 +1,13 @@
 """The comparison table, from records made for the tests."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from maf_runner.reporting.comparison.cells import comparison, short_names
 from maf_runner.reporting.comparison.published import MODELS, figures
-from maf_runner.reporting.tables.table import COMPARISON, build, grid
+from maf_runner.reporting.tables.table import COMPARISON, Choice, build, grid
 from tests.helpers.records import keep, made_up
 
 
@@ -130,6 +131,95 @@ def test_different_data_are_different_columns():
     found = {c.dataset: c.ours.value for c in cells if c.ours}
     assert found == {"digits (alpha=0.01)": -90.0, "digits (alpha=0.1)": -50.0}
     assert all(c.marks == "" for c in cells)
+
+
+def test_other_rows_under_the_same_settings_are_different_columns():
+    """As of a dataset from outside whose code or file has changed."""
+    other = {"fingerprint": "e" * 64, "recipe": "authors"}
+    runs = [made_up(), made_up(run_id="b", data=other), made_up(run_id="c", data=other)]
+    made = [c for c in comparison(runs) if c.model == "MADE"]
+    assert [(c.dataset, len(c.runs)) for c in made] == [
+        ("mnist, rows eeeeeeee", 2),
+        ("mnist, rows f", 1),
+    ]
+    assert all(c.published for c in made)
+    for name in ("table2", "leaderboard"):  # have one column for each dataset
+        table, complaints = build(name, runs)
+        assert [entry.get("run_id", "c") for entry in table.data if entry["model"] == "MADE"]
+        assert complaints == [
+            "left out: 0123456789ab is of other data (mnist rows f; the column shows rows "
+            "eeeeeeee)"
+        ]
+
+
+def seeds(*scores, model=None, **changes):
+    """A run for each seed by its validation and test figure; None: a test row is not finite."""
+    runs = []
+    for seed, (validation, nats) in enumerate(scores):
+        settings = {"trainer": {"name": "paper"}, "model": model or {}, "dataset": {}}
+        ended = {} if nats is not None else {"status": "diverged"}
+        test = {"log_likelihood": nats, "error": 1.0} if nats else {"rows_not_finite": 1}
+        runs.append(
+            made_up(
+                run_id=str(seed),
+                seed=seed,
+                settings={**settings, "seed": seed},
+                test=test,
+                validation={"log_likelihood": validation},
+                **ended,
+                **changes,
+            )
+        )
+    return runs
+
+
+def test_a_test_row_that_is_not_finite_does_not_choose():
+    runs = seeds((-8.0, None), (-9.0, -10.0), (-9.5, -12.0))
+    made = cell(comparison(runs), "MADE")
+    assert made.ours is None and made.status == "not finite" and made.record is None
+    text = build("comparison", runs)[0].render("text")
+    assert "MADE on mnist, the best on validation: the log density of 1 test row" in text
+    mean = cell(comparison(runs, mean=True), "MADE")
+    assert (mean.ours.value, mean.run_ids, mean.validation) == (-11.0, "1 2", -9.25)
+
+
+def test_seeds_without_a_figure_are_named():
+    runs = seeds((-9.0, -10.0), (-9.5, -12.0), (-10.0, None))
+    runs.append(made_up(run_id="d", seed=3, status="diverged", test={}, validation={},
+                        settings={**runs[0].settings, "seed": 3}))  # fmt: skip
+    note = "MADE on mnist: without a figure are seed 2 not finite; seed 3 diverged"
+    for choice in (Choice(), Choice(mean=True)):
+        assert note in build("comparison", runs, choice)[0].notes
+
+
+def test_marks_of_a_mean_are_of_any_of_its_seeds():
+    whole, cut = seeds((-9.0, -10.0), (-9.5, -12.0))
+    cut = replace(cut, stop_reason="max_epochs")
+    assert cell(comparison([whole, cut], mean=True), "MADE").marks == "†"
+    # A short trial before the whole run is no rival of it; a whole run that it beats is.
+    assert cell(comparison([whole, cut]), "MADE").marks == "§"
+    better = replace(cut, validation={"log_likelihood": -1.0})
+    assert cell(comparison([whole, better]), "MADE").marks == "†‡§"
+
+
+def test_settings_of_ones_own_never_stand_in_a_row_of_the_paper():
+    ours = {"name": "mymade", "_target_": "maf_runner.flows.models.made"}
+    theirs = {"name": "odd", "_target_": "their.flows.Odd"}
+    runs = [
+        made_up(),
+        *seeds((-1.0, -2.0), model=ours),
+        *seeds((-1.0, -3.0), model=theirs, dataset="gas"),
+        *seeds((-1.0, -4.0), model=theirs | {"name": "own"}, dataset="power"),
+    ]
+    runs[-1] = replace(runs[-1], model="Odd flow")
+    found = {(c.name, c.model): c for c in comparison(runs) if c.ours}
+    assert set(found) == {
+        ("mnist", "MADE"),
+        ("mnist", "MADE, mymade"),
+        ("gas", "MADE, odd"),
+        ("power", "Odd flow"),
+    }
+    assert [c.model for c in found.values() if c.published] == ["MADE"]
 
 
 def test_diverged_runs_never_appear_as_a_number():

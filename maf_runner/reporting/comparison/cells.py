@@ -6,9 +6,11 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from maf_runner.records.checks import is_figure
 from maf_runner.records.record import Record
 from maf_runner.reporting.comparison.columns import (
     Column,
@@ -18,6 +20,7 @@ from maf_runner.reporting.comparison.columns import (
     origin_of,
 )
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
+from maf_runner.system.conf_path import CONF
 from maf_runner.system.text import as_typed, flat
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
@@ -64,10 +67,11 @@ class Cell:
     made: str = ""  # dataset and recipe of the run shown
     seeds: Seeds | None = None
     mean: bool = False  # ours is the mean over the seeds with its standard deviation, if several
-    record: Record | None = None  # the run shown
+    record: Record | None = None  # the run shown; of the mean over several seeds the first
     runs: tuple[Record, ...] = ()  # all it was chosen among, and those that failed
+    alike: tuple[Record, ...] = ()  # those of the setting shown, in the order of their seeds
     mixed: tuple[Record, ...] = ()  # ours is the figure of the mixture of these runs
-    validation: float | None = None  # nats of the mixture
+    validation: float | None = None  # nats: of the run, the mean over the seeds, the mixture
 
     @property
     def column(self) -> str:
@@ -76,9 +80,26 @@ class Cell:
 
     @property
     def run_ids(self) -> str:
-        """The run shown, or the runs of the mixture; empty without."""
+        """The run shown, or those whose mean or mixture is; empty without."""
         shown = self.mixed or ((self.record,) if self.record else ())
+        if self.mean and self.seeds:
+            shown = tuple(run for run in self.alike if run.finished)
         return " ".join(record.run_id for record in shown)
+
+    @property
+    def without_figure(self) -> str:
+        """The seeds of the setting shown that are not in the figure, and why; empty if none.
+
+        >>> Cell("", "", False, "", None, None, "").without_figure
+        ''
+        """
+        seeds: dict[str, list[str]] = {}
+        for run in self.alike:
+            if not run.finished:
+                seeds.setdefault(run.ending, []).append(str(run.seed))
+        return "; ".join(
+            f"seed{'s' * (len(of) > 1)} {', '.join(of)} {ending}" for ending, of in seeds.items()
+        )
 
     @property
     def deviation(self) -> float | None:
@@ -171,37 +192,50 @@ def _cell(
         runs=tuple(runs),
     )
     value, error = RECORDED[metric]
-    finished = [r for r in runs if r.finished and value in r.test]
-    if not finished:
+    # Also runs of which only test rows have no finite density: else the test rows would choose.
+    tried = [
+        r for r in runs if is_figure(r.validation_mean) and (value in r.test or not r.finished)
+    ]
+    if not any(run.finished for run in tried):
         return empty
-    best = (_best_setting if mean else _best_run)(finished)
-    alike = [r.test[value] for r in finished if without_seed(r) == without_seed(best)]
+    best = (_best_setting if mean else _best_run)(tried)
+    setting = without_seed(best)
+    alike = sorted((r for r in runs if without_seed(r) == setting), key=lambda run: run.seed)
+    shown = [run for run in alike if run in tried and run.finished]
+    if not (shown if mean else best.finished):
+        others = [run for run in runs if run is not best]
+        return replace(empty, status=best.ending, runs=(best, *others), alike=tuple(alike))
+    counted = shown if mean else [best]
     marks = ""
     if column.name in COMPARED and origin_of(best) != "authors":
         marks += NOT_AUTHORS
-    if _cut_short(best):
+    if any(map(_cut_short, counted)):
         marks += CUT_SHORT
-    if best.stop_reason == "diverged":
+    if any(run.stop_reason == "diverged" for run in counted):
         marks += DIVERGED
-    rivals = sum(_cut_short(run) == _cut_short(best) for run in finished)
-    if rivals > (len(alike) if mean else 1):
+    rivals = [run for run in tried if (without_seed(run) != setting if mean else run is not best)]
+    # A short trial before the whole run that won is no rival of it.
+    if any(_cut_short(best) or not _cut_short(run) for run in rivals):
         marks += CHOSEN
     seeds = None
-    if len(alike) > 1:
+    if len(shown) > 1:
         marks += "" if mean else SEEDS
-        seeds = Seeds(len(alike), statistics.fmean(alike), statistics.stdev(alike))
+        figures_of = [run.test[value] for run in shown]
+        seeds = Seeds(len(shown), statistics.fmean(figures_of), statistics.stdev(figures_of))
     return replace(
         empty,
         ours=Figure(seeds.mean, seeds.deviation)
         if mean and seeds
-        else Figure(best.test[value], best.error_of(error)),
+        else Figure(counted[0].test[value], counted[0].error_of(error)),
         mean=mean,
         status="finished",
         marks=marks,
-        chosen=_winner(best, finished, mean=mean) if CHOSEN in marks else "",
+        chosen=_winner(best, tried, mean=mean) if CHOSEN in marks else "",
         made=f"{column.name}: {origin_of(best)}",
         seeds=seeds,
-        record=best,
+        record=counted[0],
+        alike=tuple(alike),
+        validation=statistics.fmean(run.score for run in counted),
     )
 
 
@@ -243,11 +277,30 @@ def without_seed(record: Record) -> str:
 
 def row_of(record: Record) -> str:
     """Its name in the paper, with the trainer, and every setting that departs from its preset."""
+    names = [record.model, *_own_name(record)]
     if record.stop_reason == "closed_form":  # nothing of the trainer matters to it
-        return ", ".join([record.model, *departures_of(record, "model.")])
-    others = [] if record.trainer == "paper" else [record.trainer]
-    others += [*departures_of(record, "model."), *departures_of(record, "trainer.")]
-    return ", ".join([record.model, *others])
+        return ", ".join([*names, *departures_of(record, "model.")])
+    names += [] if record.trainer == "paper" else [record.trainer]
+    names += [*departures_of(record, "model."), *departures_of(record, "trainer.")]
+    return ", ".join(names)
+
+
+def _own_name(record: Record) -> list[str]:
+    """The name of settings of one's own that make one of our models, or use a title of the paper.
+
+    They have no preset of ours from which they could depart.
+    """
+    settings = record.settings["model"]
+    name, target = str(settings.get("name", "")), str(settings.get("_target_", ""))
+    if not name or name in _our_models():
+        return []
+    ours = target.startswith("maf_runner.") or record.model in MODELS
+    return [name] if ours else []
+
+
+@cache
+def _our_models() -> set[str]:
+    return {path.stem for path in (CONF / "model").glob("*.yaml")}
 
 
 def _row_order(row: str) -> tuple[int, str]:

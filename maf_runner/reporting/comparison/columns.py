@@ -1,5 +1,6 @@
 """Columns of the comparison: which records are of the same data, so that they may be compared."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ class Column(NamedTuple):
 
     name: str
     apart: str = ""
-    origin: str = ""  # where data of the same name have another origin
+    origin: str = ""  # where data of the same name have another origin, or other rows
 
     def __str__(self) -> str:
         label = f"{self.name} ({self.apart})" if self.apart else self.name
@@ -25,7 +26,8 @@ class Column(NamedTuple):
 def columns_of(records: Sequence[Record]) -> list[Column]:
     """The column of each record.
 
-    Runs on data made by different settings, or in different ways, are never in one column.
+    Runs on data made by different settings, or in different ways, are never in one column; nor
+    are those on other rows, which the fingerprint of the data tells.
     """
     settings = [flat(r.settings["dataset"]) for r in records]
     by_name: dict[str, list[dict[str, Any]]] = {}
@@ -41,12 +43,19 @@ def columns_of(records: Sequence[Record]) -> list[Column]:
             words = [f"given {', '.join(record.given)}", *(w for w in words if not _of_given(w))]
         apart.append((record.dataset, " ".join(words)))
     origins: dict[tuple[str, str], set[str]] = {}
+    drawn: dict[tuple[str, str, str], set[str]] = {}
     for record, place in zip(records, apart, strict=True):
-        origins.setdefault(place, set()).add(origin_of(record))
-    return [
-        Column(*place, origin_of(record) if len(origins[place]) > 1 else "")
-        for record, place in zip(records, apart, strict=True)
-    ]
+        origin = origin_of(record)
+        origins.setdefault(place, set()).add(origin)
+        drawn.setdefault((*place, origin), set()).add(rows_of(record))
+    columns = []
+    for record, place in zip(records, apart, strict=True):
+        origin = origin_of(record)
+        words = [origin] if len(origins[place]) > 1 else []
+        if len(drawn[*place, origin]) > 1:
+            words.append(f"rows {rows_of(record)}")
+        columns.append(Column(*place, " ".join(words)))
+    return columns
 
 
 def of_one_origin(
@@ -62,8 +71,8 @@ def of_one_origin(
     """
     kept, complaints = [], []
     for name in datasets:
-        of_paper = {}
-        for i, record in enumerate(records):
+        of_paper = []
+        for record in records:
             if record.dataset != name:
                 continue
             changed = ", ".join(departures_of(record, "dataset."))
@@ -71,15 +80,22 @@ def of_one_origin(
                 reason = changed or f"of origin {origin_of(record)}"
                 complaints.append(f"left out: {record.key} is of other data ({reason})")
             else:
-                of_paper[i] = record
-        chosen = min(map(origin_of, of_paper.values()), key=ORIGINS.index, default="")
-        for record in of_paper.values():
-            if origin_of(record) == chosen:
+                of_paper.append(record)
+        nearest = min(map(origin_of, of_paper), key=ORIGINS.index, default="")
+        # Of several sets of rows from the same origin, the one with the most runs.
+        rows = Counter(rows_of(r) for r in of_paper if origin_of(r) == nearest)
+        chosen = nearest, max(rows, key=lambda drawn: rows[drawn], default="")
+        for record in of_paper:
+            made = origin_of(record), rows_of(record)
+            if made == chosen:
                 kept.append(record)
             else:
+                of, shown = made[0], nearest
+                if of == nearest:
+                    of, shown = f"rows {made[1]}", f"rows {chosen[1]}"
                 complaints.append(
-                    f"left out: {record.key} is of other data ({name} {origin_of(record)}; the "
-                    f"column shows {chosen})"
+                    f"left out: {record.key} is of other data ({name} {of}; the column shows "
+                    f"{shown})"
                 )
     return kept, complaints
 
@@ -102,6 +118,11 @@ def _setting(record: Record, key: str, value: Any) -> str:
 def origin_of(record: Record) -> str:
     """Where the data of the run come from: ``authors``, ``raw``, ``redrawn`` or ``own``."""
     return str(record.data.recipe)
+
+
+def rows_of(record: Record) -> str:
+    """The first digits of the fingerprint of the data, where a record has it."""
+    return (record.data.fingerprint or "unknown")[:8]
 
 
 def departures_of(record: Record, group: str) -> list[str]:

@@ -16,7 +16,6 @@ from maf_runner.reporting.comparison.cells import (
     CUT_SHORT,
     NOT_AUTHORS,
     Cell,
-    without_seed,
 )
 from maf_runner.reporting.comparison.published import BITS, Figure
 from maf_runner.system.errors import DataError
@@ -106,16 +105,13 @@ def _mixture(cell: Cell, notes: list[str]) -> Mixture | None:
     Adds a note for what cannot be mixed. A run whose only fault is that test rows have no finite
     log density is one of the seeds: without it, the test rows would choose.
     """
-    if cell.record is None:
-        return None
-    setting = without_seed(cell.record)
-    alike = [r for r in cell.runs if without_seed(r) == setting and is_figure(r.validation_mean)]
+    alike = [run for run in cell.alike if is_figure(run.validation_mean)]
     if len(alike) < 2:
         return None
     mixed: list[tuple[Record, NDArray[np.float64]]] = []
     reasons: dict[str, list[str]] = {}
-    for run in sorted(alike, key=lambda run: run.seed):
-        nats, reason = _rows(run, cell.record)
+    for run in alike:
+        nats, reason = _rows(run, cell.record or alike[0])
         if nats is None:
             reasons.setdefault(reason, []).append(str(run.seed))
         else:
@@ -189,16 +185,15 @@ def _title(cell: Cell, mixture: Mixture) -> str:
 
 
 def _cell(cell: Cell, mixture: Mixture, metric: str) -> Cell:
-    assert cell.record is not None
+    run = cell.record or mixture.runs[0]
     figure = Figure(*mean_and_error(mixture.nats))
     if metric == BITS:
         # Bits are nats times a constant plus a number for each row. The number is not kept, so
         # that the mean is known, from the run shown, and its error is not.
-        shown = cell.record.test
-        gain = figure.value - shown["log_likelihood"]
-        features = cell.record.features or 0
-        if not features:
+        shown, features = run.test, run.features
+        if not run.finished or not features:
             return _empty(cell, _title(cell, mixture))
+        gain = figure.value - shown["log_likelihood"]
         figure = Figure(shown["bits_per_pixel"] - gain / (features * math.log(2)), None)
     chosen = " ".join(w for w in cell.chosen.split(" ") if not w.startswith("seed="))
     kept = KEPT if chosen else KEPT.replace(CHOSEN, "")
@@ -209,7 +204,7 @@ def _cell(cell: Cell, mixture: Mixture, metric: str) -> Cell:
         marks="".join(mark for mark in cell.marks if mark in kept),
         chosen=chosen,
         made=cell.made,
-        record=cell.record,
+        record=run,
         runs=mixture.runs,
         mixed=mixture.runs,
         validation=mixture.validation,
@@ -223,8 +218,7 @@ def _empty(cell: Cell, title: str) -> Cell:
 
 def _worth(mixed: Cell, cell: Cell, nats: NDArray[np.float64]) -> list[str]:
     """A note on how far the mixture is above the run shown, on the same test rows."""
-    assert cell.record is not None
-    single = row_nats(cell.record) if cell.record in mixed.runs else None
+    single = row_nats(cell.record) if cell.record and cell.record in mixed.runs else None
     if single is None or not np.isfinite(single).all():
         return []
     gain, error = mean_and_error(nats - single)

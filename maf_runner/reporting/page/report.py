@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import maf_runner
+from maf_runner.records.checks import is_figure
 from maf_runner.records.entries import picture
 from maf_runner.records.record import Record
 from maf_runner.records.unfinished import Unfinished
@@ -226,10 +227,8 @@ def _pairs(node: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _rival(record: Record, chosen: bool) -> dict[str, Any]:
-    validation, test = (
-        f"{figures['log_likelihood']:.3f}" if record.finished else ""
-        for figures in (record.validation, record.test)
-    )
+    figures = record.validation_mean, record.test.get("log_likelihood")
+    validation, test = (f"{figure:.3f}" if is_figure(figure) else "" for figure in figures)
     return {
         "size": size(record),
         "seed": record.seed,

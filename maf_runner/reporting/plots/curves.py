@@ -21,11 +21,15 @@ FALL = 2  # what falls this many times as far as the worst quarter of all epochs
 
 
 class Curve(NamedTuple):
-    """A run's name and its validation log-likelihood by epoch, NaN where it was not finite."""
+    """A run's name and its validation log-likelihood by epoch, NaN where it was not finite.
+
+    The unit is ``validation`` where an epoch is not what lies between two of them.
+    """
 
     label: str
     epochs: NDArray[np.float64]
     nats: NDArray[np.float64]
+    unit: str
 
 
 def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]:
@@ -53,7 +57,8 @@ def _curve(label: str, record: Record) -> Curve | None:
     columns = history(record)
     if columns is None:
         return None
-    return Curve(label, columns["epoch"], columns["validation_nats"])
+    unit = "validation" if record.counts_validations else "epoch"
+    return Curve(label, columns["epoch"], columns["validation_nats"], unit)
 
 
 def size(panels: int) -> tuple[float, float]:
@@ -79,7 +84,8 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
         top, bottom = max(np.nanmax(c.nats) for c in curves), _bottom([c.nats for c in curves])
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
-        axes.set(title=title, xlabel="epoch", ylabel="validation, nats")
+        axes.set(title=title, xlabel=" or ".join(sorted({c.unit for c in curves})),
+                 ylabel="validation, nats")  # fmt: skip
         axes.xaxis.get_major_locator().set_params(integer=True)
         # Beside the curves, which end anywhere; and no higher than they are.
         size = min(7.5, 7.5 * MOST_LINES / sum(label(c.label).count("\n") + 1 for c in curves))

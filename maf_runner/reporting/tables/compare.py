@@ -8,7 +8,7 @@ import numpy as np
 from maf_runner.records.checks import finite, is_figure
 from maf_runner.records.entries import row_nats
 from maf_runner.records.record import Record
-from maf_runner.records.statistics import mean_and_error, outlier
+from maf_runner.records.statistics import mean_and_error, not_finite, outlier
 from maf_runner.reporting.comparison.cells import hash_in_short
 from maf_runner.reporting.comparison.columns import differing_keys
 from maf_runner.reporting.comparison.published import Figure
@@ -58,22 +58,34 @@ def compare(a: Record, b: Record) -> Grid:
     if nats_a is not None and nats_b is not None:
         gain = nats_a - nats_b
         mean, error = mean_and_error(gain)
-        difference = Entry(Item.of(Figure(mean, error), 3), mean)
+        difference = _figure(mean, error)
         p = p_value(nats_a, nats_b)
         verdict = "a difference" if p < 0.05 else "no significant difference"
-        notes.append(f"paired t-test over {len(gain):,} test rows: p = {p:.2g}, {verdict}")
-        if one := outlier(gain):
+        bad = not_finite(gain)
+        if bad:
+            notes.append(
+                f"no paired test: {bad.rows:,} test rows have no finite log density in one of "
+                f"them or in both (the first is row {bad.first})"
+            )
+        elif math.isnan(p):
+            notes.append("no paired test: there is a single test row")
+        else:
+            notes.append(f"paired t-test over {len(gain):,} test rows: p = {p:.2g}, {verdict}")
+        if not bad and (one := outlier(gain)):
             notes.append(f"of the difference, {one}")
     else:
-        notes.append("no paired test: one of them keeps no test rows")
-    left, right = (_figure(r.test.get("log_likelihood"), r.test.get("error")) for r in (a, b))
+        weighted = any(r.settings["dataset"].get("weight") is not None for r in (a, b))
+        reason = "the test rows have weights" if weighted else "one of them keeps no test rows"
+        notes.append(f"no paired test: {reason}")
+    left, right = (_figure(r.test.get("log_likelihood"), r.error_of()) for r in (a, b))
     add("test", left, right, difference)
     add("validation", *(_figure(r.validation_mean, r.validation_error) for r in (a, b)))
     for name in ("accuracy",):
         if name in a.test and name in b.test:
             add(name, *(_number(r.test[name], 4) for r in (a, b)))
     add("parameters", *(_number(r.parameters, 0, ",") for r in (a, b)))
-    add("best epoch", *(_number(r.best_epoch or None, 0, ",") for r in (a, b)))
+    best = "best validation" if any(r.counts_validations for r in (a, b)) else "best epoch"
+    add(best, *(_number(r.best_epoch or None, 0, ",") for r in (a, b)))
     add("minutes", *(_number(r.seconds and r.seconds / 60, 2) for r in (a, b)))
     settings = [flat(r.settings) for r in (a, b)]
     for key in sorted(differing_keys(settings) - {"_target_"}):  # the name says the same
@@ -89,7 +101,7 @@ def compare(a: Record, b: Record) -> Grid:
 
 
 def _figure(value: float | None, error: float | None) -> Entry:
-    if value is None or error is None or not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return EMPTY
     return Entry(Item.of(Figure(value, error), 3), value)
 

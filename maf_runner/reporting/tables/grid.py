@@ -34,8 +34,11 @@ LATEX = {
     "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",
     "±": r"$\pm$", "Δ": r"$\Delta$", "σ": r"$\sigma$", "×": r"$\times$", NOTHING: "--",
     "*": r"$^{*}$", "†": r"$^{\dagger}$", "¶": r"$^{\P}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$",
-    "’": "'",
+    "’": "'", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
+
+
+EUROPEAN = {chr(code) for code in range(0xC0, 0x180)} - {"×", "÷"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Item:
     marks: str = ""
     best: bool = False
     run: str = ""  # key of the record behind it
+    less_is_better: bool = False
 
     @classmethod
     def of(cls, figure: Figure | None, places: int | None = None, **others: Any) -> "Item":
@@ -68,12 +72,12 @@ class Item:
 
     @property
     def order(self) -> tuple[int, float, str]:
-        """What it is sorted by: the largest figure first, words behind."""
+        """What it is sorted by: the best figure first, words behind."""
         try:
             number = float(self.text) if self.value is None else -self.value
         except ValueError:
             return (1, 0.0, self.text)
-        return (0, number, "")
+        return (0, -number if self.less_is_better else number, "")
 
     def __str__(self) -> str:
         if self.value is None:
@@ -228,11 +232,15 @@ def _body(
     def folded(text: str) -> str:
         return text if names is None else "\n".join(wrap(text, names, break_long_words=False))
 
-    figures = any(items[i].value is not None for _, items in grid.rows for i in places)
+    def says(item: Item) -> bool:
+        """Whether it is a figure, or a word on the run that has none."""
+        return item.value is not None or bool(item.run)
+
+    figures = any(says(items[i]) for _, items in grid.rows for i in places)
 
     def is_there(items: Sequence[Item]) -> bool:
         if figures:
-            return any(items[i].value is not None for i in places)
+            return any(says(items[i]) for i in places)
         return any(str(items[i]) != NOTHING for i in places)
 
     def first(name: str) -> str:
@@ -342,12 +350,14 @@ def _latex_item(item: Item) -> str:
 
 
 def latex(text: str) -> str:
-    r"""``text`` as LaTeX prints it; what it cannot print is a question mark.
+    r"""``text`` as LaTeX prints it, which knows the letters of European languages.
 
-    >>> latex("50 % of a_b ± 1")
-    '50 \\% of a\\_b $\\pm$ 1'
+    What it cannot print is a question mark.
+
+    >>> latex("50 % of a_b ± 1, émile 流")
+    '50 \\% of a\\_b $\\pm$ 1, émile ?'
     """
-    return "".join(LATEX.get(c, c if c.isascii() else "?") for c in plain(text))
+    return "".join(LATEX.get(c, c if c.isascii() or c in EUROPEAN else "?") for c in plain(text))
 
 
 def _csv(grid: Grid) -> str:

@@ -59,14 +59,15 @@ def leaderboard(nats: Sequence[Cell], bits: Sequence[Cell], notes: Sequence[str]
     for metric, cells in ((NATS, nats), (BITS, bits)):
         for cell in cells:
             if cell.ours and cell.record and not cell.conditional:
-                item = _item(cell.ours, marks=cell.marks, run=cell.record.key)
+                item = _item(cell.ours, metric, marks=cell.marks, run=cell.record.key)
                 name, model = cell.record.dataset, cell.model
                 note("ours", model, name, metric, item, TWO_ERRORS, cell.run_ids)
         for (dataset, conditional, model), figure in figures(metric).items():
             if not conditional:
-                note("paper", model, dataset, metric, _item(figure), TWO_ERRORS, "arXiv v4")
+                item = _item(figure, metric)
+                note("paper", model, dataset, metric, item, TWO_ERRORS, "arXiv v4")
     for r in successors():
-        item = Item(value=r.value, error=r.error)
+        item = Item(value=r.value, error=r.error, less_is_better=r.metric == BITS)
         note(r.by, r.model, r.dataset, r.metric, item, r.error_is, r.source)
         if (r.by, r.model) in rows:
             rows[r.by, r.model].exact = r.exact
@@ -122,9 +123,9 @@ def halves(board: Grid) -> list[Grid]:
     return parts
 
 
-def _item(figure: Figure, *, marks: str = "", run: str = "") -> Item:
+def _item(figure: Figure, metric: str, *, marks: str = "", run: str = "") -> Item:
     kept = "".join(mark for mark in marks if mark in NOT_AUTHORS + CUT_SHORT)
-    return Item.of(figure, places=2, marks=kept, run=run)
+    return Item.of(figure, places=2, marks=kept, run=run, less_is_better=metric == BITS)
 
 
 def _ranked(rows: list[_Row]) -> list[_Row]:

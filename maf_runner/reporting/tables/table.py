@@ -1,6 +1,6 @@
 """The tables: models as rows, datasets as columns, the published figures beside ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from maf_runner.reporting.comparison.significance import mark_best
 from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
 from maf_runner.reporting.tables.leaderboard import leaderboard
 from maf_runner.reporting.tables.runs import runs
+from maf_runner.system.errors import suggestion
 
 MEAN = (
     "With a number in brackets: the mean over so many seeds ± their standard deviation; of one "
@@ -128,9 +129,26 @@ class Choice:
     @staticmethod
     def there(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> str:
         """The names by which runs can be chosen, in words."""
-        every = [*map(_options, records), *map(_options_of_unfinished, waiting)]
-        found = [sorted(set(names)) for names in zip(*every, strict=True)]
+        found = _names(records, waiting)
         return "; ".join(f"{k} {', '.join(n)}" for k, n in zip(GROUPS, found, strict=True))
+
+    def not_there(
+        self, records: Sequence[Record], waiting: Sequence[Unfinished] = ()
+    ) -> list[str]:
+        """A complaint for each name that no run has."""
+        wanted = self.datasets, self.models, self.trainers
+        return [
+            f"no run has {group} {name}{suggestion(name, found)}"
+            for group, names, found in zip(GROUPS, wanted, _names(records, waiting), strict=True)
+            for name in names
+            if name not in found
+        ]
+
+
+def _names(records: Sequence[Record], waiting: Sequence[Unfinished]) -> list[list[str]]:
+    """The datasets, models and trainers of runs."""
+    every = [*map(_options, records), *map(_options_of_unfinished, waiting)]
+    return [sorted(set(names)) for names in zip(*every, strict=True)]
 
 
 def _options(record: Record) -> tuple[str, str, str]:
@@ -190,9 +208,7 @@ def build(
     rows, damaged = _kept_rows(cells)
     rows |= mixed
     marked, untested = (cells, []) if choice.mean else mark_best(cells, rows)
-    found = {i: outlier(nats) for i, nats in rows.items()}
-    alone = [f"{cells[i].model} on {cells[i].column}: {one}" for i, one in found.items() if one]
-    every = [*notes, *damaged, *untested, *alone, *_no_figures(cells)]
+    every = [*notes, *damaged, *untested, *_alone(cells, rows), *_no_figures(cells)]
     return grid(layout, marked, every), complaints
 
 
@@ -220,9 +236,10 @@ def grid(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Gr
         blocks.append(len(headings) - sum(blocks))
         for row, cell in zip(rows, column, strict=True):
             places = layout.places.get(dataset, 2) if layout.columns else None
-            row.append(_ours(cell, places))
+            less = layout.metric == BITS
+            row.append(_ours(cell, places, less))
             if compared or layout.columns:
-                row.append(Item.of(cell.published, places))
+                row.append(Item.of(cell.published, places, less_is_better=less))
             if compared and not layout.columns:
                 row.append(Item.difference(cell.deviation))
     caption = [layout.caption]
@@ -256,17 +273,39 @@ def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], l
     return rows, notes
 
 
+def _alone(cells: Sequence[Cell], rows: Mapping[int, NDArray[np.float64]]) -> list[str]:
+    """A note for each figure that a single row decides."""
+    found = {i: one for i, nats in rows.items() if (one := outlier(nats))}
+    # Of a mean over seeds, the rows are those of one of them.
+    seeds = {i: cell.record.seed for i, cell in enumerate(cells) if _is_mean(cell) and cell.record}
+    return [
+        f"{cells[i].model} on {cells[i].column}"
+        + (f", seed {seeds[i]} of those in the mean: {one}" if i in seeds else f": {one}")
+        for i, one in found.items()
+    ]
+
+
+def _is_mean(cell: Cell) -> bool:
+    return cell.mean and cell.seeds is not None and not cell.mixed
+
+
 def _no_figures(cells: Sequence[Cell]) -> list[str]:
-    """A note for each cell without a figure because rows have no finite log density."""
-    found = {
-        f"{c.model} on {c.column}": c.runs[0].rows_not_finite
-        for c in cells
-        if not c.ours and c.runs
-    }
-    return [f"{place}: {text}" for place, text in found.items() if text]
+    """A note for each cell without a figure because rows have no finite log density.
+
+    And for each where seeds of the setting shown have none.
+    """
+    notes = []
+    for cell in cells:
+        place = f"{cell.model} on {cell.column}"
+        if not cell.ours and cell.runs and (text := cell.runs[0].rows_not_finite):
+            best = ", the best on validation" if len(cell.runs) > 1 else ""
+            notes.append(f"{place}{best}: {text}")
+        elif cell.ours and not cell.mixed and cell.without_figure:
+            notes.append(f"{place}: without a figure are {cell.without_figure}")
+    return notes
 
 
-def _ours(cell: Cell, places: int | None) -> Item:
+def _ours(cell: Cell, places: int | None, less_is_better: bool) -> Item:
     shown = cell.record or next(iter(cell.runs), None)
     return Item.of(
         cell.ours,
@@ -277,6 +316,7 @@ def _ours(cell: Cell, places: int | None) -> Item:
         marks=cell.marks.replace(BEST, ""),
         best=BEST in cell.marks,
         run=shown.key if shown else "",
+        less_is_better=less_is_better,
     )
 
 
@@ -312,6 +352,6 @@ def _data(cell: Cell, unit: str) -> dict[str, Any]:
         "seeds_mean": seeds and seeds.mean,
         "seeds_deviation": seeds and seeds.deviation,
         "best": BEST in cell.marks,
-        "validation_nats": cell.validation if cell.mixed else record and record.score,
+        "validation_nats": cell.validation,
         "run_id": cell.run_ids,
     }
