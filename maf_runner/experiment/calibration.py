@@ -115,19 +115,28 @@ def _among_own_draws(
 ) -> tuple[Places, Places]:
     """The PIT [N, D] and the levels [N] of rows among draws given their own ``context``."""
     density = run.log_prob(x, context)
-    lower, denser = np.zeros(x.shape), np.zeros(len(x))
+    lower, equal = np.zeros(x.shape), np.zeros(x.shape)
+    denser, as_dense = np.zeros(len(x)), np.zeros(len(x))
     for rows, numbers in run.samples_given(context, draws, seed=int(rng.integers(2**62))):
         np.add.at(lower, numbers, rows < x[numbers])
-        np.add.at(denser, numbers, run.log_prob(rows, context[numbers]) > density[numbers])
-    return _spread(lower, draws, rng), _spread(denser, draws, rng)
+        np.add.at(equal, numbers, rows == x[numbers])
+        drawn = run.log_prob(rows, context[numbers])
+        np.add.at(denser, numbers, drawn > density[numbers])
+        np.add.at(as_dense, numbers, drawn == density[numbers])
+    return _spread(lower, equal, draws, rng), _spread(denser, as_dense, draws, rng)
 
 
 def _places(
     drawn: NDArray[np.floating], values: NDArray[np.floating], rng: np.random.Generator
 ) -> Places:
     """The places [N] of values [N] among the same draws [M]."""
-    return _spread(np.searchsorted(np.sort(drawn), values), len(drawn), rng)
+    drawn = np.sort(drawn)
+    below, end = (np.searchsorted(drawn, values, side) for side in ("left", "right"))
+    return _spread(below, end - below, len(drawn), rng)
 
 
-def _spread(ranks: NDArray[Any], draws: int, rng: np.random.Generator) -> Places:
-    return (ranks + rng.random(ranks.shape)) / (draws + 1)
+def _spread(
+    below: NDArray[Any], equal: NDArray[Any], draws: int, rng: np.random.Generator
+) -> Places:
+    """A place at random among the draws that are equal, as of a density that is constant there."""
+    return (below + (equal + 1) * rng.random(below.shape)) / (draws + 1)

@@ -77,7 +77,8 @@ def fit(
         context = ()
     groups = {"model": model, **settings}
     own = {
-        "dataset.context": ([context] if isinstance(context, (str, int)) else [*context]) or None,
+        "dataset.context": ([context] if isinstance(context, (str, int)) else _listed(context))
+        or None,
         "dataset.label": label,
         "paths.results_dir": results_dir,
         "model.conditional": None if label is None else True,
@@ -162,8 +163,13 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(own) for own in value]
+        return [_plain(own) for own in _listed(value)]
     return value
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    """The values in a list; of a set, whose order is another in each process, sorted."""
+    return sorted(values, key=str) if isinstance(values, (set, frozenset)) else [*values]
 
 
 def _written(data: Any, config: DictConfig) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -97,10 +98,13 @@ def of_several_datasets(arguments: list[str]) -> list[str]:
 
     >>> of_several_datasets(["-m", "dataset=file,toy/moons", "dataset.path=t.csv", "seed=1"])
     ['-m', 'dataset=file,toy/moons', 'dataset.path=choice(t.csv)', 'seed=1']
+    >>> of_several_datasets(["dataset=file,toy/moons", 'dataset.path="a,b.csv"'])[1]
+    'dataset.path=choice("a,b.csv")'
     """
     if not any(re.match(r"dataset=[^,]+,", word) for word in arguments):
         return arguments
-    single = re.compile(r"(dataset\.[\w.]+)=(?!choice\()([^,(]+|\[[^()]*\]|'[^']*')")
+    value = r"""[^,(]+|\[[^()]*\]|'[^']*'|"[^"]*\""""
+    single = re.compile(rf"(dataset\.[\w.]+)=(?!choice\()({value})")
     return [f"{m[1]}=choice({m[2]})" if (m := single.fullmatch(w)) else w for w in arguments]
 
 
@@ -136,6 +140,10 @@ def check_options(words: Sequence[str]) -> None:
             if not all(isinstance(name, str) for name in named):
                 raise UsageError(f"{word} names no option{suggestion('', options(group))}")
         if not override.is_choice_sweep():
+            continue
+        if isinstance(pattern := override.value(), Glob):
+            if not pattern.filter(options(group)):
+                raise UsageError(f"{word} fits no option{suggestion('', options(group))}")
             continue
         for name in override.sweep_string_iterator():
             if name not in options(group):

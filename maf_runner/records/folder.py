@@ -173,6 +173,7 @@ class RunFolder:
         ):
             path.unlink(missing_ok=True)
         self.path.joinpath(f"previous-{self.last.name}").unlink(missing_ok=True)
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
 
 
 def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:

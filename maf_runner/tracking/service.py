@@ -50,7 +50,7 @@ class Service(History):
         """Note the result."""
 
         def tell() -> None:
-            self._begin_once(fresh=True)  # a closed form has no validations
+            self._begin_once(fresh=not record.epochs)  # a closed form has no validations
             self.result(figures(record), record)
 
         self._try(tell)

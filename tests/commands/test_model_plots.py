@@ -233,6 +233,17 @@ def test_places_of_a_right_model_are_uniform_by_any_number_of_draws(runs):
         assert calibrated.distance(places) < 1.3 * calibrated.critical(2000)
 
 
+@pytest.mark.parametrize("name", ["given", "all"])
+def test_draws_of_equal_density_are_no_verdict(runs, name, monkeypatch):
+    """The density of a model of bins is constant in pieces: there no row is denser than others."""
+    run = TrainedRun.load(runs[name])
+    monkeypatch.setattr(
+        TrainedRun, "log_prob", lambda self, rows, context=None: np.zeros(len(rows))
+    )
+    found = calibration(run, run.data().test, draws=9, seed=0)
+    assert calibrated.distance(found.levels) < calibrated.critical(2000)
+
+
 def test_calibration_of_a_model_without_noise_is_by_draws(runs, monkeypatch):
     run = TrainedRun.load(runs["all"])
     monkeypatch.setattr(type(run.model), "has_standard_noise", False)

@@ -42,7 +42,8 @@ def jobs_of(*words):
         search.config = config
         search.hydra_context = HydraContext(config_loader=loader, callbacks=Callbacks())
         parameters = [*search._parse_config(), *config.hydra.overrides.task]
-        (batch,) = search.split_arguments(OverridesParser.create().parse_overrides(parameters), 1)
+        parser = OverridesParser.create(loader)  # with which patterns find options
+        (batch,) = search.split_arguments(parser.parse_overrides(parameters), 1)
     return batch
 
 
@@ -88,6 +89,7 @@ def test_command_line_narrows_a_search_and_adds_to_it(tmp_path, monkeypatch):
         for seed in (0, 1)
     }
     assert len(jobs_of("+sweep=seeds")) == 5
+    assert [job[-1] for job in jobs_of("model=glob(made*)")] == ["model=made", "model=made_mog"]
     assert len(jobs_of("model=maf,conditional_maf", "model.conditional=true")) == 1  # one run id
 
 
@@ -102,6 +104,7 @@ def test_command_line_narrows_a_search_and_adds_to_it(tmp_path, monkeypatch):
         (["+sweep=models", "model=iaf"], "this sweep has no job"),
         (["+sweep=models", "model.size=7"], "this sweep has no job"),
         (["launch=nowhere"], "there is no launch=nowhere"),
+        (["model=glob(mad)"], "model=glob(mad) fits no option; there are"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_job(tmp_path, command, words, message):

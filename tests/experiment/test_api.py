@@ -89,6 +89,8 @@ def test_columns_are_given(given, tmp_path):
 @pytest.mark.filterwarnings("ignore:outside of the training rows")
 def test_an_array_is_scored_in_the_order_in_which_it_was_fitted(results):
     rows = frame()[["rpm", "y1", "load", "y2"]].to_numpy()
+    with_set = maf_runner.fit(rows, context={"x2", "x0"}, results_dir=results, quiet=True, **SMALL)
+    assert with_set.context == ["x0", "x2"]  # a set has no order of its own
     run = maf_runner.fit(rows, context=["x2", "x0"], results_dir=results, quiet=True, **SMALL)
     assert run.columns == ["x1", "x3"] and run.context == ["x2", "x0"]
     named = pd.DataFrame(rows, columns=["x0", "x1", "x2", "x3"])

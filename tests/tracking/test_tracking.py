@@ -23,6 +23,7 @@ from maf_runner.tracking.tensorboard import TensorBoard
 from maf_runner.training import TrainerSettings
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.state import State
+from tests.helpers.records import made_up
 from tests.helpers.settings import TRAINER
 
 SHORT = ("maf-run", "model=made", "trainer.max_epochs=3", "tracker=tensorboard")
@@ -50,6 +51,7 @@ def test_tensorboard_shows_what_history_says(tmp_path, command):
         ]
     command(*SHORT, "force=true", check=0)
     assert [step for step, _ in curve(folder)] == [1, 2, 3]
+    assert len(curve(folder, "test_nats")) == 1
 
 
 def test_tensorboard_has_settings_and_result(tmp_path, command):
@@ -117,6 +119,11 @@ def test_a_resumed_run_goes_on_in_mlflow_and_in_wandb(tmp_path):
     sessions = list((folder / "wandb").glob("offline-run-*"))
     # Two that begin in the same second get different endings after the id.
     assert len(sessions) == 2 and all("-abc" in path.name for path in sessions)
+    last = MLflow(folder, uri, "maf_runner")  # stopped after the last validation, and gone on
+    last.recorded(made_up(epochs=4))
+    last.close()
+    client, (run,) = mlflow_runs(uri)
+    assert run.info.status == "FINISHED" and run.data.metrics["test_nats"] == -1380.0
 
 
 def test_wandb_sends_nothing_unless_told(tmp_path, command):

@@ -300,7 +300,9 @@ def _own_name(record: Record) -> list[str]:
 
 @cache
 def _our_models() -> set[str]:
-    return {path.stem for path in (CONF / "model").glob("*.yaml")}
+    folder = CONF / "model"
+    files = folder.rglob("*.yaml")
+    return {path.relative_to(folder).with_suffix("").as_posix() for path in files}
 
 
 def _row_order(row: str) -> tuple[int, str]:
