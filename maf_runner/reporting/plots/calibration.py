@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maf_runner.reporting.plots import normality
-from maf_runner.reporting.plots.drawing import COLOURS
+from maf_runner.reporting.plots.drawing import COLOURS, headline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +136,7 @@ def draw(figure: "Figure", places: Places, title: str) -> None:
         if len(shown) < features
         else ""
     )
-    figure.suptitle(title + told, fontsize=9)
+    headline(figure, title + told)
 
 
 def _draw_histogram(axes: "Axes", pit: Array, name: str) -> None:

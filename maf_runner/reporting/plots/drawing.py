@@ -25,6 +25,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 MOST_CATEGORIES = 8  # on an axis, by their texts
 LONGEST_NAME = 30  # letters of a column's name
+LETTERS = 15  # of a title, in an inch
 FORMATS = (".png", ".pdf", ".svg")
 STYLE = {
     "font.size": 9,
@@ -81,6 +82,13 @@ def drawing(width: float, height: float) -> Iterator["Figure"]:
             yield figure
         finally:
             plt.close(figure)
+
+
+def headline(figure: "Figure", text: str) -> None:
+    """Write ``text`` above all panels, in lines that are no wider than the figure."""
+    letters = int(LETTERS * figure.bbox.width / figure.dpi)  # also of a part of a figure
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, letters)]
+    figure.suptitle("\n".join(lines), fontsize=9)
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.reporting.plots.drawing import numbered
+from maf_runner.reporting.plots.drawing import headline, numbered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,4 +50,4 @@ def draw(figure: "Figure", stages: Mapping[str, NDArray[np.float64]], title: str
     every[0, 0].set(xlabel=numbered("x", 1), ylabel=numbered("x", 2))
     for axes in every.flat[len(stages) :]:
         axes.set_visible(False)
-    figure.suptitle(title, fontsize=9)
+    headline(figure, title)

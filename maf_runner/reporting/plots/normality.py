@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.reporting.plots.drawing import COLOURS, numbered
+from maf_runner.reporting.plots.drawing import COLOURS, headline, numbered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,9 +85,9 @@ def draw(
         for axes in pair:
             axes.set_visible(False)
     told = f"{len(dimensions)} of " if len(dimensions) < features else ""
-    figure.suptitle(
+    headline(
+        figure,
         f"{title}: {told}{features} dimensions of u, the farthest first, {n:,} test rows\n"
         "Kolmogorov–Smirnov distance (KS) from N(0, 1) over all dimensions: "
         f"median {np.median(distance):.3f}, largest {distance.max():.3f}",
-        fontsize=9,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maf_runner.reporting.plots.drawing import COLOURS, Axis
+from maf_runner.reporting.plots.drawing import COLOURS, Axis, headline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def draw(
         corner.legend(handles, names, loc="upper right")
     else:
         figure.legend(handles, names, loc="outside lower center", ncols=2)
-    figure.suptitle(title, fontsize=9)
+    headline(figure, title)
 
 
 def _histogram(axes: "Axes", ends: Array, groups: Mapping[str, tuple[Array, str]]) -> None:
