@@ -27,6 +27,17 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{cases:6,}  {kind}")
 
 
+def pytest_collection_modifyitems(items):
+    """The files with the longest tests come first, or one process is left with them at the end."""
+    longest = (
+        "tests/test_readme",
+        "tests/test_check_gpu",
+        "tests/test_your",
+        "tests/test_install",
+    )
+    items.sort(key=lambda item: not item.nodeid.startswith(longest))
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
