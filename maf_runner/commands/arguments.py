@@ -5,15 +5,18 @@ import re
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maf_runner import __version__
 from maf_runner.system import shortage, streams
 from maf_runner.system.conf_path import CONF
 from maf_runner.system.errors import USER_ERRORS, DataError, UsageError, extra
 from maf_runner.system.text import plain, plain_lines
+
+if TYPE_CHECKING:
+    from maf_runner.records.record import Record
 
 WIDTH = 80  # letters of a line of help
 DEEP = 12  # spaces before a line that goes on with the example above it
@@ -121,6 +124,31 @@ def add_shipped(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shipped", action="store_true", help="also the records that come with the project"
     )
+
+
+def records_of(
+    options: argparse.Namespace, more: Sequence[Any] = ()
+) -> "tuple[list[Record], list[str]]":
+    """The records that ``--results`` and ``--shipped`` name, and complaints.
+
+    Raises:
+        DataError: there are none, and no ``more``; it says which ones come with the project.
+    """
+    from maf_runner.records import entries
+
+    records, complaints = entries.find(options.results, shipped=options.shipped)
+    come = len(entries.shipped_records(options.results))
+    if options.shipped and not come:
+        complaints.append(
+            f"no records come with the project in {options.results / 'records'}: --shipped is for "
+            "its folder, or --results DIR"
+        )
+    if not records and not more:
+        text = f"no runs of yours under {options.results.absolute()}. {entries.HINT}"
+        if come and not options.shipped:
+            text += f". --shipped shows the {come} that come with the project"
+        raise DataError("\n".join([*complaints, text]))
+    return records, complaints
 
 
 def parser_of(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:

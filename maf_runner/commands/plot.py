@@ -14,6 +14,7 @@ from maf_runner.commands.arguments import (
     add_shipped,
     guarded,
     parser_of,
+    records_of,
 )
 from maf_runner.commands.help import wrapped
 from maf_runner.experiment import plugins
@@ -128,6 +129,8 @@ def _work(options: argparse.Namespace) -> None:
         raise UsageError(f"--n must be at least 1, got {options.n}")
     if options.given is not None and options.what not in ("density", "pairs"):
         raise UsageError("--given is for maf-plot density and pairs")
+    if options.shipped and (options.runs or options.what not in ("curves", "comparison")):
+        raise UsageError("--shipped is for curves and comparison without named runs")
     if options.columns is not None and options.what != "pairs":
         raise UsageError("--columns is for maf-plot pairs")
     if any(path.suffix != ".csv" for path in files):
@@ -156,25 +159,20 @@ def _cells(options: argparse.Namespace) -> list["Cell"]:
     from maf_runner.records import entries
     from maf_runner.reporting.comparison.cells import comparison
 
-    records, complaints = (
-        entries.read(options.runs)
-        if options.runs
-        else entries.find(options.results, shipped=options.shipped)
-    )
+    records, complaints = entries.read(options.runs) if options.runs else records_of(options)
     if len(options.runs) > len(records) + len(complaints):
         complaints.append("a run that is named more than once is drawn once")
     for complaint in complaints:
         print(f"maf-plot: {complaint}", file=sys.stderr)
     if not records:
-        where = "among these" if options.runs else f"under {options.results.absolute()}"
-        raise DataError(f"no records {where}. {entries.HINT}")
+        raise DataError(f"no records among these. {entries.HINT}")
     if options.what == "curves" and options.runs:
         return _each(records)
     cells = comparison(records)
-    if options.runs and (hidden := len(records) - sum(cell.record is not None for cell in cells)):
+    if options.runs and (hidden := len(records) - sum(bool(cell.runs) for cell in cells)):
         print(
-            f"maf-plot: {hidden} of {len(records)} runs are not drawn: of each model that which "
-            "is best on validation is, if it has a test figure",
+            f"maf-plot: left out, since only the run best on validation is drawn of each model: "
+            f"{hidden} of {len(records)}",
             file=sys.stderr,
         )
     return cells
@@ -189,12 +187,12 @@ def _each(records: list["Record"]) -> list["Cell"]:
         replace(cell, dataset=str(column))
         for record, column in zip(records, columns_of(records), strict=True)
         for cell in comparison([record])
-        if cell.record
+        if cell.trained
     ]
     names = [(cell.dataset, cell.conditional, cell.model) for cell in cells]
     return [
-        replace(cell, model=f"{cell.model}, {size(cell.record)} seed={cell.record.seed}")
-        if cell.record and names.count(name) > 1
+        replace(cell, model=f"{cell.model}, {size(cell.trained)} seed={cell.trained.seed}")
+        if cell.trained and names.count(name) > 1
         else cell
         for cell, name in zip(cells, names, strict=True)
     ]
@@ -222,6 +220,12 @@ def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
     from maf_runner.reporting.plots import dots
     from maf_runner.reporting.plots.drawing import drawing, save
 
+    for cell in cells:
+        if cell.runs and not cell.ours:
+            print(
+                f"maf-plot: no figure of {cell.model} on {cell.column}: {cell.status}",
+                file=sys.stderr,
+            )
     panels = dots.panels(cells)
     if not panels:
         raise DataError("none of these runs has finished")

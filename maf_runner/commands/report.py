@@ -11,6 +11,7 @@ from maf_runner.commands.arguments import (
     add_shipped,
     guarded,
     parser_of,
+    records_of,
 )
 from maf_runner.experiment import plugins
 from maf_runner.system import output
@@ -53,18 +54,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 def _work(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from maf_runner.records import entries
     from maf_runner.records.unfinished import unfinished
     from maf_runner.reporting.comparison.cells import comparison
     from maf_runner.reporting.page import report
     from maf_runner.system import logs
 
     plugins.load(plugins.named(options.plugin))
-    records, complaints = entries.find(options.results, shipped=options.shipped)
-    if not records:
-        for complaint in complaints:
-            print(f"maf-report: {plain(complaint)}", file=sys.stderr)
-        raise DataError(f"no records under {options.results.absolute()}. {entries.HINT}")
+    records, complaints = records_of(options)
     samples = {}
     drawn = [] if options.no_samples else report.shown(comparison(records))
     print(f"maf-report: {len(records)} runs, samples of {len(drawn)} ...", file=sys.stderr)

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from maf_runner.commands.arguments import add_results, add_shipped, guarded, parser_of
+from maf_runner.commands.arguments import add_results, add_shipped, guarded, parser_of, records_of
 from maf_runner.records import entries
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Record
@@ -62,8 +62,15 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     add_shipped(parser)
     for name in ("dataset", "model", "trainer"):
         parser.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help="only these")
-    parser.add_argument("--columns", nargs="+", metavar="NAME", help="only columns of these names")
-    parser.add_argument("--sort", metavar="COLUMN", help="order of the rows: a column, or model")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="NAME",
+        help="only columns of these names; not for csv, json",
+    )
+    parser.add_argument(
+        "--sort", metavar="COLUMN", help="order of the rows: a column, or model; not for csv, json"
+    )
     parser.add_argument(
         "--seeds",
         choices=("best", "mean"),
@@ -102,9 +109,10 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--seeds mean is not for the {options.table}, which shows single runs")
     if (options.columns or options.sort) and options.format in ("csv", "json"):
         parser.error(
-            f"--columns and --sort are not for {options.format}, which has all of the table: "
-            "choose by --dataset, --model and --trainer"
+            f"--columns and --sort are not for {options.format}, which has all of the table"
         )
+    if options.shipped and options.table in NAMED:
+        parser.error("--shipped is for tables whose runs are not named")
     if options.watch and options.table != "runs":
         parser.error("--watch is for the table of runs")
     return options
@@ -118,12 +126,6 @@ def _columns(text: str) -> int:
 
 
 def _work(options: argparse.Namespace) -> None:
-    if options.shipped and not entries.shipped_records(options.results):
-        print(
-            f"maf-table: no records come with the project in {options.results / 'records'}: "
-            "--shipped is for its folder, or --results DIR",
-            file=sys.stderr,
-        )
     while options.watch:
         text = _text(options)
         print(f"\033[2J\033[H{text}", end="", flush=True)
@@ -150,13 +152,10 @@ def _text(options: argparse.Namespace) -> str:
 
 
 def _table(options: argparse.Namespace) -> Grid:
-    records, complaints = entries.find(options.results, shipped=options.shipped)
     waiting = unfinished(options.results) if options.table == "runs" else []
+    records, complaints = records_of(options, waiting)
     named = options.dataset, options.model, options.trainer
     choice = Choice(*named, options.seeds == "mean", options.mixtures)
-    if not records and not waiting:
-        _complain(complaints)
-        raise DataError(_nothing(options))
     if not choice.of(records) and not choice.of_unfinished(waiting):
         there = choice.there(records, waiting)
         raise DataError(f"no run has that dataset, model and trainer: {there}")
@@ -169,12 +168,6 @@ def _table(options: argparse.Namespace) -> Grid:
 def _complain(complaints: list[str]) -> None:
     for complaint in complaints:
         print(f"maf-table: {plain(complaint)}", file=sys.stderr)
-
-
-def _nothing(options: argparse.Namespace) -> str:
-    shipped = 0 if options.shipped else len(entries.shipped_records(options.results))
-    text = f"no runs of yours under {options.results.absolute()}. {entries.HINT}"
-    return f"{text}. --shipped shows the {shipped} that come with the project" if shipped else text
 
 
 def _named_runs(options: argparse.Namespace) -> Grid:

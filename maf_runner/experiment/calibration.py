@@ -7,8 +7,8 @@ Two kinds of places, each uniform on [0, 1] if the model is right:
 - the level of the highest-density region on whose edge a test row lies: the share of the model's
   distribution that has a higher density. A region of level 0.9 then covers 90 % of the test rows.
 
-Both are ranks among draws, spread evenly between the neighbours of a rank, so that they are
-uniform exactly and not only on a grid.
+Both are ranks among draws, spread evenly over the draws that are equal to the row and to the next
+one, so that they are uniform exactly and not only on a grid.
 """
 
 from dataclasses import dataclass

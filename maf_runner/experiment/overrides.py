@@ -142,8 +142,11 @@ def check_options(words: Sequence[str]) -> None:
         if not override.is_choice_sweep():
             continue
         if isinstance(pattern := override.value(), Glob):
-            if not pattern.filter(options(group)):
-                raise UsageError(f"{word} fits no option{suggestion('', options(group))}")
+            names = [name for name in options(group) if "/" not in name]
+            if not pattern.filter(names):
+                raise UsageError(
+                    f"{word} fits no option (it does not look into folders){suggestion('', names)}"
+                )
             continue
         for name in override.sweep_string_iterator():
             if name not in options(group):

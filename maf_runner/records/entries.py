@@ -103,7 +103,7 @@ def shipped_records(results: Path) -> list[Path]:
 def read(paths: list[Path]) -> tuple[list[Record], list[str]]:
     """Read the records ``paths``: run folders, or files; the same run twice counts once.
 
-    The first record of it stays, or the first that is finished.
+    Of several records of one run the first that is finished is kept, else the first.
 
     Returns:
         The records, and a complaint for each that was left out.

@@ -178,7 +178,7 @@ def test_runs_that_are_named_are_all_drawn(tmp_path, capsys):
     text = out.read_text()
     assert "2×8 seed=0" in text and "2×8 seed=1" in text
     assert main(["comparison", *folders, "--out", str(out)]) == 0
-    assert "1 of 2 runs are not drawn" in capsys.readouterr().err
+    assert "drawn of each model: 1 of 2" in capsys.readouterr().err
     assert main(["curves", *folders, folders[0], "--out", str(out)]) == 0
     assert "named more than once" in capsys.readouterr().err
 

@@ -104,7 +104,10 @@ def test_command_line_narrows_a_search_and_adds_to_it(tmp_path, monkeypatch):
         (["+sweep=models", "model=iaf"], "this sweep has no job"),
         (["+sweep=models", "model.size=7"], "this sweep has no job"),
         (["launch=nowhere"], "there is no launch=nowhere"),
-        (["model=glob(mad)"], "model=glob(mad) fits no option; there are"),
+        (
+            ["model=glob(mad)"],
+            "model=glob(mad) fits no option (it does not look into folders); there are",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_job(tmp_path, command, words, message):

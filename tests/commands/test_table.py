@@ -285,7 +285,9 @@ def test_what_cannot_be_named_or_filtered(table, tmp_path):
     assert "is not finished" in table("mixture", under_way, other.parent, check=3).stderr
     said = table("runs", "--dataset", "nosuch", check=3).stderr
     assert "no run has that dataset" in said and "digits, mnist" in said
-    assert "--shipped is for its folder" in table("compare", "x", "y", "--shipped", check=2).stderr
+    assert "--shipped is for its folder" in table("--shipped").stderr
+    said = table("compare", "x", "y", "--shipped", check=2).stderr
+    assert "--shipped is for tables whose runs are not named" in said
 
 
 def test_what_cannot_matter_to_a_closed_form_is_no_part_of_its_name(table, tmp_path):

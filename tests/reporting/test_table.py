@@ -57,6 +57,16 @@ def test_a_conditional_model_is_chosen_by_the_class_marginal():
         ]  # fmt: skip
         made = next(c for c in comparison(entries) if c.model == "MADE")
         assert made.ours.value == chosen
+    # A record of a stranger whose figure under the name that all have is none.
+    odd = made_up(
+        conditional=True,
+        status="diverged",
+        run_id="c",
+        test={"rows_not_finite": 1},
+        validation={"marginal_log_likelihood": -2.0, "log_likelihood": None},
+    )
+    made = next(c for c in comparison([*entries, odd]) if c.model == "MADE")
+    assert made.ours.value == -1380.0
 
 
 def test_a_run_that_diverged_after_its_best_is_marked():
@@ -179,6 +189,9 @@ def test_a_test_row_that_is_not_finite_does_not_choose():
     assert made.ours is None and made.status == "not finite" and made.record is None
     text = build("comparison", runs)[0].render("text")
     assert "MADE on mnist, the best on validation: the log density of 1 test row" in text
+    assert cell(comparison(runs[::-1]), "MADE").runs[0] is runs[0]
+    lost = cell(comparison(seeds((-9.0, None), (-8.0, None))), "MADE")
+    assert (lost.status, lost.runs[0].seed) == ("not finite", 1)
     mean = cell(comparison(runs, mean=True), "MADE")
     assert (mean.ours.value, mean.run_ids, mean.validation) == (-11.0, "1 2", -9.25)
 
@@ -187,7 +200,7 @@ def test_seeds_without_a_figure_are_named():
     runs = seeds((-9.0, -10.0), (-9.5, -12.0), (-10.0, None))
     runs.append(made_up(run_id="d", seed=3, status="diverged", test={}, validation={},
                         settings={**runs[0].settings, "seed": 3}))  # fmt: skip
-    note = "MADE on mnist: without a figure are seed 2 not finite; seed 3 diverged"
+    note = "MADE on mnist: seeds without a figure: 2 (not finite); 3 (diverged)"
     for choice in (Choice(), Choice(mean=True)):
         assert note in build("comparison", runs, choice)[0].notes
 

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -70,6 +70,7 @@ class Cell:
     record: Record | None = None  # the run shown; of the mean over several seeds the first
     runs: tuple[Record, ...] = ()  # all it was chosen among, and those that failed
     alike: tuple[Record, ...] = ()  # those of the setting shown, in the order of their seeds
+    counted: tuple[Record, ...] = ()  # those whose figure, or mean over seeds, ours is
     mixed: tuple[Record, ...] = ()  # ours is the figure of the mixture of these runs
     validation: float | None = None  # nats: of the run, the mean over the seeds, the mixture
 
@@ -81,14 +82,16 @@ class Cell:
     @property
     def run_ids(self) -> str:
         """The run shown, or those whose mean or mixture is; empty without."""
-        shown = self.mixed or ((self.record,) if self.record else ())
-        if self.mean and self.seeds:
-            shown = tuple(run for run in self.alike if run.finished)
-        return " ".join(record.run_id for record in shown)
+        return " ".join(record.run_id for record in self.mixed or self.counted)
+
+    @property
+    def trained(self) -> Record | None:
+        """The run shown, also where only its test figure is missing."""
+        return self.record or (self.runs[0] if self.alike else None)
 
     @property
     def without_figure(self) -> str:
-        """The seeds of the setting shown that are not in the figure, and why; empty if none.
+        """The seeds of the setting shown that have no figure, and why; empty if none.
 
         >>> Cell("", "", False, "", None, None, "").without_figure
         ''
@@ -97,9 +100,7 @@ class Cell:
         for run in self.alike:
             if not run.finished:
                 seeds.setdefault(run.ending, []).append(str(run.seed))
-        return "; ".join(
-            f"seed{'s' * (len(of) > 1)} {', '.join(of)} {ending}" for ending, of in seeds.items()
-        )
+        return "; ".join(f"{', '.join(of)} ({ending})" for ending, of in seeds.items())
 
     @property
     def deviation(self) -> float | None:
@@ -192,20 +193,20 @@ def _cell(
         runs=tuple(runs),
     )
     value, error = RECORDED[metric]
+    key = _chosen_by(runs)
     # Also runs of which only test rows have no finite density: else the test rows would choose.
     tried = [
-        r for r in runs if is_figure(r.validation_mean) and (value in r.test or not r.finished)
+        run
+        for run in runs
+        if is_figure(run.validation.get(key)) and (value in run.test or not run.finished)
     ]
-    if not any(run.finished for run in tried):
+    if not tried:
         return empty
-    best = (_best_setting if mean else _best_run)(tried)
+    best = (_best_setting if mean else _best_run)(tried, key)
     setting = without_seed(best)
     alike = sorted((r for r in runs if without_seed(r) == setting), key=lambda run: run.seed)
     shown = [run for run in alike if run in tried and run.finished]
-    if not (shown if mean else best.finished):
-        others = [run for run in runs if run is not best]
-        return replace(empty, status=best.ending, runs=(best, *others), alike=tuple(alike))
-    counted = shown if mean else [best]
+    counted = shown if mean and shown else [best]
     marks = ""
     if column.name in COMPARED and origin_of(best) != "authors":
         marks += NOT_AUTHORS
@@ -217,39 +218,48 @@ def _cell(
     # A short trial before the whole run that won is no rival of it.
     if any(_cut_short(best) or not _cut_short(run) for run in rivals):
         marks += CHOSEN
+    chosen = replace(
+        empty,
+        marks=marks,
+        chosen=_winner(best, tried, mean=mean) if CHOSEN in marks else "",
+        made=f"{column.name}: {origin_of(best)}",
+        runs=(best, *(run for run in runs if run is not best)),
+        alike=tuple(alike),
+    )
+    if not counted[0].finished:
+        return replace(chosen, status=best.ending)
     seeds = None
     if len(shown) > 1:
         marks += "" if mean else SEEDS
         figures_of = [run.test[value] for run in shown]
         seeds = Seeds(len(shown), statistics.fmean(figures_of), statistics.stdev(figures_of))
     return replace(
-        empty,
+        chosen,
         ours=Figure(seeds.mean, seeds.deviation)
         if mean and seeds
         else Figure(counted[0].test[value], counted[0].error_of(error)),
         mean=mean,
         status="finished",
         marks=marks,
-        chosen=_winner(best, tried, mean=mean) if CHOSEN in marks else "",
-        made=f"{column.name}: {origin_of(best)}",
         seeds=seeds,
         record=counted[0],
-        alike=tuple(alike),
+        counted=tuple(counted),
         validation=statistics.fmean(run.score for run in counted),
     )
 
 
-def _best_run(runs: Sequence[Record]) -> Record:
-    return max(runs, key=_validation(runs))
+def _best_run(runs: Sequence[Record], key: str) -> Record:
+    return max(runs, key=lambda run: run.validation[key])
 
 
-def _best_setting(runs: Sequence[Record]) -> Record:
+def _best_setting(runs: Sequence[Record], key: str) -> Record:
     """The first seed of the setting that is best on validation in the mean over its seeds."""
-    figure = _validation(runs)
     settings: dict[str, list[Record]] = {}
     for run in runs:
         settings.setdefault(without_seed(run), []).append(run)
-    best = max(settings.values(), key=lambda alike: statistics.fmean(map(figure, alike)))
+    best = max(
+        settings.values(), key=lambda alike: statistics.fmean(run.validation[key] for run in alike)
+    )
     return min(best, key=lambda run: run.seed)
 
 
@@ -259,15 +269,14 @@ def _cut_short(record: Record) -> bool:
     return limited and record.settings["trainer"].get("schedule", "constant") == "constant"
 
 
-def _validation(runs: Sequence[Record]) -> Callable[[Record], float]:
-    """What the best of ``runs`` is chosen by: their validation log-likelihood in nats.
+def _chosen_by(runs: Sequence[Record]) -> str:
+    """The name of the validation figure in nats by which the best of ``runs`` is chosen.
 
     Of conditional models that is the class marginal, as the authors' collection script has it;
     log p(x | true y) where a record of an earlier version has nothing else.
     """
-    marginal = all("marginal_log_likelihood" in r.validation for r in runs)
-    key = "marginal_log_likelihood" if marginal else "log_likelihood"
-    return lambda record: record.validation[key]
+    marginal = all("marginal_log_likelihood" in r.validation for r in runs if r.validation)
+    return "marginal_log_likelihood" if marginal else "log_likelihood"
 
 
 def without_seed(record: Record) -> str:

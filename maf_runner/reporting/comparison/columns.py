@@ -82,9 +82,10 @@ def of_one_origin(
             else:
                 of_paper.append(record)
         nearest = min(map(origin_of, of_paper), key=ORIGINS.index, default="")
-        # Of several sets of rows from the same origin, the one with the most runs.
-        rows = Counter(rows_of(r) for r in of_paper if origin_of(r) == nearest)
-        chosen = nearest, max(rows, key=lambda drawn: rows[drawn], default="")
+        of_nearest = [record for record in of_paper if origin_of(record) == nearest]
+        finished = [record for record in of_nearest if record.finished]
+        rows = Counter(map(rows_of, finished or of_nearest)).most_common(1)
+        chosen = nearest, rows[0][0] if rows else ""
         for record in of_paper:
             made = origin_of(record), rows_of(record)
             if made == chosen:

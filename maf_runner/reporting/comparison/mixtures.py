@@ -185,7 +185,7 @@ def _title(cell: Cell, mixture: Mixture) -> str:
 
 
 def _cell(cell: Cell, mixture: Mixture, metric: str) -> Cell:
-    run = cell.record or mixture.runs[0]
+    run = next((r for r in (cell.record, *mixture.runs) if r and r.finished), mixture.runs[0])
     figure = Figure(*mean_and_error(mixture.nats))
     if metric == BITS:
         # Bits are nats times a constant plus a number for each row. The number is not kept, so
@@ -221,10 +221,12 @@ def _worth(mixed: Cell, cell: Cell, nats: NDArray[np.float64]) -> list[str]:
     single = row_nats(cell.record) if cell.record and cell.record in mixed.runs else None
     if single is None or not np.isfinite(single).all():
         return []
+    assert cell.record is not None
     gain, error = mean_and_error(nats - single)
     text = (
-        f"{mixed.model} on {mixed.column}: {gain:+.2f}{plus_minus(error)} nats against the run "
-        "that validation has chosen, on the same test rows"
+        f"{mixed.model} on {mixed.column}: {gain:+.2f}{plus_minus(error)} nats against "
+        + (f"seed {cell.record.seed}" if cell.mean else "the run that validation has chosen")
+        + ", on the same test rows"
     )
     if one := outlier(nats - single):
         text += f"; of the difference, {one}"

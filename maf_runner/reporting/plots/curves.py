@@ -23,7 +23,7 @@ FALL = 2  # what falls this many times as far as the worst quarter of all epochs
 class Curve(NamedTuple):
     """A run's name and its validation log-likelihood by epoch, NaN where it was not finite.
 
-    The unit is ``validation`` where an epoch is not what lies between two of them.
+    The unit is what the axis counts: ``epoch``, or ``validation`` with ``trainer.validate_every``.
     """
 
     label: str
@@ -41,10 +41,10 @@ def curves_of(cells: Sequence[Cell]) -> tuple[dict[str, list[Curve]], list[str]]
     found: dict[str, list[Curve]] = {}
     complaints = []
     for cell in cells:
-        if cell.record is None:
+        if cell.trained is None:
             continue
         try:
-            curve = _curve(cell.model, cell.record)
+            curve = _curve(cell.model, cell.trained)
         except UnreadableRecordError as error:
             complaints.append(f"left out: {error}")
             continue

@@ -38,7 +38,7 @@ LATEX = {
 }  # fmt: skip
 
 
-EUROPEAN = {chr(code) for code in range(0xC0, 0x180)} - {"×", "÷"}
+EUROPEAN = {chr(code) for code in range(0xC0, 0x100)} - set("×÷ÐðÞþ")
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,7 @@ def _latex_item(item: Item) -> str:
 
 
 def latex(text: str) -> str:
-    r"""``text`` as LaTeX prints it, which knows the letters of European languages.
+    r"""``text`` as LaTeX prints it, which knows the letters of western Europe.
 
     What it cannot print is a question mark.
 

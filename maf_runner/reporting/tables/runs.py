@@ -53,9 +53,10 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
         [
             *(f"{name}: {whole}" for whole, name in short.items()),
             *meanings([cell for cell, _ in every]),
-            "run: its folder is runs/DATASET/MODEL/RUN; epochs: validations of runs with "
-            "trainer.validate_every; best: that whose parameters were kept; minutes: training "
-            "and evaluation, by the clock on the wall, whatever else the machine did",
+            "run: its folder is runs/DATASET/MODEL/RUN; epochs: with trainer.validate_every the "
+            "number of validations; best: the epoch or validation whose parameters were kept; "
+            "minutes: training and evaluation, by the clock on the wall, whatever else the "
+            "machine did",
         ],
         [
             *(_data(cell, run) for cell, run in every),

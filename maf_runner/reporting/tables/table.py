@@ -301,7 +301,7 @@ def _no_figures(cells: Sequence[Cell]) -> list[str]:
             best = ", the best on validation" if len(cell.runs) > 1 else ""
             notes.append(f"{place}{best}: {text}")
         elif cell.ours and not cell.mixed and cell.without_figure:
-            notes.append(f"{place}: without a figure are {cell.without_figure}")
+            notes.append(f"{place}: seeds without a figure: {cell.without_figure}")
     return notes
 
 
