@@ -129,26 +129,37 @@ def add_shipped(parser: argparse.ArgumentParser) -> None:
 def records_of(
     options: argparse.Namespace, more: Sequence[Any] = ()
 ) -> "tuple[list[Record], list[str]]":
-    """The records that ``--results`` and ``--shipped`` name, and complaints.
+    """The records that ``--results`` and ``--shipped`` name, and a complaint for each left out.
+
+    Args:
+        options: of a command with `add_results` and `add_shipped`.
+        more: what the command shows besides records.
 
     Raises:
-        DataError: there are none, and no ``more``; it says which ones come with the project.
+        DataError: there are no records and nothing ``more``; the message says how many come with
+            the project.
     """
     from maf_runner.records import entries
 
     records, complaints = entries.find(options.results, shipped=options.shipped)
-    come = len(entries.shipped_records(options.results))
-    if options.shipped and not come:
+    if options.shipped and not entries.shipped_records(options.results):
         complaints.append(
             f"no records come with the project in {options.results / 'records'}: --shipped is for "
             "its folder, or --results DIR"
         )
     if not records and not more:
         text = f"no runs of yours under {options.results.absolute()}. {entries.HINT}"
-        if come and not options.shipped:
-            text += f". --shipped shows the {come} that come with the project"
+        shipped = 0 if options.shipped else len(entries.shipped_records(options.results))
+        if shipped:
+            text += f". --shipped shows the {shipped} that come with the project"
         raise DataError("\n".join([*complaints, text]))
     return records, complaints
+
+
+def complain(program: str, complaints: Sequence[str]) -> None:
+    """Print a line for each complaint on standard error."""
+    for complaint in complaints:
+        print(f"{program}: {plain(complaint)}", file=sys.stderr)
 
 
 def parser_of(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from maf_runner.commands.arguments import (
     add_plugins,
     add_results,
     add_shipped,
+    complain,
     guarded,
     parser_of,
     records_of,
@@ -162,19 +163,15 @@ def _cells(options: argparse.Namespace) -> list["Cell"]:
     records, complaints = entries.read(options.runs) if options.runs else records_of(options)
     if len(options.runs) > len(records) + len(complaints):
         complaints.append("a run that is named more than once is drawn once")
-    for complaint in complaints:
-        print(f"maf-plot: {complaint}", file=sys.stderr)
+    complain("maf-plot", complaints)
     if not records:
         raise DataError(f"no records among these. {entries.HINT}")
     if options.what == "curves" and options.runs:
         return _each(records)
     cells = comparison(records)
     if options.runs and (hidden := len(records) - sum(bool(cell.runs) for cell in cells)):
-        print(
-            f"maf-plot: left out, since only the run best on validation is drawn of each model: "
-            f"{hidden} of {len(records)}",
-            file=sys.stderr,
-        )
+        text = "left out, since only the run best on validation is drawn of each model"
+        complain("maf-plot", [f"{text}: {hidden} of {len(records)}"])
     return cells
 
 
@@ -203,8 +200,7 @@ def _curves(cells: list["Cell"]) -> Callable[[Path], None]:
     from maf_runner.reporting.plots.drawing import drawing, in_order, save
 
     panels, complaints = curves.curves_of(cells)
-    for complaint in complaints:
-        print(f"maf-plot: {complaint}", file=sys.stderr)
+    complain("maf-plot", complaints)
     if not panels:
         raise DataError("none of these runs has a learning curve (a Gaussian has none)")
 
@@ -220,12 +216,8 @@ def _comparison(cells: list["Cell"]) -> Callable[[Path], None]:
     from maf_runner.reporting.plots import dots
     from maf_runner.reporting.plots.drawing import drawing, save
 
-    for cell in cells:
-        if cell.runs and not cell.ours:
-            print(
-                f"maf-plot: no figure of {cell.model} on {cell.column}: {cell.status}",
-                file=sys.stderr,
-            )
+    without = [cell for cell in cells if cell.runs and not cell.ours]
+    complain("maf-plot", [f"no figure of {cell.place}: {cell.status}" for cell in without])
     panels = dots.panels(cells)
     if not panels:
         raise DataError("none of these runs has finished")

@@ -9,6 +9,7 @@ from maf_runner.commands.arguments import (
     add_plugins,
     add_results,
     add_shipped,
+    complain,
     guarded,
     parser_of,
     records_of,
@@ -16,7 +17,6 @@ from maf_runner.commands.arguments import (
 from maf_runner.experiment import plugins
 from maf_runner.system import output
 from maf_runner.system.errors import DataError, UsageError
-from maf_runner.system.text import plain
 
 if TYPE_CHECKING:
     from maf_runner.records.record import Record
@@ -78,8 +78,7 @@ def _work(options: argparse.Namespace) -> None:
         output.write(path, page.encode(errors="replace"))
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror})") from error
-    for complaint in complaints:
-        print(f"maf-report: {plain(complaint)}", file=sys.stderr)
+    complain("maf-report", complaints)
     print(path)
 
 

@@ -6,7 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-from maf_runner.commands.arguments import add_results, add_shipped, guarded, parser_of, records_of
+from maf_runner.commands.arguments import (
+    add_results,
+    add_shipped,
+    complain,
+    guarded,
+    parser_of,
+    records_of,
+)
 from maf_runner.records import entries
 from maf_runner.records.folder import RunFolder
 from maf_runner.records.record import Record
@@ -17,7 +24,6 @@ from maf_runner.reporting.tables.mixture import mixture
 from maf_runner.reporting.tables.table import TABLES, Choice, build
 from maf_runner.system import atomic
 from maf_runner.system.errors import DataError
-from maf_runner.system.text import plain
 
 COMPARE, MIXTURE = "compare", "mixture"
 NAMED = COMPARE, MIXTURE  # the tables whose runs are named
@@ -161,13 +167,8 @@ def _table(options: argparse.Namespace) -> Grid:
         raise DataError(f"no run has that dataset, model and trainer: {there}")
     complaints += choice.not_there(records, waiting)
     table, left_out = build(options.table, records, choice, waiting)
-    _complain(complaints + left_out)
+    complain("maf-table", complaints + left_out)
     return table
-
-
-def _complain(complaints: list[str]) -> None:
-    for complaint in complaints:
-        print(f"maf-table: {plain(complaint)}", file=sys.stderr)
 
 
 def _named_runs(options: argparse.Namespace) -> Grid:

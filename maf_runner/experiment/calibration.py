@@ -7,8 +7,8 @@ Two kinds of places, each uniform on [0, 1] if the model is right:
 - the level of the highest-density region on whose edge a test row lies: the share of the model's
   distribution that has a higher density. A region of level 0.9 then covers 90 % of the test rows.
 
-Both are ranks among draws, spread evenly over the draws that are equal to the row and to the next
-one, so that they are uniform exactly and not only on a grid.
+Both are ranks among draws. A rank is spread at random over the draws that tie with the row, and to
+the next one, so that the places are uniform exactly and not only on a grid.
 """
 
 from dataclasses import dataclass
@@ -138,5 +138,8 @@ def _places(
 def _spread(
     below: NDArray[Any], equal: NDArray[Any], draws: int, rng: np.random.Generator
 ) -> Places:
-    """A place at random among the draws that are equal, as of a density that is constant there."""
+    """Places of rows with so many draws ``below``, at random among those that tie with a row.
+
+    Many tie where the density is constant.
+    """
     return (below + (equal + 1) * rng.random(below.shape)) / (draws + 1)

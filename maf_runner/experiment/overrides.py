@@ -103,7 +103,7 @@ def of_several_datasets(arguments: list[str]) -> list[str]:
     """
     if not any(re.match(r"dataset=[^,]+,", word) for word in arguments):
         return arguments
-    value = r"""[^,(]+|\[[^()]*\]|'[^']*'|"[^"]*\""""
+    value = r"[^,(]+|\[[^()]*\]|'[^']*'" + r'|"[^"]*"'
     single = re.compile(rf"(dataset\.[\w.]+)=(?!choice\()({value})")
     return [f"{m[1]}=choice({m[2]})" if (m := single.fullmatch(w)) else w for w in arguments]
 

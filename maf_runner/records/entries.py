@@ -174,7 +174,7 @@ def row_nats(record: Record, split: str = "test") -> NDArray[np.float64] | None:
         UnreadableRecordError: they are damaged, or not those of this record.
     """
     path = _beside(record, NATS[split])
-    if path is None or record.settings["dataset"].get("weight") is not None:
+    if path is None or record.weighted:
         return None
     try:
         with reading.opened(path) as file:

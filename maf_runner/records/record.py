@@ -293,6 +293,11 @@ class Record:
         return f"{text}; {self.epochs} {counted}, best {self.best_epoch}, {ended}{took}"
 
     @property
+    def weighted(self) -> bool:
+        """Whether the rows have weights."""
+        return self.settings["dataset"].get("weight") is not None
+
+    @property
     def counts_validations(self) -> bool:
         """Whether ``epochs`` and ``best_epoch`` are validations that do not end an epoch."""
         return bool(self.settings["trainer"].get("validate_every"))

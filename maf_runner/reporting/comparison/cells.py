@@ -80,6 +80,11 @@ class Cell:
         return f"{self.dataset}, class" if self.conditional else self.dataset
 
     @property
+    def place(self) -> str:
+        """Its row and column, as notes name it."""
+        return f"{self.model} on {self.column}"
+
+    @property
     def run_ids(self) -> str:
         """The run shown, or those whose mean or mixture is; empty without."""
         return " ".join(record.run_id for record in self.mixed or self.counted)

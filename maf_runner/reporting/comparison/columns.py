@@ -63,8 +63,9 @@ def of_one_origin(
 ) -> tuple[list[Record], list[str]]:
     """Those of ``records`` that may stand in one column for each of the paper's ``datasets``.
 
-    Likelihoods of rows made in another way cannot be chosen from together. The authors' data
-    come first, then what is nearest to them; other records are left out.
+    Likelihoods of other rows, or of rows made in another way, cannot be chosen from together. The
+    authors' data come first, then what is nearest to them; of these, the rows with the most
+    finished runs. Other records are left out.
 
     Returns:
         The records, and a complaint for each that is left out.

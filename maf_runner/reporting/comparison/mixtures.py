@@ -116,7 +116,7 @@ def _mixture(cell: Cell, notes: list[str]) -> Mixture | None:
             reasons.setdefault(reason, []).append(str(run.seed))
         else:
             mixed.append((run, nats))
-    where = f"{cell.model} on {cell.column}"
+    where = cell.place
     for reason, seeds in reasons.items():
         plural = "seeds" if len(seeds) > 1 else "seed"
         notes.append(f"{where}: not mixed, {plural} {', '.join(seeds)}: {reason}")
@@ -163,8 +163,7 @@ def _rows(run: Record, shown: Record) -> tuple[NDArray[np.float64] | None, str]:
 def _why_unknown(run: Record) -> str:
     if not run.test:
         return f"it has no test figure, its status is {run.status}"
-    weighted = run.settings["dataset"].get("weight") is not None
-    return "its test rows have weights" if weighted else "its test rows were not kept"
+    return "its test rows have weights" if run.weighted else "its test rows were not kept"
 
 
 def _validation_rows(runs: Sequence[Record]) -> NDArray[np.float64] | None:
@@ -218,15 +217,15 @@ def _empty(cell: Cell, title: str) -> Cell:
 
 def _worth(mixed: Cell, cell: Cell, nats: NDArray[np.float64]) -> list[str]:
     """A note on how far the mixture is above the run shown, on the same test rows."""
-    single = row_nats(cell.record) if cell.record and cell.record in mixed.runs else None
-    if single is None or not np.isfinite(single).all():
+    run = cell.record
+    single = row_nats(run) if run and run in mixed.runs else None
+    if run is None or single is None or not np.isfinite(single).all():
         return []
-    assert cell.record is not None
+    against = f"seed {run.seed}" if cell.mean else "the run that validation has chosen"
     gain, error = mean_and_error(nats - single)
     text = (
-        f"{mixed.model} on {mixed.column}: {gain:+.2f}{plus_minus(error)} nats against "
-        + (f"seed {cell.record.seed}" if cell.mean else "the run that validation has chosen")
-        + ", on the same test rows"
+        f"{mixed.place}: {gain:+.2f}{plus_minus(error)} nats against {against}, on the same test "
+        "rows"
     )
     if one := outlier(nats - single):
         text += f"; of the difference, {one}"

@@ -176,15 +176,16 @@ def _drawn(cells: Sequence[Cell], samples: Mapping[str, bytes]) -> list[Picture]
 def _doubts(records: Sequence[Record], cells: Sequence[Cell]) -> list[str]:
     """What a reader of the tables should know: unfinished runs, other data, far deviations."""
     doubts = [record.describe() for record in records if not record.finished]
-    cut = [f"{cell.model} on {cell.column}" for cell in cells if CUT_SHORT in cell.marks]
+    cut = [cell.place for cell in cells if CUT_SHORT in cell.marks]
     if cut:
         doubts.append(f"{MARKS[CUT_SHORT]}: {'; '.join(cut)}")
     for cell in cells:
-        name = f"{cell.model} on {cell.column}"
         if NOT_AUTHORS in cell.marks:
             doubts.append(f"{cell.made}, {MARKS[NOT_AUTHORS]}")
         if cell.deviation is not None and abs(cell.deviation) > FAR:
-            doubts.append(f"{name}: {cell.deviation:+.1f} standard errors from the paper's figure")
+            doubts.append(
+                f"{cell.place}: {cell.deviation:+.1f} standard errors from the paper's figure"
+            )
     return doubts
 
 

@@ -84,8 +84,8 @@ def draw(figure: "Figure", panels: Mapping[str, Sequence[Curve]], labels: Sequen
         top, bottom = max(np.nanmax(c.nats) for c in curves), _bottom([c.nats for c in curves])
         margin = 0.05 * (top - bottom) or 1.0
         axes.set_ylim(bottom - margin, top + margin)
-        axes.set(title=title, xlabel=" or ".join(sorted({c.unit for c in curves})),
-                 ylabel="validation, nats")  # fmt: skip
+        units = " or ".join(sorted({curve.unit for curve in curves}))
+        axes.set(title=title, xlabel=units, ylabel="validation, nats")
         axes.xaxis.get_major_locator().set_params(integer=True)
         # Beside the curves, which end anywhere; and no higher than they are.
         size = min(7.5, 7.5 * MOST_LINES / sum(label(c.label).count("\n") + 1 for c in curves))

@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maf_runner.records.checks import finite, is_figure
 from maf_runner.records.entries import row_nats
@@ -56,25 +57,11 @@ def compare(a: Record, b: Record) -> Grid:
     nats_a, nats_b = row_nats(a), row_nats(b)
     difference = EMPTY
     if nats_a is not None and nats_b is not None:
-        gain = nats_a - nats_b
-        mean, error = mean_and_error(gain)
+        mean, error = mean_and_error(nats_a - nats_b)
         difference = _figure(mean, error)
-        p = p_value(nats_a, nats_b)
-        verdict = "a difference" if p < 0.05 else "no significant difference"
-        bad = not_finite(gain)
-        if bad:
-            notes.append(
-                f"no paired test: {bad.rows:,} test rows have no finite log density in one of "
-                f"them or in both (the first is row {bad.first})"
-            )
-        elif math.isnan(p):
-            notes.append("no paired test: there is a single test row")
-        else:
-            notes.append(f"paired t-test over {len(gain):,} test rows: p = {p:.2g}, {verdict}")
-        if not bad and (one := outlier(gain)):
-            notes.append(f"of the difference, {one}")
+        notes += _tested(nats_a, nats_b)
     else:
-        weighted = any(r.settings["dataset"].get("weight") is not None for r in (a, b))
+        weighted = a.weighted or b.weighted
         reason = "the test rows have weights" if weighted else "one of them keeps no test rows"
         notes.append(f"no paired test: {reason}")
     left, right = (_figure(r.test.get("log_likelihood"), r.error_of()) for r in (a, b))
@@ -98,6 +85,24 @@ def compare(a: Record, b: Record) -> Grid:
             add(f"test row {i}", _number(in_a, 2), _number(in_b, 2), apart)
     headings = [(f"A: {a.title}",), (f"B: {b.title}",), ("A - B",)]
     return Grid("compare", "Two runs", CAPTION, headings, rows, notes, data, corner="", wordy=True)
+
+
+def _tested(a: NDArray[np.float64], b: NDArray[np.float64]) -> list[str]:
+    """Notes on the paired test of the test rows ``a`` and ``b`` [N], or on why there is none."""
+    gain = a - b
+    if bad := not_finite(gain):
+        return [
+            f"no paired test: {bad.rows:,} test rows have no finite log density in one of them or "
+            f"in both (the first is row {bad.first})"
+        ]
+    p = p_value(a, b)
+    if math.isnan(p):
+        return ["no paired test: there is a single test row"]
+    verdict = "a difference" if p < 0.05 else "no significant difference"
+    notes = [f"paired t-test over {len(gain):,} test rows: p = {p:.2g}, {verdict}"]
+    if one := outlier(gain):
+        notes.append(f"of the difference, {one}")
+    return notes
 
 
 def _figure(value: float | None, error: float | None) -> Entry:

@@ -275,33 +275,28 @@ def _kept_rows(cells: Sequence[Cell]) -> tuple[dict[int, NDArray[np.float64]], l
 
 def _alone(cells: Sequence[Cell], rows: Mapping[int, NDArray[np.float64]]) -> list[str]:
     """A note for each figure that a single row decides."""
-    found = {i: one for i, nats in rows.items() if (one := outlier(nats))}
-    # Of a mean over seeds, the rows are those of one of them.
-    seeds = {i: cell.record.seed for i, cell in enumerate(cells) if _is_mean(cell) and cell.record}
-    return [
-        f"{cells[i].model} on {cells[i].column}"
-        + (f", seed {seeds[i]} of those in the mean: {one}" if i in seeds else f": {one}")
-        for i, one in found.items()
-    ]
-
-
-def _is_mean(cell: Cell) -> bool:
-    return cell.mean and cell.seeds is not None and not cell.mixed
+    notes = []
+    for i, nats in rows.items():
+        if one := outlier(nats):
+            cell, seed = cells[i], ""
+            if cell.mean and cell.seeds and cell.record:  # the rows are those of one of the seeds
+                seed = f", seed {cell.record.seed} of those in the mean"
+            notes.append(f"{cell.place}{seed}: {one}")
+    return notes
 
 
 def _no_figures(cells: Sequence[Cell]) -> list[str]:
     """A note for each cell without a figure because rows have no finite log density.
 
-    And for each where seeds of the setting shown have none.
+    And one for each cell whose figure lacks seeds of its setting.
     """
     notes = []
     for cell in cells:
-        place = f"{cell.model} on {cell.column}"
         if not cell.ours and cell.runs and (text := cell.runs[0].rows_not_finite):
             best = ", the best on validation" if len(cell.runs) > 1 else ""
-            notes.append(f"{place}{best}: {text}")
+            notes.append(f"{cell.place}{best}: {text}")
         elif cell.ours and not cell.mixed and cell.without_figure:
-            notes.append(f"{place}: seeds without a figure: {cell.without_figure}")
+            notes.append(f"{cell.place}: seeds without a figure: {cell.without_figure}")
     return notes
 
 
