@@ -76,7 +76,9 @@ def draw(
             axes_of[j].mark(axes, "x", label=i == count - 1)
             if j and i != j:
                 axes.tick_params(labelleft=False)
-    figure.align_labels()
+    # Only where there are labels: each axis asks all those that it is aligned with.
+    figure.align_xlabels(every[-1])
+    figure.align_ylabels(every[:, 0])
     handles, names = every[0, 0].get_legend_handles_labels()
     names = [textwrap.fill(name, 30) for name in names]
     if count > 1:
