@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from maf_runner.experiment import known, overrides, presets
+from maf_runner.experiment import known, overrides, plugins, presets
 from maf_runner.experiment.fitted import FittedDensity
 from maf_runner.experiment.frames import categorical, source_of, table_of, used, write
 from maf_runner.experiment.groups import BUILT, FILES, GROUPS, NODES
@@ -39,6 +39,7 @@ def fit(
     context: str | int | Iterable[str | int] | None = None,
     label: str | int | None = None,
     results_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> FittedDensity:
@@ -51,12 +52,14 @@ def fit(
     Args:
         data: a DataFrame, or an array [N, D] whose columns are named x0, x1, ... The index of a
             DataFrame is ignored. A Series is a table by its ``to_frame()``.
-        model: one of the models, or a dict of its settings: ``{"name": "maf", "layers": 2}``.
+        model: one of the models, or a dict of its settings: ``{"name": "maf", "layers": 2}``. For
+            one of your own give ``config_dir`` and ``plugins=["my_flows"]``.
         context: names of the columns that the model is given: p(the others | context). Names that
             are numbers may be given as numbers.
         label: name of the column with the classes. The model is given the class, unless
             ``model.conditional`` is false.
         results_dir: where runs are kept; None: the setting ``paths.results_dir``, ./results.
+        config_dir: a folder with YAML files of your own, as ``maf-run --config-dir``.
         quiet: say nothing on standard error; the run's ``run.log`` has it all the same.
         settings: those of ``maf-run``: ``seed=1``; ``trainer="tuned"`` for an option of a group;
             ``trainer={"name": "tuned", "max_epochs": 20}`` for several settings of one; and with
@@ -71,8 +74,9 @@ def fit(
     """
     if not isinstance(context, (str, int, Iterable, type(None))):
         raise UsageError(f"context must be names of columns, got {context!r}")
-    if not isinstance(results_dir, (str, Path, type(None))):
-        raise UsageError(f"results_dir must be a folder, got {results_dir!r}")
+    for name, folder in {"results_dir": results_dir, "config_dir": config_dir}.items():
+        if not isinstance(folder, (str, Path, type(None))):
+            raise UsageError(f"{name} must be a folder, got {folder!r}")
     if context is None:
         context = ()
     groups = {"model": model, **settings}
@@ -83,17 +87,36 @@ def fit(
         "paths.results_dir": results_dir,
         "model.conditional": None if label is None else True,
     }
-    with ONE_AT_A_TIME, redirect_stderr(io.StringIO()) if quiet else nullcontext(), _as_it_was():
+    with (
+        ONE_AT_A_TIME,
+        redirect_stderr(io.StringIO()) if quiet else nullcontext(),
+        _as_it_was(),
+        nullcontext() if config_dir is None else _beside(config_dir),
+    ):
         config = _composed(groups, {k: v for k, v in own.items() if v is not None})
+        plugins.require_unchanged(str(config[group].get("_target_")) for group in BUILT)
         file = _written(data, config)
         try:
-            record, folder, _ = known.run_unless_finished(config)
+            record, run, _ = known.run_unless_finished(config)
         except (DataError, UsageError) as error:
             said = str(error).replace(str(file), str(source_of(data)))
             raise type(error)(said) from None
         if not (record.finished or record.rows_not_finite):
-            raise DataError(f"{folder.path}: {record.describe()}")
-        return FittedDensity(TrainedRun.load(folder.path))
+            raise DataError(f"{run.path}: {record.describe()}")
+        return FittedDensity(TrainedRun.load(run.path))
+
+
+def _beside(folder: str | Path) -> AbstractContextManager[None]:
+    """The options of the user's own in ``folder``.
+
+    Raises:
+        UsageError: there is no such folder, or what is in it cannot be.
+    """
+    path = Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        raise UsageError(f"there is no folder {path}; see config_dir")
+    overrides.check_own([path])
+    return presets.beside(path)
 
 
 def _composed(groups: Mapping[str, Any], own: Mapping[str, Any]) -> DictConfig:

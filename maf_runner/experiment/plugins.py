@@ -67,6 +67,19 @@ def load(names: Iterable[str]) -> None:
         _loaded[name] = _hash(name)
 
 
+def require_unchanged(targets: Iterable[str]) -> None:
+    """Refuse plugins of these ``_target_`` whose code was changed after they were imported.
+
+    Raises:
+        UsageError: such a plugin: this process would go on with the old code.
+    """
+    for name in {name for target in targets if (name := of_target(target))}:
+        if _hash(name) != _loaded[name]:
+            raise UsageError(
+                f"the code of {name} has changed since it was imported: start Python anew"
+            )
+
+
 def of_target(name: str) -> str | None:
     """The loaded plugin that a ``_target_`` lies in."""
     return next((p for p in _loaded if name == p or name.startswith(f"{p}.")), None)

@@ -1,6 +1,7 @@
 """The options of a group, and the settings that each gives before anything is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,19 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from maf_runner.system.conf_path import CONF, OWN
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Inside of the block the options in a folder of the user's own stand beside ours."""
+    before = OWN[:]
+    OWN[:] = [folder]
+    preset.cache_clear()  # the files may have changed
+    try:
+        yield
+    finally:
+        OWN[:] = before
+        preset.cache_clear()
 
 
 def options(group: str, conf: Path = CONF) -> list[str]:

@@ -1,15 +1,20 @@
 """Models and datasets from outside, as the documentation says, and the flows of zuko."""
 
+import functools
 import json
 import re
+import sys
 
+import numpy as np
 import pytest
 import torch
 
+import maf_runner
 from maf_runner.experiment import plugins
 from maf_runner.experiment.trained import TrainedRun
 from maf_runner.flows import base
 from maf_runner.flows.foreign import Foreign
+from maf_runner.system.errors import UsageError
 from tests.helpers import ROOT
 
 BLOCK = re.compile(r"`([\w/]+\.(?:py|yaml))`[^\n]*:\n\n```\w+\n(.*?)```", re.DOTALL)
@@ -50,6 +55,33 @@ def test_the_page_on_models(tmp_path, installed):
     module.write_text(module.read_text() + "\n# edited\n")
     other = installed(*commands[0], check=0)
     assert "already there" not in other.stderr and other.stdout.strip() != folder
+
+
+def test_a_model_from_outside_is_fitted(tmp_path, monkeypatch):
+    page("your_own_model", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "my_flows", None)  # afterwards it is as if never imported
+    del sys.modules["my_flows"]
+    table = np.random.default_rng(0).normal(size=(200, 2))
+    own = {"trainer": {"max_updates": 1}, "plugins": ["my_flows"], "quiet": True}
+    fit = functools.partial(maf_runner.fit, table, **own)
+    model = {"name": "planar", "layers": 2}
+    with pytest.raises(UsageError, match="there is no model=planar"):
+        fit(model)
+    with pytest.raises(UsageError, match=r"there is no folder .*none; see config_dir"):
+        fit(model, config_dir="none")
+    run = fit(model, config_dir="my_conf")
+    assert run.record.title == "planar on file"
+    assert run.record.settings["model"]["layers"] == 2
+    assert run.score_samples(table).shape == (200,)
+    with pytest.raises(UsageError, match="there is no model=planar"):  # ours alone again
+        fit(model)
+    module = tmp_path / "my_flows.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    with pytest.raises(UsageError, match=r"code of my_flows has changed .* start Python anew"):
+        fit(model, config_dir="my_conf")
+    assert fit("gaussian").record.finished  # it has none of that code
 
 
 def test_the_page_on_datasets(tmp_path, installed):
