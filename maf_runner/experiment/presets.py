@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from maf_runner.system import conf_path
 from maf_runner.system.conf_path import CONF, OWN
 
 
@@ -26,11 +27,7 @@ def beside(folder: Path) -> Iterator[None]:
 
 def options(group: str, conf: Path = CONF) -> list[str]:
     """The names of the options of a group, as ``dataset=NAME`` takes them, sorted."""
-    found = set()
-    for folder in (root / group for root in (conf, *OWN)):
-        files = folder.rglob("*.yaml")
-        found |= {path.relative_to(folder).with_suffix("").as_posix() for path in files}
-    return sorted(found)
+    return conf_path.names(group, conf, *OWN)
 
 
 @cache

@@ -20,7 +20,7 @@ from maf_runner.reporting.comparison.columns import (
     origin_of,
 )
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
-from maf_runner.system.conf_path import CONF
+from maf_runner.system import conf_path
 from maf_runner.system.text import as_typed, flat
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
@@ -313,10 +313,8 @@ def _own_name(record: Record) -> list[str]:
 
 
 @cache
-def _our_models() -> set[str]:
-    folder = CONF / "model"
-    files = folder.rglob("*.yaml")
-    return {path.relative_to(folder).with_suffix("").as_posix() for path in files}
+def _our_models() -> list[str]:
+    return conf_path.names("model", conf_path.CONF)
 
 
 def _row_order(row: str) -> tuple[int, str]:
