@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from maf_runner.commands.columns import of_one_type
 from maf_runner.datasets.spaces.categories import codes_of
 from maf_runner.datasets.spaces.context import ContextSpace
-from maf_runner.datasets.untrusted.dialect import Dialect
+from maf_runner.experiment.scoring import dialect_of
 from maf_runner.system.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -105,6 +105,5 @@ def _of_file(file: Path, run: "TrainedRun") -> "pd.DataFrame":
 
     from maf_runner.datasets.untrusted.tables import read_table
 
-    dialect = Dialect.of(run.record.settings["dataset"])
-    tables = read_table(file, "--given", dialect=dialect)
+    tables = read_table(file, "--given", dialect=dialect_of(run))
     return pd.concat(tables.values(), ignore_index=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maf_runner.commands.arguments import guarded, of_a_run
 from maf_runner.commands.columns import FORMATS, Writer, of_one_type
-from maf_runner.datasets.untrusted.dialect import Dialect, bare_suffix
+from maf_runner.datasets.untrusted.dialect import bare_suffix
 from maf_runner.experiment import plugins, scoring
 from maf_runner.experiment.scoring import AT_ONCE, LIKELIEST, NATS, STANDARDISED
 from maf_runner.system import output
@@ -131,7 +131,7 @@ class _Scorer:
         self.labels = None if code is None else np.array([code])
         keep = next(csv.reader([options.keep], skipinitialspace=True)) if options.keep else []
         self.keep = list(dict.fromkeys(name.strip() for name in keep))
-        dialect = Dialect.of(run.record.settings["dataset"])
+        dialect = scoring.dialect_of(run)
         self.label = None if run.context else dialect.label
         if self.label is not None:  # a column as others; of an archive an array beside the table
             dialect = replace(dialect, label=None, asides=(*dialect.asides, self.label))

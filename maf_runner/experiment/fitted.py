@@ -111,7 +111,7 @@ class FittedDensity:
         from maf_runner.experiment.frames import source_of, table_of
 
         run, source = self._run, source_of(data)
-        table = table_of(data, self._in_order)
+        table = self._settled(table_of(data, self._in_order))
         rows, context = scoring.rows_of(run, table, source)
         self._warn(table)
         labels = None
@@ -186,8 +186,20 @@ class FittedDensity:
 
         names, dataset = [*self.columns, *self.context], self.record.settings["dataset"]
         aside = [str(dataset[key]) for key in ASIDE if dataset.get(key) is not None]
-        fitted = [f"x{i}" for i in range(len({*names, *aside}))]  # so `fit` names those of arrays
-        return [x for x in fitted if x in names] if {*names, *aside} == {*fitted} else names
+        every = {*names, *aside}
+        for prefix in ("x", ""):  # so `fit` and ``maf-run`` name the columns of arrays
+            fitted = [f"{prefix}{i}" for i in range(len(every))]
+            own = [x for x in fitted if x in self.columns]
+            in_order = dataset.get("columns") or self.columns == own  # else of a DataFrame
+            if every == {*fitted} and in_order:
+                return [x for x in fitted if x in names]
+        return names
+
+    def _settled(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """A table in which the values that stand for a missing one are missing."""
+        from maf_runner.datasets.untrusted.tables import settled
+
+        return settled(table, scoring.dialect_of(self._run))
 
     def _conditions(self, given: Any) -> "pd.DataFrame":
         """What the model is given, a column each."""
@@ -203,7 +215,7 @@ class FittedDensity:
                 if name not in names:
                     raise UsageError(f"given: no such column {name!r}{suggestion(name, names)}")
             given = pd.DataFrame([{str(name): value for name, value in given.items()}])
-        table = table_of(given, names)
+        table = self._settled(table_of(given, names))
         if lacking := [name for name in names if name not in table.columns]:
             raise UsageError(f"given lacks {', '.join(lacking)}, which this model is given")
         return table[names]

@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maf_runner.datasets.untrusted.dialect import Dialect
 from maf_runner.system.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 NATS, STANDARDISED = "log_prob_nats", "log_prob_nats_standardised"
 LIKELIEST = "likeliest_class"
 AT_ONCE = 50_000  # rows whose values and densities are in memory
+
+
+def dialect_of(run: "TrainedRun") -> Dialect:
+    """How tables for a run are written: as its own, and words of its context are no numbers."""
+    own = Dialect.of(run.record.settings["dataset"])
+    columns = run.context.columns if run.context else ()
+    words = (c.name for c in columns if any(isinstance(v, str) for v in c.categories))
+    return replace(own, words=tuple(name for name in words if name not in own.categorical))
 
 
 def rows_of(

@@ -23,6 +23,7 @@ WITHOUT_CLASSES = {
     f"maf_runner.datasets.{name}.load"
     for name in ("power", "gas", "hepmass", "miniboone", "bsds300")
 }
+OWN_TABLE = "maf_runner.datasets.files.load"
 CLOSED_FORM = {"maf_runner.flows.Gaussian"}
 LIMITS = ("max_epochs", "max_updates")
 OF_DATASET = re.compile(r"\$\{dataset\.(\w+)\}")  # a setting that is taken from the dataset's
@@ -163,14 +164,15 @@ def _forget_training(settings: dict[Any, Any]) -> None:
 
 
 def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:
-    """Settle what of a model follows from the columns that a table is conditioned on, if any.
+    """Settle what of a model follows from what a table says it is given, if anything.
 
-    Given columns, the first variable should see them too; the authors' masks hide even the class
-    from it.
+    Given columns, or the class of a row of a table of one's own, the first variable should see
+    them too; the authors' masks hide even the class from it.
     """
     given = bool(dataset.get("context"))
     if model.get("conditional", False) is None:
         model["conditional"] = given
+    given |= dataset["_target_"] == OWN_TABLE
     if model.get("mask", "") is None:
         model["mask"] = "full_context" if given and model["conditional"] is True else "paper"
 
@@ -178,7 +180,7 @@ def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:
 def has_no_classes(settings: Mapping[str, Any]) -> bool:
     """Whether the settings alone say that the dataset has no classes."""
     dataset = settings["dataset"]
-    if dataset["_target_"] == "maf_runner.datasets.files.load":
+    if dataset["_target_"] == OWN_TABLE:
         return dataset.get("label") is None and not dataset.get("context")
     if dataset["_target_"] == "maf_runner.datasets.toy.load":
         from maf_runner.datasets.toy import TOYS
@@ -265,6 +267,7 @@ def departures(settings: dict[str, Any], conf: Path) -> list[str]:
         assert isinstance(usual, dict)
         usual = usual[name]
         if name == "model":
+            usual["conditional"] = node["conditional"]  # a search varies it, and masks follow it
             _follow_context(usual, settings["dataset"])
         cuts = LIMITS if usual.get("schedule", "constant") == "constant" else ()
         for key in {**usual, **node}:

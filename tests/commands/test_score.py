@@ -32,6 +32,28 @@ def people(n=400):
     return frame.assign(kind=np.where(rng.random(n) < 0.25, "rare", "usual"))
 
 
+def test_words_of_the_context_are_words_where_all_look_like_numbers(command, tmp_path):
+    rng = np.random.default_rng(0)
+    codes = rng.choice(["01", "1", "A"], 300)
+    table = pd.DataFrame({"code": codes, "y": rng.normal(size=300) + 9 * (codes == "01")})
+    table.to_csv(tmp_path / "all.csv", index=False)
+    words = ["dataset=file", "dataset.path=all.csv", "dataset.context=[code]", "model=made"]
+    words += ["trainer=tuned", "trainer.max_epochs=3", "model.hidden=[8]"]
+    run = command("maf-run", *words, check=0).stdout.strip()
+    some = table[table["code"] != "A"]
+    some.to_csv(tmp_path / "some.csv", index=False)
+    scores = {}
+    for name in ("all", "some"):
+        out = f"{name}.scores.csv"
+        command("maf-score", run, f"{name}.csv", "--out", out, check=0)
+        scores[name] = pd.read_csv(tmp_path / out)["log_prob_nats"].to_numpy()
+    np.testing.assert_allclose(scores["some"], scores["all"][some.index], rtol=1e-6)
+    draw = ["maf-sample", run, "--given", "some.csv", "--n", "1", "--out", "drawn.csv"]
+    command(*draw, check=0)
+    drawn = pd.read_csv(tmp_path / "drawn.csv", dtype={"code": str})
+    assert drawn["code"].tolist() == some["code"].tolist()
+
+
 @pytest.fixture(scope="module")
 def runs(server, tmp_path_factory):
     """Gaussians on the table: of all columns, and of two of them given the class."""

@@ -26,6 +26,20 @@ def written(path, text, encoding="utf-8"):
 
 
 @pytest.mark.parametrize(
+    "dialect",
+    [{}, {"missing_markers": ("?",)}, {"thousands": " "}, {"categorical": ("site",)}],
+)
+def test_words_that_look_like_numbers_stay_words(tmp_path, dialect):
+    file = written(tmp_path / "a.csv", "code,y,site\n01,1,a\n1,2,b\nNA,3,a\n1.0,4,NA\n")
+    for rows in (1, 10):
+        pieces = tables.pieces(file, "FILE", rows, Dialect(words=("code",), **dialect))
+        table = pd.concat(pieces, ignore_index=True)
+        assert table["code"].fillna("").tolist() == ["01", "1", "", "1.0"]
+        assert table["y"].tolist() == [1, 2, 3, 4]
+        assert table["site"].isna().any() == ("categorical" not in dialect)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "encoding", "message"),
     [
         ("a.csv", "M,0.4\nF,0.3\nM,0.2\n", "utf-8", "first line holds numbers .0.4."),

@@ -113,6 +113,35 @@ def test_an_array_for_a_table_with_names_has_the_order_of_the_run(results):
         np.testing.assert_array_equal(run.score_samples(array), run.score_samples(named))
 
 
+def test_an_array_file_is_scored_as_it_stands(results, server, tmp_path):
+    rows = frame()[["rpm", "y1", "load"]].to_numpy()
+    np.save(tmp_path / "rows.npy", rows)
+    words = ["dataset=file", "dataset.path=rows.npy", "dataset.context=[0]", "model=made"]
+    words += ["model.hidden=[8]", "trainer.max_epochs=1"]
+    folder = server("maf-run", *words, cwd=tmp_path, check=0).stdout.strip()
+    run = maf_runner.load(tmp_path / folder)
+    assert run.columns == ["1", "2"] and run.context == ["0"]
+    named = pd.DataFrame(rows, columns=["0", "1", "2"])
+    np.testing.assert_array_equal(run.score_samples(rows), run.score_samples(named))
+    turned = named.set_axis(["x2", "x0", "x1"], axis=1)  # its array has the order of its columns
+    run = maf_runner.fit(turned, "gaussian", results_dir=results, quiet=True)
+    np.testing.assert_array_equal(run.score_samples(rows), run.score_samples(turned))
+
+
+def test_marked_values_are_missing_where_rows_are_scored(results, tmp_path):
+    rows = frame()[["y1", "load"]].reset_index(drop=True)
+    rows.loc[3, "load"] = -999
+    options = {"missing_markers": [-999], "missing": "drop"}
+    own = {"dataset": options, "results_dir": results, "quiet": True}
+    run = maf_runner.fit(rows, "gaussian", **own)
+    nats = run.score_samples(rows)
+    assert np.flatnonzero(np.isnan(nats)).tolist() == [3] and rows.loc[3, "load"] == -999
+    np.testing.assert_allclose(scored(run, rows, tmp_path).log_prob_nats, nats)
+    run = maf_runner.fit(rows, context="load", **own, **SMALL)
+    with pytest.raises(UsageError, match="load is missing or not finite in row 3"):
+        run.sample(1, given=rows)
+
+
 def test_a_label_need_not_be_given_to_the_model(results):
     model = {"name": "gaussian", "conditional": False}
     run = maf_runner.fit(frame(), model, label="kind", results_dir=results, quiet=True)

@@ -120,6 +120,16 @@ def test_nor_what_our_modules_have_only_imported(name):
         build("model", {"_target_": f"maf_runner.flows.{name}"}, features=2, context=0)
 
 
+def test_the_class_of_ones_own_table_is_seen_by_the_first_variable(tmp_path):
+    (tmp_path / "t.csv").write_text("a,k\n1,x\n2,y\n")
+    own = ["dataset=file", f"dataset.path={tmp_path / 't.csv'}", "dataset.label=k", "model=made"]
+    for conditional, mask in (("true", "full_context"), ("false", "paper")):
+        settings = from_config(composed(*own, f"model.conditional={conditional}"))
+        assert settings["model"]["mask"] == mask and not departures(settings, CONF)
+    paper = from_config(composed("model=made", "model.conditional=true", "dataset=mnist"))
+    assert paper["model"]["mask"] == "paper"
+
+
 def test_departures_from_a_preset_are_known():
     overrides = ["trainer.l2=0", "model.mask=full_context", "model.layers=3", "seed=4"]
     settings = from_config(composed(*overrides, "dataset.alpha=0.1", "model.hidden=[3]"))

@@ -59,7 +59,7 @@ def pieces(file: Path, dialect: Dialect, rows: int | None) -> Iterator[pd.DataFr
                 if rows is None:
                     _refuse_empty(empty)
                 for name in part.columns.difference(list(dialect.texts)):
-                    part[name] = _numbers(part[name], dialect)
+                    part[name] = _settled(part[name], dialect)
                 yield part
     except pd.errors.ParserWarning as error:
         most = max(map(len, all_rows(file, dialect)))
@@ -142,9 +142,11 @@ def _settings(file: Path, dialect: Dialect, names: list[str]) -> dict[str, Any]:
     if dialect.thousands:  # pandas would remove the sign wherever it stands
         settings["dtype"] = str
     missing = [*STR_NA_VALUES, *dialect.missing_markers]
-    if texts := [name for name in dialect.texts if name in names]:
+    texts = [name for name in dialect.texts if name in names]
+    if as_text := [*texts, *(name for name in dialect.words if name in names)]:
+        settings.setdefault("dtype", dict.fromkeys(as_text, str))
+    if texts:
         settings |= {
-            "dtype": settings.get("dtype", dict.fromkeys(texts, str)),
             "keep_default_na": False,
             "na_values": {name: [""] if name in texts else missing for name in names},
         }
@@ -153,14 +155,15 @@ def _settings(file: Path, dialect: Dialect, names: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _numbers(column: pd.Series, dialect: Dialect) -> pd.Series:
-    """A column as pandas read it, of which the dialect may make numbers."""
+def _settled(column: pd.Series, dialect: Dialect) -> pd.Series:
+    """A column as pandas read it, of which the dialect may make numbers or missing values."""
     is_text = dialect.thousands is not None
     if dialect.missing_markers and pd.api.types.infer_dtype(column) == "string":
         marked = is_marked(column, dialect)  # beside blanks: pandas knows only bare marks
         if marked.any():
             column, is_text = column.mask(marked), True
-    return ungrouped(column, dialect) if is_text else column
+    is_number = is_text and column.name not in dialect.words
+    return ungrouped(column, dialect) if is_number else column
 
 
 def _refuse_empty(columns: dict[int, bool]) -> None:

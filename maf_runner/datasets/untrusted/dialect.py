@@ -29,6 +29,8 @@ class Dialect:
         categorical: columns of categories. Their values, and those of the label, are kept as
             text: only an empty field is missing there.
         context: columns, or arrays of an archive, that a model is conditioned on.
+        words: columns that are kept as text where they look like numbers, with the usual missing
+            values: a run had words there.
         asides: further columns, or arrays of an archive, that are not modelled: weights, splits.
     """
 
@@ -41,6 +43,7 @@ class Dialect:
     categorical: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     asides: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Dialect":

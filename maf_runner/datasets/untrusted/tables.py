@@ -50,7 +50,7 @@ def read_table(file: Path, setting: str, *, dialect: Dialect = Dialect()) -> Tab
             table.columns = table.columns.map(str)
             distinct(list(table.columns))
         if bare_suffix(file) not in TEXT:
-            tables = {name: _settled(table, dialect) for name, table in tables.items()}
+            tables = {name: settled(table, dialect) for name, table in tables.items()}
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except Exception as error:  # each library raises its own for a damaged file
@@ -76,7 +76,7 @@ def pieces(file: Path, setting: str, rows: int, dialect: Dialect) -> Iterator[pd
     try:
         for piece in _pieces(file, suffix, rows, dialect):
             piece.columns = piece.columns.map(str)
-            yield piece if suffix in TEXT else _settled(piece, dialect)
+            yield piece if suffix in TEXT else settled(piece, dialect)
     except ImportError as error:
         raise DataError(f"{file}: reading Parquet needs pyarrow: {extra('parquet')}") from error
     except DataError:
@@ -149,7 +149,7 @@ def _of_arrow(table: Any, dialect: Dialect, **options: Any) -> pd.DataFrame:
     return _with_index(frame)
 
 
-def _settled(table: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
+def settled(table: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
     """A table that is none of text, categories as their values and marked values as missing."""
     markers = pd.Series(dialect.missing_markers, dtype=object)
     numbers_too = pd.to_numeric(markers, errors="coerce").dropna()
