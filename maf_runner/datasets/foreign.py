@@ -36,6 +36,13 @@ def _checked(splits: Any) -> Splits:
     classes = splits.classes
     if not isinstance(classes, (int, np.integer)) or isinstance(classes, bool) or classes < 0:
         raise ValueError(f"classes must be a whole number, 0 for no labels, got {classes!r:.100}")
+    if splits.prior is not None:
+        shares = np.asarray(splits.prior, dtype=np.float64)
+        if shares.shape != (classes,) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
+            raise ValueError(
+                f"prior must be the share of each of {classes} classes, 1 together, got "
+                f"{splits.prior!r:.100}"
+            )
     given = splits.context.width if splits.context else 0
     train, validation, test = parts = [
         _rows(split, getattr(splits, split), int(classes), given) for split in SPLITS

@@ -47,7 +47,7 @@ class Compiled(Eager):
 
 def whole(model: Density, adam: PaperAdam) -> Callable[..., Tensor]:
     """An update as a function of tensors alone: Adam's state, its a and b, and a batch."""
-    named = dict(model.named_parameters())
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     sizes = [parameter.numel() for parameter in named.values()]
     buffers = dict(model.named_buffers())
 

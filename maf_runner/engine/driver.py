@@ -62,7 +62,10 @@ def choose(
             f"engine={engine} cannot weight rows (dataset.weight): use engine=auto, which takes "
             "the eager engine"
         )
-    if weighted or engine == EAGER:
+    frozen = not all(parameter.requires_grad for parameter in model.parameters())
+    if frozen and engine == NATIVE:
+        raise UsageError("engine=native trains all parameters, and some of this model are frozen")
+    if weighted or engine == EAGER or (frozen and engine == AUTO):
         return EAGER
     if model.reference.device.type == "cuda":
         if engine != AUTO:
@@ -184,8 +187,10 @@ class Learner:
             self.average = state["average"].to(self.optimiser.parameters, copy=True)
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """Inside, the engine has the averaged parameters, if there is an average."""
-        return nullcontext() if self.average is None else self._holding(self.average)
+        """Inside, the engine has the averaged parameters, if there is an average yet."""
+        if self.average is None or self.updates < EVERY:
+            return nullcontext()
+        return self._holding(self.average)
 
     @contextmanager
     def _holding(self, values: Tensor) -> Iterator[None]:

@@ -24,7 +24,7 @@ class Eager:
 
     def __init__(self, model: Density, settings: AdamSettings) -> None:
         self.model = model
-        self.adam = PaperAdam(model.train().parameters(), settings)
+        self.adam = PaperAdam((p for p in model.train().parameters() if p.requires_grad), settings)
         self.parameters = self.adam.parameters
         self._update: Update | None = None
 

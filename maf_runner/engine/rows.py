@@ -14,6 +14,7 @@ from maf_runner.flows.base import Density, Flow, Transform
 from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.uniform import UniformMixture
 from maf_runner.system import allocator, shortage
+from maf_runner.system.errors import UsageError
 
 
 @torch.no_grad()
@@ -109,7 +110,12 @@ def _of_rows(
         rows, given = x[part], context
         if context is not None:
             given = context.expand(len(rows), -1) if len(context) == 1 else context[part]
-        results.append(function(rows, given).to("cpu", torch.float64))
+        found, shape = function(rows, given), [len(rows), *empty[1:]]
+        if list(found.shape) != shape:
+            raise UsageError(
+                f"{model.title} must return {shape} for {len(rows)} rows, got {list(found.shape)}"
+            )
+        results.append(found.to("cpu", torch.float64))
 
     with fast_products(model, chunk):
         _in_chunks(len(x), chunk, evaluate)

@@ -19,7 +19,8 @@ from maf_runner.experiment import description
 from maf_runner.experiment.conditioning import Conditioning
 from maf_runner.experiment.evaluation import announce_classes
 from maf_runner.experiment.settings import build, check, from_config
-from maf_runner.flows.base import Density
+from maf_runner.flows.base import Density, Flow
+from maf_runner.flows.batchnorm import BatchNorm
 from maf_runner.flows.foreign import Foreign
 from maf_runner.flows.gaussian import Gaussian
 from maf_runner.records.checks import DEEPEST
@@ -219,9 +220,19 @@ def as_density(built: Any, features: int, context: int, settings: dict[str, Any]
     Raises:
         UsageError: it is no model.
     """
-    if isinstance(built, Density) and type(built).log_prob is Density.log_prob:
-        return built  # a ``log_prob`` of its own is called as that of any other module
     target = settings.get("_target_")
+    in_chain = set(built.chain) if isinstance(built, Flow) else set()
+    modules = built.modules() if isinstance(built, torch.nn.Module) else ()
+    if any(isinstance(module, BatchNorm) and module not in in_chain for module in modules):
+        raise UsageError(
+            f"{target}: a BatchNorm of ours gets its statistics where it is one of the transforms "
+            "of a Flow that is the whole model; inside of another module leave it out "
+            "(batch_norm=False)"
+        )
+    if isinstance(built, Density) and type(built).log_prob is Density.log_prob:
+        if not hasattr(built, "title"):
+            built.title = str(settings["name"])
+        return built  # a ``log_prob`` of its own is called as that of any other module
     if not isinstance(built, torch.nn.Module):
         raise UsageError(f"{target} must make a torch.nn.Module, got {type(built).__name__}")
     if not any(True for _ in built.parameters()):

@@ -265,19 +265,23 @@ def _model(folder: RunFolder, record: Record) -> Density:
         settings = record.settings["model"]
         size: dict[str, Any] = {"features": record.features, "context": record.context}
         stored = sum(tensor.untyped_storage().nbytes() for tensor in best.values())
-        if (largest := max(_numbers([settings, size]))) > stored:
-            raise ValueError(f"{folder.best} holds no model of size {largest:,}")
-        if plugins.of_target(str(settings.get("_target_"))) is None:
+        ours = plugins.of_target(str(settings.get("_target_"))) is None
+        if ours:
+            if (largest := max(_numbers([settings, size]))) > stored:
+                raise ValueError(f"{folder.best} holds no model of size {largest:,}")
             _check_sizes(settings, size, best)
         else:
             plugins.warn_of_changes(record.settings.get("plugins", {}), folder.path)
-        built = build("model", settings, **size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(record.settings["seed"])  # as when it was trained
+            built = build("model", settings, **size)
         model = as_density(built, size["features"], size["context"], settings)
         if not isinstance(model, Density) or model.title != record.model:
             raise ValueError(f"{folder.record} has the settings of another model than it names")
         model.load_state_dict(best)
         flatten(model.parameters())  # so that the native engine need not copy them
-        if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        values = model.state_dict().values() if ours else model.parameters()
+        if not all(tensor.isfinite().all() for tensor in values):
             raise ValueError(f"{folder.best} holds parameters that are not finite")
     except UsageError as error:
         raise DataError(f"{folder.path} cannot be loaded: {error!s:.800}") from error

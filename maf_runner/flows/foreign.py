@@ -36,7 +36,8 @@ class Foreign(Density):
         Raises:
             UsageError: the module returns something else.
         """
-        found = self._called("log_prob", x, (len(x),), context)
+        rows = x if self.training else x.clone()  # these are the data themselves
+        found = self._called("log_prob", rows, (len(x),), context)
         if torch.is_grad_enabled() and self.training and not found.requires_grad:
             raise UsageError(
                 f"{_name(self.module)}.log_prob returns a tensor without gradient: is it "

@@ -15,7 +15,7 @@ from maf_runner.system.errors import DataError, ShortageError
 
 # Settings that came into a group after runs had been made without them, and the value at which
 # all is as it was before. At that value they are left out of the run id, so that a new setting
-# renames no run.
+# renames no run. Of models and data from outside nothing is left out: only we know our defaults.
 LATER_DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"scale": "exp", "base": "normal", "order": None},
     "trainer": {
@@ -54,7 +54,8 @@ def scientific(settings: dict[str, Any]) -> dict[str, Any]:
     """
     science: dict[str, Any] = {}
     for name in ("dataset", "model", "trainer"):
-        later = LATER_DEFAULTS.get(name, {})
+        ours = str(settings[name].get("_target_", "maf_runner.")).startswith("maf_runner.")
+        later = LATER_DEFAULTS.get(name, {}) if ours else {}
         science[name] = {
             key: value
             for key, value in settings[name].items()

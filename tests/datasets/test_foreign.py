@@ -57,6 +57,14 @@ ODD = [
         "must be whole numbers from 0 and below classes=2, got 0.5",
     ),
     (splits(X, LABELS), "and below classes=0, got 0 in row 0"),
+    (
+        replace(splits(X, LABELS, classes=2), prior=(5.0, 5.0)),
+        "prior must be the share of each of 2 classes, 1 together",
+    ),
+    (
+        replace(splits(X, LABELS, classes=2), prior=(1.0,)),
+        "prior must be the share of each of 2 classes, 1 together",
+    ),
     (splits(classes=1.5), "classes must be a whole number, 0 for no labels, got 1.5"),
     (splits(weights=LABELS), "validation.weights must be above 0, got 0"),
     (splits(context=X[1:]), "validation.context must be one for each of 6 rows, got 5"),

@@ -373,6 +373,9 @@ def test_what_is_validated_and_kept_is_the_average():
     seen = [engine.engine.parameters.clone()]
     for update in range(1, 41):
         engine.step(data().x, None, 1e-2)
+        if update == 9:  # there is no average yet, and the first parameters are no model
+            known = engine.averaged_model()["transforms.0.network.layers.0.weight"]
+            assert torch.equal(known, model.state_dict()["transforms.0.network.layers.0.weight"])
         if update % 10 == 0:
             seen.append(engine.engine.parameters.clone())
     expected, decay = seen[0], 0.9**10

@@ -299,6 +299,12 @@ def row_of(record: Record) -> str:
     return ", ".join(names)
 
 
+# Models of ours, whose titles a subclass from outside inherits.
+FAMILIES = {model.partition(" (")[0] for model in MODELS} | {
+    "IAF", "NSF", "NSF coupling", "Binned MADE", "Elementwise",
+}  # fmt: skip
+
+
 def _own_name(record: Record) -> list[str]:
     """The name of settings of one's own that make one of our models, or use a title of the paper.
 
@@ -308,7 +314,7 @@ def _own_name(record: Record) -> list[str]:
     name, target = str(settings.get("name", "")), str(settings.get("_target_", ""))
     if not name or name in _our_models():
         return []
-    ours = target.startswith("maf_runner.") or record.model in MODELS
+    ours = target.startswith("maf_runner.") or record.model.partition(" (")[0] in FAMILIES
     return [name] if ours else []
 
 
