@@ -1,6 +1,7 @@
 """``--given``: the values of the columns that a model is conditioned on."""
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def given_rows(text: str | None, run: "TrainedRun") -> "pd.DataFrame | None":
             f"--given {example}, or a file of rows with these columns, as --given new.csv"
         )
     if "=" in text and not Path(text).exists():
-        return _assigned(text, space)
+        return _assigned(text, space, dialect_of(run).missing_markers)
     return _of_file(Path(text), run)
 
 
@@ -58,7 +59,7 @@ def as_the_table_has_them(conditions: "pd.DataFrame", space: ContextSpace) -> "p
     return chosen
 
 
-def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":
+def _assigned(text: str, space: ContextSpace, missing: Collection[str]) -> "pd.DataFrame":
     import pandas as pd
 
     values: dict[str, Any] = {}
@@ -72,7 +73,7 @@ def _assigned(text: str, space: ContextSpace) -> "pd.DataFrame":
             )
         if name in values:
             raise UsageError(f"--given: {name} has two values")
-        values[name] = value
+        values[name] = "" if value in missing else value
     for column in space.columns:
         if column.name in values and not column.categories:
             value = values[column.name]

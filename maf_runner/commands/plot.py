@@ -17,7 +17,6 @@ from maf_runner.commands.arguments import (
     parser_of,
     records_of,
 )
-from maf_runner.commands.help import wrapped
 from maf_runner.experiment import plugins
 from maf_runner.system.errors import DataError, UsageError
 
@@ -54,11 +53,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    meanings = "\n".join(wrapped(f"{name:<13}", text) for name, text in WHAT.items())
+    meanings = "\n".join(f"  {name:<13}{text}" for name, text in WHAT.items())
     arguments = parser_of(
         "maf-plot",
         "Pictures of results and of trained models, as PNG, PDF or SVG.",
-        f"{meanings}\n{EXAMPLES}",
+        f"pictures:\n{meanings}\n\n{EXAMPLES}",
     )
     arguments.add_argument(
         "what", choices=tuple(WHAT), metavar="WHAT", help=f"{', '.join(WHAT)}: below"

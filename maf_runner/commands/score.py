@@ -94,7 +94,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     arguments.add_argument(
         "--percentile",
         action="store_true",
-        help=f"of each score among those of the training rows (at most {COMPARED:,} of them)",
+        help=f"of each score among those of the training rows (at most {COMPARED:,} of them; with "
+        "--label those of the class); of a table of your own by log_prob_nats_standardised",
     )
     return arguments.parse_intermixed_args(argv)
 
@@ -233,6 +234,8 @@ def _training_scores(run: "TrainedRun", labels: NDArray[np.int64] | None) -> NDA
     """
     train = run.data().train
     x, context = train.x, train.context if run.context else None
+    if labels is not None and train.labels is not None:
+        x = x[train.labels == labels[0]]
     if len(x) > COMPARED:
         chosen = np.sort(np.random.default_rng(0).choice(len(x), COMPARED, replace=False))
         x, context = x[chosen], None if context is None else context[chosen]

@@ -115,6 +115,8 @@ class _Units(nn.Module):
         super().__init__()
         table, features = run.table, run.model.features
         self.bounds = table.bounds if table else ()
+        kinds = table.categories if table else ()
+        self.kinds = [len(own) for own in kinds] or [0] * features  # 0: no categories
         self.scaled, self.stepped = table is not None, bool(table and any(table.steps))
         numbers = {
             "mean": table.mean if table else (),
@@ -173,7 +175,10 @@ class _Units(nn.Module):
         return z if high is None else high - (-z).exp()
 
     def from_model(self, rows: Tensor) -> Tensor:
-        """As `TableSpace.to_table` and then `TableSpace.without_noise`, of a table."""
+        """As `TableSpace.to_table` and then `without_noise`, of a table, up to rounding.
+
+        A column of categories has the place of one of them.
+        """
         if not self.scaled:
             return rows
         rows = rows * self.deviation + self.mean
@@ -185,6 +190,9 @@ class _Units(nn.Module):
         has_steps = self.step > 0
         step = torch.where(has_steps, self.step, 1.0)
         whole = ((rows - self.origin) / step).floor() * step + self.origin
+        last = [float(own - 1) if own else math.inf for own in self.kinds]
+        first = [0.0 if own else -math.inf for own in self.kinds]
+        whole = whole.clamp(whole.new_tensor(first), whole.new_tensor(last))
         return torch.where(has_steps, whole, rows)
 
 

@@ -166,7 +166,7 @@ def _refuse_separator(lines: list[str], used: str) -> None:
         alike = len({len(row) for row in others}) == 1
         if len(rows[0]) > 1 and not (alike and _numbers(others) > _numbers(rows)):
             continue
-        way_out = f"dataset.separator='{sign}'"
+        way_out = f"\"dataset.separator='{sign}'\""
         if sign == "\t":
             way_out = "name it .tsv"
         elif sign == ",":
@@ -174,7 +174,7 @@ def _refuse_separator(lines: list[str], used: str) -> None:
         else:
             fields = [field.strip() for row in others for field in row]
             if any(re.fullmatch(DECIMAL_COMMA, field) for field in fields):
-                way_out += " dataset.decimal=','"
+                way_out += " \"dataset.decimal=','\""
             way_out = f"give {way_out}"
         instead = "tabs" if used == "\t" else "commas"
         raise ValueError(
@@ -186,7 +186,7 @@ def _refuse_separator(lines: list[str], used: str) -> None:
     if len(lines) > 1 and len(counts) == 1 and counts.pop() > 1:
         raise ValueError(
             "it seems to be separated by blanks: save it with commas instead, or give "
-            "dataset.separator=' '"
+            "\"dataset.separator=' '\""
         )
 
 
@@ -206,14 +206,18 @@ def _refuse_row_names(texts: list[str], rows: list[list[str]], dialect: Dialect)
     if are_numbers and (dialect.decimal == "," or counts != {2}):
         raise ValueError(
             "its numbers hold commas, which separate fields too: for one column of numbers with "
-            "a decimal comma give dataset.separator=';' dataset.decimal=','"
+            "a decimal comma give \"dataset.separator=';'\" \"dataset.decimal=','\""
         )
     if len(rows) > 2 and counts == {len(rows[0]) + 1} and rows[1][-1].strip():
         raise ValueError(
             f"its first line has {len(rows[0])} names, and all others have a field more, as R's "
             "write.table writes the names of rows: write it with row.names=FALSE, or put a name "
             "before the others"
-            + ("; or give dataset.separator=';' dataset.decimal=','" if are_numbers else "")
+            + (
+                "; or give \"dataset.separator=';'\" \"dataset.decimal=','\""
+                if are_numbers
+                else ""
+            )
         )
 
 

@@ -80,8 +80,9 @@ UNIT = rf"({NUMBER})\s*(?!days?\b)([^\d\s.,;:/()+<>=-][^\d]{{0,9}})"
 def notation(column: pd.Series, dialect: Dialect = Dialect()) -> Notation | None:  # noqa: B008
     """How a text column of numbers is written, if not as ``-1234.5``; None if it holds words.
 
-    >>> notation(pd.Series(["0,699", "1,25"]))
-    Notation(example='0,699', what='a decimal comma', way_out="dataset.decimal=','")
+    >>> found = notation(pd.Series(["0,699", "1,25"]))
+    >>> print(found.example, found.what, found.way_out, sep="; ")
+    0,699; a decimal comma; "dataset.decimal=','"
     """
     raw = as_text(column.dropna())
     if raw.empty:
@@ -155,19 +156,19 @@ def _commas(values: pd.Series) -> tuple[pd.Series, str, str] | None:
     grouped, decimal = values.str.fullmatch(GROUPED), values.str.fullmatch(DECIMAL_COMMA)
     both = values.str.fullmatch(GROUPED_BY_POINTS)
     if both.any():
-        way_out = "dataset.thousands='.' dataset.decimal=','"
+        way_out = "\"dataset.thousands='.'\" \"dataset.decimal=','\""
         return both | decimal, "points between groups of digits and a decimal comma", way_out
     indian = values.str.fullmatch(GROUPED_AS_IN_INDIA)
     if indian.any():
         return indian | grouped, "commas between groups of digits", "remove the commas"
     if (grouped & ~decimal).any():
-        return grouped, "commas between groups of digits", "dataset.thousands=','"
+        return grouped, "commas between groups of digits", "\"dataset.thousands=','\""
     if (decimal & ~grouped).any():
-        return decimal, "a decimal comma", "dataset.decimal=','"
+        return decimal, "a decimal comma", "\"dataset.decimal=','\""
     return (
         grouped,
         "a comma, before decimals or between groups of digits",
-        "dataset.decimal=',' or dataset.thousands=',', whichever it is",
+        "\"dataset.decimal=','\" or \"dataset.thousands=','\", whichever it is",
     )
 
 

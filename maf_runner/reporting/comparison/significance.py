@@ -70,7 +70,8 @@ def mark_best(
         best = max(places, key=mean)
         winner = rows.get(best)
         if winner is None:
-            untested.append(column)
+            record = cells[best].record
+            untested += [f"{column} (weighted rows)" if record and record.weighted else column]
             continue
         wanting, good, possible = [], [best], True
         for i in places:
