@@ -273,7 +273,7 @@ def _model(folder: RunFolder, record: Record) -> Density:
         else:
             plugins.warn_of_changes(record.settings.get("plugins", {}), folder.path)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(record.settings["seed"])  # as when it was trained
+            torch.manual_seed(record.settings.get("seed", 0))  # as when it was trained
             built = build("model", settings, **size)
         model = as_density(built, size["features"], size["context"], settings)
         if not isinstance(model, Density) or model.title != record.model:
