@@ -109,9 +109,11 @@ def test_by_values_on_the_command_line(runs, capsys):
 
 def test_a_quoted_category_and_a_flag_among_the_values():
     columns = ContextColumn("city", categories=("Paris", "Paris, TX")), ContextColumn("on")
-    words = 'city="Paris, TX", on=True'
-    rows = given_rows(words, SimpleNamespace(context=ContextSpace(columns)))
+    record = SimpleNamespace(settings={"dataset": {"missing_markers": [-999]}})
+    run = SimpleNamespace(context=ContextSpace(columns), record=record)
+    rows = given_rows('city="Paris, TX", on=True', run)
     assert rows.to_dict("records") == [{"city": "Paris, TX", "on": 1.0}]
+    assert given_rows("city=-999,on=-999", run).isna().all(axis=None)  # marks of missing values
 
 
 @pytest.mark.parametrize(
