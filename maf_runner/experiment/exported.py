@@ -110,19 +110,22 @@ class _Units(nn.Module):
     deviation: Tensor
     step: Tensor
     origin: Tensor
+    first: Tensor
+    last: Tensor
 
     def __init__(self, run: TrainedRun) -> None:
         super().__init__()
         table, features = run.table, run.model.features
+        categories = (table.categories if table else ()) or ((),) * features
         self.bounds = table.bounds if table else ()
-        kinds = table.categories if table else ()
-        self.kinds = [len(own) for own in kinds] or [0] * features  # 0: no categories
         self.scaled, self.stepped = table is not None, bool(table and any(table.steps))
         numbers = {
             "mean": table.mean if table else (),
             "deviation": table.deviation if table else (),
             "step": (table.steps if table else ()) or (0.0,) * features,
             "origin": (table.origins if table else ()) or (0.0,) * features,
+            "first": [0.0 if own else -math.inf for own in categories],
+            "last": [len(own) - 1.0 if own else math.inf for own in categories],
         }
         for name, values in numbers.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
@@ -190,10 +193,7 @@ class _Units(nn.Module):
         has_steps = self.step > 0
         step = torch.where(has_steps, self.step, 1.0)
         whole = ((rows - self.origin) / step).floor() * step + self.origin
-        last = [float(own - 1) if own else math.inf for own in self.kinds]
-        first = [0.0 if own else -math.inf for own in self.kinds]
-        whole = whole.clamp(whole.new_tensor(first), whole.new_tensor(last))
-        return torch.where(has_steps, whole, rows)
+        return torch.where(has_steps, whole.clamp(self.first, self.last), rows)
 
 
 class Conditions(nn.Module):

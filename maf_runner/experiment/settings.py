@@ -164,17 +164,17 @@ def _forget_training(settings: dict[Any, Any]) -> None:
 
 
 def _follow_context(model: dict[str, Any], dataset: dict[str, Any]) -> None:
-    """Settle what of a model follows from what a table says it is given, if anything.
+    """Settle what of a model follows from the data: whether it is conditional, and its mask.
 
-    Given columns, or the class of a row of a table of one's own, the first variable should see
-    them too; the authors' masks hide even the class from it.
+    The authors' masks hide the class from the first variable. In a table of one's own the first
+    variable sees what the model is given, columns or the class.
     """
-    given = bool(dataset.get("context"))
+    context = bool(dataset.get("context"))
     if model.get("conditional", False) is None:
-        model["conditional"] = given
-    given |= dataset["_target_"] == OWN_TABLE
+        model["conditional"] = context
     if model.get("mask", "") is None:
-        model["mask"] = "full_context" if given and model["conditional"] is True else "paper"
+        own = context or dataset["_target_"] == OWN_TABLE
+        model["mask"] = "full_context" if own and model["conditional"] is True else "paper"
 
 
 def has_no_classes(settings: Mapping[str, Any]) -> bool:

@@ -280,6 +280,7 @@ def _model(folder: RunFolder, record: Record) -> Density:
             raise ValueError(f"{folder.record} has the settings of another model than it names")
         model.load_state_dict(best)
         flatten(model.parameters())  # so that the native engine need not copy them
+        # Buffers of a model from outside may hold -inf, as masks of attention do.
         values = model.state_dict().values() if ours else model.parameters()
         if not all(tensor.isfinite().all() for tensor in values):
             raise ValueError(f"{folder.best} holds parameters that are not finite")

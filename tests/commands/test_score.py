@@ -32,6 +32,15 @@ def people(n=400):
     return frame.assign(kind=np.where(rng.random(n) < 0.25, "rare", "usual"))
 
 
+def test_a_percentile_given_the_class_is_among_rows_of_the_class(runs, tmp_path):
+    rows = people()
+    rows[rows["kind"] == "rare"].to_csv(tmp_path / "rare.csv", index=False)
+    words = [runs["by class"], tmp_path / "rare.csv", "--label", "rare", "--percentile"]
+    assert score.main(list(map(str, [*words, "--out", tmp_path / "o.csv"]))) == 0
+    places = pd.read_csv(tmp_path / "o.csv")["percentile"]
+    assert places.min() < 5 and places.max() > 95 and places.mean() == pytest.approx(50, abs=10)
+
+
 def test_words_of_the_context_are_words_where_all_look_like_numbers(command, tmp_path):
     rng = np.random.default_rng(0)
     codes = rng.choice(["01", "1", "A"], 300)

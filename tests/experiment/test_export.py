@@ -126,6 +126,13 @@ def test_a_program_draws_the_rows_of_the_run_in_one_pass(name, context):
         np.testing.assert_allclose(whole, TABLE.without_noise(rows))
 
 
+def test_a_program_draws_categories_that_there_are():
+    table = replace(TABLE, categories=((), (), ("a", "b")), origins=(0.0, 0.0, 0.0))
+    noise = 9 * models.rows(200, FEATURES)[0]
+    codes = loaded(export.torch_sampler(trained("gaussian", table=table)))(noise)[:, 2]
+    assert set(codes) == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

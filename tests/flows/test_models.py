@@ -10,6 +10,7 @@ import torch
 from maf_runner.engine.rows import log_prob_of_rows, noise_of_rows, refresh_statistics
 from maf_runner.flows import MADE, MAF, Gaussian
 from maf_runner.flows.batchnorm import BatchNorm
+from maf_runner.reporting.comparison.cells import FAMILIES
 from tests.helpers.models import CLASSES, MODELS, build, names, rows
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -380,3 +381,9 @@ def test_many_samples_are_drawn_in_parts(monkeypatch):
     _, given = rows(20, context=CLASSES)
     x = build("made", context=CLASSES).sample(20, given)
     assert x.shape == (20, 5) and len(x.unique(dim=0)) == 20
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_tables_know_the_titles_of_ours(name):
+    title = getattr(build(name, 3, 0), "title", None)  # flows put together have none
+    assert title is None or title.partition(" (")[0] in FAMILIES

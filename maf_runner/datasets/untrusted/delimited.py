@@ -162,8 +162,9 @@ def _settled(column: pd.Series, dialect: Dialect) -> pd.Series:
         marked = is_marked(column, dialect)  # beside blanks: pandas knows only bare marks
         if marked.any():
             column, is_text = column.mask(marked), True
-    is_number = is_text and column.name not in dialect.words
-    return ungrouped(column, dialect) if is_number else column
+    if not is_text or column.name in dialect.words:
+        return column
+    return ungrouped(column, dialect)
 
 
 def _refuse_empty(columns: dict[int, bool]) -> None:

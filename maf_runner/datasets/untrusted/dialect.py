@@ -29,8 +29,8 @@ class Dialect:
         categorical: columns of categories. Their values, and those of the label, are kept as
             text: only an empty field is missing there.
         context: columns, or arrays of an archive, that a model is conditioned on.
-        words: columns that are kept as text where they look like numbers, with the usual missing
-            values: a run had words there.
+        words: columns in which a run had words. They are read as text, also where all values of
+            a file look like numbers; the usual texts for a missing value are missing there.
         asides: further columns, or arrays of an archive, that are not modelled: weights, splits.
     """
 
@@ -78,6 +78,15 @@ class Dialect:
         """The separator of a file, as pandas takes it."""
         separator = self.separator or ("\t" if bare_suffix(file) == ".tsv" else ",")
         return r"\s+" if separator == " " else separator
+
+
+def as_pasted(**signs: str) -> str:
+    """Settings of a dialect as they can be pasted into a shell.
+
+    >>> print(as_pasted(separator=";", decimal=","))
+    "dataset.separator=';'" "dataset.decimal=','"
+    """
+    return " ".join(f"\"dataset.{name}='{sign}'\"" for name, sign in signs.items())
 
 
 def bare_suffix(file: Path) -> str:

@@ -15,7 +15,14 @@ from typing import Any
 
 from pandas._libs.parsers import STR_NA_VALUES
 
-from maf_runner.datasets.untrusted.dialect import PACKED, TEXT, Dialect, bare_suffix, is_number
+from maf_runner.datasets.untrusted.dialect import (
+    PACKED,
+    TEXT,
+    Dialect,
+    as_pasted,
+    bare_suffix,
+    is_number,
+)
 from maf_runner.datasets.untrusted.notations import DECIMAL_COMMA, looks_like_number
 
 SIGNS = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ"}
@@ -166,16 +173,14 @@ def _refuse_separator(lines: list[str], used: str) -> None:
         alike = len({len(row) for row in others}) == 1
         if len(rows[0]) > 1 and not (alike and _numbers(others) > _numbers(rows)):
             continue
-        way_out = f"\"dataset.separator='{sign}'\""
         if sign == "\t":
             way_out = "name it .tsv"
         elif sign == ",":
             way_out = "name it .csv"
         else:
             fields = [field.strip() for row in others for field in row]
-            if any(re.fullmatch(DECIMAL_COMMA, field) for field in fields):
-                way_out += " \"dataset.decimal=','\""
-            way_out = f"give {way_out}"
+            commas = any(re.fullmatch(DECIMAL_COMMA, field) for field in fields)
+            way_out = f"give {as_pasted(separator=sign, **({'decimal': ','} if commas else {}))}"
         instead = "tabs" if used == "\t" else "commas"
         raise ValueError(
             f"it seems to be separated by {name}: save it with {instead} instead, or {way_out}"
@@ -186,7 +191,7 @@ def _refuse_separator(lines: list[str], used: str) -> None:
     if len(lines) > 1 and len(counts) == 1 and counts.pop() > 1:
         raise ValueError(
             "it seems to be separated by blanks: save it with commas instead, or give "
-            "\"dataset.separator=' '\""
+            + as_pasted(separator=" ")
         )
 
 
@@ -206,18 +211,14 @@ def _refuse_row_names(texts: list[str], rows: list[list[str]], dialect: Dialect)
     if are_numbers and (dialect.decimal == "," or counts != {2}):
         raise ValueError(
             "its numbers hold commas, which separate fields too: for one column of numbers with "
-            "a decimal comma give \"dataset.separator=';'\" \"dataset.decimal=','\""
+            f"a decimal comma give {as_pasted(separator=';', decimal=',')}"
         )
     if len(rows) > 2 and counts == {len(rows[0]) + 1} and rows[1][-1].strip():
         raise ValueError(
             f"its first line has {len(rows[0])} names, and all others have a field more, as R's "
             "write.table writes the names of rows: write it with row.names=FALSE, or put a name "
             "before the others"
-            + (
-                "; or give \"dataset.separator=';'\" \"dataset.decimal=','\""
-                if are_numbers
-                else ""
-            )
+            + (f"; or give {as_pasted(separator=';', decimal=',')}" if are_numbers else "")
         )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from maf_runner.datasets.untrusted.dialect import Dialect
+from maf_runner.datasets.untrusted.dialect import Dialect, as_pasted
 
 MOSTLY = 0.5  # of the values, in which another notation is recognised
 OFTEN = 0.1  # of the values that must be written in it
@@ -156,19 +156,19 @@ def _commas(values: pd.Series) -> tuple[pd.Series, str, str] | None:
     grouped, decimal = values.str.fullmatch(GROUPED), values.str.fullmatch(DECIMAL_COMMA)
     both = values.str.fullmatch(GROUPED_BY_POINTS)
     if both.any():
-        way_out = "\"dataset.thousands='.'\" \"dataset.decimal=','\""
+        way_out = as_pasted(thousands=".", decimal=",")
         return both | decimal, "points between groups of digits and a decimal comma", way_out
     indian = values.str.fullmatch(GROUPED_AS_IN_INDIA)
     if indian.any():
         return indian | grouped, "commas between groups of digits", "remove the commas"
     if (grouped & ~decimal).any():
-        return grouped, "commas between groups of digits", "\"dataset.thousands=','\""
+        return grouped, "commas between groups of digits", as_pasted(thousands=",")
     if (decimal & ~grouped).any():
-        return decimal, "a decimal comma", "\"dataset.decimal=','\""
+        return decimal, "a decimal comma", as_pasted(decimal=",")
     return (
         grouped,
         "a comma, before decimals or between groups of digits",
-        "\"dataset.decimal=','\" or \"dataset.thousands=','\", whichever it is",
+        f"{as_pasted(decimal=',')} or {as_pasted(thousands=',')}, whichever it is",
     )
 
 

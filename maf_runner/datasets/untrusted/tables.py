@@ -150,7 +150,7 @@ def _of_arrow(table: Any, dialect: Dialect, **options: Any) -> pd.DataFrame:
 
 
 def settled(table: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
-    """A table that is none of text, categories as their values and marked values as missing."""
+    """A table that was not read from text: categoricals as values, marked values as missing."""
     markers = pd.Series(dialect.missing_markers, dtype=object)
     numbers_too = pd.to_numeric(markers, errors="coerce").dropna()
     for name in list(table):

@@ -306,7 +306,7 @@ FAMILIES = {model.partition(" (")[0] for model in MODELS} | {
 
 
 def _own_name(record: Record) -> list[str]:
-    """The name of settings of one's own that make one of our models, or use a title of the paper.
+    """The name of settings of one's own whose model is one of ours, or has a title of ours.
 
     They have no preset of ours from which they could depart.
     """

@@ -62,7 +62,7 @@ def mark_best(
 
     marked = list(cells)
     notes: list[str] = []
-    untested: list[str] = []
+    untested: dict[str, list[str]] = {}  # columns without a test by the reason
     impossible: list[str] = []
     for column, places in columns.items():
         if len(places) < 2:
@@ -71,7 +71,9 @@ def mark_best(
         winner = rows.get(best)
         if winner is None:
             record = cells[best].record
-            untested += [f"{column} (weighted rows)" if record and record.weighted else column]
+            weighted = record is not None and record.weighted
+            reason = "the test rows have weights" if weighted else "the best keep no rows"
+            untested.setdefault(reason, []).append(column)
             continue
         wanting, good, possible = [], [best], True
         for i in places:
@@ -90,8 +92,8 @@ def mark_best(
         if wanting:
             named = ", ".join(wanting) if len(wanting) <= NAMED else f"{len(wanting)} models"
             notes.append(f"no t-test with {named} on {column}: no rows kept")
-    if untested:
-        notes.append(f"no t-test, since the best keep no rows: {'; '.join(untested)}")
+    for reason, columns_without in untested.items():
+        notes.append(f"no t-test, since {reason}: {'; '.join(columns_without)}")
     if impossible:
         notes.append(
             "nothing is bold where a t-test is not possible, of a single row or of log densities "
