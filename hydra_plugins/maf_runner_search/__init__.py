@@ -18,6 +18,7 @@ from omegaconf import OmegaConf, open_dict
 from maf_runner.experiment import overrides as our_overrides
 from maf_runner.records.jobs import Job
 from maf_runner.system.errors import UsageError
+from maf_runner.system.text import counted
 
 
 class Search(BasicSweeper):
@@ -37,7 +38,7 @@ class Search(BasicSweeper):
             DataError: a file of the user's that cannot be read.
         """
         given = {o.get_key_element(): _values(o) for o in overrides}
-        self.left_out = self.alike = 0
+        self.left_out = self.alike = self.closed_form = 0
         jobs: dict[tuple[str, str], list[str]] = {}
         for grid in self._narrowed(given):
             words = [f"{key}={','.join(values)}" for key, values in (given | grid).items()]
@@ -48,20 +49,21 @@ class Search(BasicSweeper):
                 place = self._checked(job, sized="model.size" in grid, conditional=swept)
                 if place in jobs:
                     self.alike += 1
+                    self.closed_form += job != jobs[place]
                 elif place is not None:
                     jobs[place] = job
         if not jobs:
             raise UsageError("this sweep has no job: nothing in it is as the command line says")
         if self.left_out:
             print(
-                f"maf-run: {self.left_out} jobs with model.conditional=true are left out: their "
-                "dataset has no classes",
+                f"maf-run: {counted(self.left_out, 'job')} with model.conditional=true left out: "
+                "the dataset has no classes",
                 file=sys.stderr,
             )
         if self.alike:
+            why = " (a fit in closed form takes no seed and no trainer)" * bool(self.closed_form)
             print(
-                f"maf-run: {self.alike} jobs are the same runs as others and left out (a fit in "
-                "closed form takes no seed and no trainer)",
+                f"maf-run: {counted(self.alike, 'job')} left out: the same run as another{why}",
                 file=sys.stderr,
             )
         for number, job in enumerate(jobs.values()):

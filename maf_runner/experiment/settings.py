@@ -363,9 +363,10 @@ def _parameters(build: Any) -> dict[str, tuple[Any, bool]]:
 
 
 def check(settings: dict[str, Any]) -> None:
-    """Refuse settings unknown to what is built from them, or impossible ones of the trainer.
+    """Refuse settings unknown to what is built from them, and impossible ones where it is cheap.
 
-    What only the data can tell is not looked at.
+    These are those of the trainer, and widths and layers of our models. What only the data can
+    tell is not looked at.
 
     Raises:
         UsageError: such a setting, by name.
@@ -373,6 +374,17 @@ def check(settings: dict[str, Any]) -> None:
     for group in BUILT:
         arguments(group, settings[group], target(group, settings[group]))
     build("trainer", settings["trainer"])
+    model = settings["model"]
+    if plugins.of_target(model["_target_"]) is None:
+        from maf_runner.flows import checks  # here: it brings in torch, as the trainer does
+
+        try:
+            if "hidden" in model:
+                checks.widths(model["hidden"])
+            if "layers" in model:
+                checks.positive("layers", model["layers"], checks.MOST_LAYERS)
+        except ValueError as error:
+            raise UsageError(f"model={model['name']}: {error}") from error
 
 
 def build(group: str, node: Mapping[str, Any], **given: Any) -> Any:

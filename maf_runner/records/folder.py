@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ log = logging.getLogger("maf_runner")
 RECORD, HISTORY, DENSITY = "record.json", "history.csv", "density.png"
 TEST_NATS, VALIDATION_NATS = "test_nats.npy", "validation_nats.npy"
 PUT_ASIDE = "record-put-aside-"  # and a number: records of other data
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a folder, and the inode of the lock file by which it does.
+
+    Earlier versions did not note the inode.
+    """
+
+    pid: int
+    host: str
+    lock: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class RunFolder:
         lock = FileLock(self.path / ".lock", timeout=0)
         holder = self.path / ".holder"
         try:
-            number = self._take(lock, holder, wait=wait)
+            number = self._take(lock, wait=wait)
         except OSError as error:
             raise UnwritableError(
                 f"{self.path} cannot be written ({error.strerror}): choose another folder with "
@@ -113,8 +125,8 @@ class RunFolder:
             ) from error
         try:
             with suppress(OSError):  # it only tells others who it is
-                who = {"pid": os.getpid(), "host": socket.gethostname()}
-                atomic.write(holder, json.dumps(who))
+                who = Holder(os.getpid(), socket.gethostname(), number)
+                atomic.write(holder, json.dumps(asdict(who)))
 
             def check() -> None:
                 try:
@@ -134,19 +146,46 @@ class RunFolder:
                 holder.unlink(missing_ok=True)
             lock.release()
 
-    def _take(self, lock: FileLock, holder: Path, *, wait: bool) -> int:
+    def holder(self) -> Holder | None:
+        """The process that holds the folder, or did when it was killed; None if there is none.
+
+        In a copy of the folder there is none: its lock is another file.
+        """
+        try:
+            who = Holder(**json.loads(reading.read_text(self.path / ".holder", reading.MB)))
+            same = who.lock in (None, self.path.joinpath(".lock").stat().st_ino)
+        except (OSError, ValueError, TypeError):
+            return None
+        known = isinstance(who.pid, int) and isinstance(who.host, str) and who.pid > 0
+        return who if known and same else None
+
+    def _take(self, lock: FileLock, *, wait: bool) -> int:
         """Make the folder and acquire its lock; the number of the lock's file."""
         tries = 3
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
             try:
-                _acquire(lock, holder, wait=wait)
+                self._acquire(lock, wait=wait)
                 return self.path.joinpath(".lock").stat().st_ino
             except FileNotFoundError:  # who held it has removed the folder: nothing was in it
                 lock.release()
                 tries -= 1
                 if not tries:
                     raise
+
+    def _acquire(self, lock: FileLock, *, wait: bool) -> None:
+        try:
+            lock.acquire()
+        except Timeout as error:
+            who = self.holder()
+            by = f"process {who.pid} on {who.host}" if who else "another process"
+            busy = f"{self.path} is in use by {by}"
+            if not wait:
+                raise BusyError(
+                    f"{busy}: stop it, or wait for it (wait=true does, and takes what it leaves)"
+                ) from error
+            log.info("%s; waiting", busy)
+            lock.acquire(timeout=-1)
 
     def discard(self) -> None:
         """Remove the folder if there is nothing in it that could be missed."""
@@ -185,24 +224,3 @@ def run_folder(settings: dict[str, Any], run_id: str) -> RunFolder:
 def run_folders(results: Path) -> list[RunFolder]:
     """The folders under ``results`` that have a record."""
     return [RunFolder(p.parent) for p in sorted((results / "runs").glob(f"*/*/*/{RECORD}"))]
-
-
-def _acquire(lock: FileLock, holder: Path, *, wait: bool) -> None:
-    try:
-        lock.acquire()
-    except Timeout as error:
-        busy = f"{holder.parent} is in use by {_holder(holder)}"
-        if not wait:
-            raise BusyError(
-                f"{busy}: stop it, or wait for it (wait=true does, and takes what it leaves)"
-            ) from error
-        log.info("%s; waiting", busy)
-        lock.acquire(timeout=-1)
-
-
-def _holder(path: Path) -> str:
-    try:
-        who = json.loads(reading.read_text(path, reading.MB))
-        return f"process {who['pid']} on {who['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"

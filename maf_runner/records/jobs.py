@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from maf_runner.system import atomic, reading
+from maf_runner.system.text import counted
 
 OUTCOMES = ("done", "skipped", "resumed", "failed", "diverged", "unfinished")
 
@@ -78,4 +79,4 @@ def closing_list(jobs: Sequence[Job]) -> str:
         if job.outcome == "failed":
             failures.add(job.text)
     total = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
-    return "\n".join([*lines, f"{len(jobs)} jobs: {total or 'none was started'}"])
+    return "\n".join([*lines, f"{counted(len(jobs), 'job')}: {total or 'none was started'}"])

@@ -18,6 +18,7 @@ from maf_runner.records.checks import (
 )
 from maf_runner.system import atomic, reading
 from maf_runner.system.errors import DataError
+from maf_runner.system.text import counted
 
 SCHEMA = 1
 LARGEST_RECORD = 16 * reading.MB  # bytes; a usual one has some thousand
@@ -289,8 +290,8 @@ class Record:
         if self.stop_reason == "diverged":
             ended = f"then {self._where_it_diverged()}"
         took = "" if self.seconds is None else f", {self.seconds:.0f} s"
-        counted = "validations" if self.counts_validations else "epochs"
-        return f"{text}; {self.epochs} {counted}, best {self.best_epoch}, {ended}{took}"
+        length = counted(self.epochs or 0, "validation" if self.counts_validations else "epoch")
+        return f"{text}; {length}, best {self.best_epoch}, {ended}{took}"
 
     @property
     def weighted(self) -> bool:

@@ -36,8 +36,9 @@ class Outlier(NamedTuple):
     error: float | None
 
     def __str__(self) -> str:
+        places = 0 if abs(self.nats) >= 10 else 2
         return (
-            f"test row {self.row} alone has {self.nats:,.0f} nats; without it the mean is "
+            f"test row {self.row} alone has {self.nats:,.{places}f} nats; without it the mean is "
             f"{self.mean:.2f}{plus_minus(self.error)}"
         )
 

@@ -5,7 +5,6 @@ curve, and the note of the process that holds the folder.
 """
 
 import csv
-import json
 import math
 import os
 import socket
@@ -30,6 +29,7 @@ class Unfinished:
     Attributes:
         folder: where it is.
         settings: resolved.
+        status: ``running`` or ``interrupted``.
         state: ``running on HOST``, or how long ago it was interrupted.
         epochs: validations done.
         best_epoch: the best of them; None before the first.
@@ -38,6 +38,7 @@ class Unfinished:
 
     folder: RunFolder
     settings: dict[str, Any]
+    status: str
     state: str
     epochs: int
     best_epoch: int | None
@@ -46,8 +47,11 @@ class Unfinished:
 
     @property
     def limit(self) -> int | None:
-        """Epochs after which training stops at the latest."""
-        limit = self.settings["trainer"].get("max_epochs")
+        """Epochs after which training stops at the latest; None if not known."""
+        trainer = self.settings["trainer"]
+        if trainer.get("validate_every"):  # then validations are counted, which the data decide
+            return None
+        limit = trainer.get("max_epochs")
         return limit if isinstance(limit, int) else None
 
 
@@ -77,21 +81,21 @@ def _read(folder: RunFolder) -> Unfinished:
             value = float(row["validation_nats"])
             if math.isfinite(value) and (nats is None or value > nats):
                 best, nats = epochs, value
-    return Unfinished(folder, settings, _state(folder), epochs, best, nats, seconds)
+    return Unfinished(folder, settings, *_state(folder), epochs, best, nats, seconds)
 
 
-def _state(folder: RunFolder) -> str:
-    """Who is at it, or when it was interrupted."""
-    holder = folder.path / ".holder"
-    try:
-        who = json.loads(reading.read_text(holder, LARGEST_SETTINGS))
-        pid, host = int(who["pid"]), str(who["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pid, host = 0, ""
-    if pid and (host != socket.gethostname() or _alive(pid)):
-        return f"running on {host}"
+def _state(folder: RunFolder) -> tuple[str, str]:
+    """Whether a process is at it; and in words, which, or when it was interrupted."""
     last = max(p.stat().st_mtime for p in folder.path.iterdir() if p.is_file())
-    return f"interrupted {ago(time.time() - last)} ago"
+    since = f"{ago(time.time() - last)} ago"
+    who = folder.holder()
+    if who is None:
+        return "interrupted", f"interrupted {since}"
+    if who.host != socket.gethostname():  # whether it is still there cannot be told from here
+        return "running", f"running on {who.host}, last written {since}"
+    if _alive(who.pid):
+        return "running", f"running on {who.host}"
+    return "interrupted", f"interrupted {since}"
 
 
 def _alive(pid: int) -> bool:

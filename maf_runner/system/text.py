@@ -18,6 +18,15 @@ def plain_lines(text: str) -> str:
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "epoch"), counted(2000, "epoch")
+    ('1 epoch', '2,000 epochs')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def as_typed(value: Any) -> str:
     """The value of a setting as it is typed in a command.
 

@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from maf_runner.system import logs
+from maf_runner.system.text import counted
 from maf_runner.training.schedule import Schedule
 from maf_runner.training.state import State
 
@@ -40,14 +41,15 @@ class Reporter:
         self.schedule = schedule
         if state.resumed:
             log.info(
-                "goes on after %s validations and %s updates",
-                f"{state.epoch:,}",
-                f"{state.update:,}",
+                "%s goes on after %s and %s",
+                self.title,
+                counted(state.epoch, "validation"),
+                counted(state.update, "update"),
             )
         log.info(
-            "training %s: one validation every %s updates, %s engine",
+            "training %s: one validation every %s, %s engine",
             self.title,
-            f"{schedule.between:,}",
+            counted(schedule.between, "update"),
             engine,
         )
         ends = math.isfinite(schedule.most_updates)

@@ -130,15 +130,20 @@ def test_data_without_classes_get_no_models_given_the_class(tmp_path, command):
     words = ["maf-run", "-m", "+sweep=quick", "model=gaussian,made", "trainer.max_updates=1"]
     tables = f"dataset.path={tmp_path / 't.csv'}"  # which the points in the plane do not have
     result = command(*words, "dataset=file,toy/moons,toy/banana", tables, check=0)
-    assert "4 jobs with model.conditional=true are left out" in result.stderr
+    assert "4 jobs with model.conditional=true left out" in result.stderr
     assert result.stderr.count("columns that were rounded have no density") == 1
     assert len(records(tmp_path)) == 8
     assert "dataset.pth" in command(*words, "dataset=file", "dataset.pth=a", check=2).stderr
+    said = command("maf-run", "-m", "model=made", "model.hidden=[8],[0]", check=2).stderr
+    assert "each width of hidden must be a whole number" in said
 
 
 def test_seeds_of_a_fit_in_closed_form_are_one_run(tmp_path, command):
     words = ("maf-run", "-m", "model=gaussian", "seed=0,1", "trainer=paper,tuned")
-    assert "3 jobs are the same runs as others" in command(*words, check=0).stderr
+    said = command(*words, check=0).stderr
+    assert "3 jobs left out: the same run as another (a fit in closed form" in said
+    said = command(*words[:3], "seed=0,0", check=0).stderr
+    assert "1 job left out: the same run as another\n" in said
     (record,) = records(tmp_path)
     assert record["settings"]["seed"] == 0 and record["settings"]["trainer"]["name"] == "paper"
 
@@ -295,7 +300,7 @@ def test_submitit_takes_a_preempted_job_up_again(tmp_path, command):
         os.kill(json.loads(holder.read_text())["pid"], signal.SIGUSR2)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
-    assert "1 jobs: 1 resumed" in stderr
+    assert "1 job: 1 resumed" in stderr
     one, other = records(tmp_path / "whole") + records(tmp_path / "results")
     assert same(one, other) and other["resumed"] == 1
 
@@ -353,7 +358,7 @@ def test_ray_begins_a_killed_job_again(tmp_path, command):
         os.kill(json.loads(holder.read_text())["pid"], signal.SIGKILL)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
-    assert "1 jobs: 1 resumed" in stderr
+    assert "1 job: 1 resumed" in stderr
     one, other = records(tmp_path / "whole") + records(tmp_path / "results")
     assert same(one, other) and other["resumed"] == 1
 

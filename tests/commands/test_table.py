@@ -36,13 +36,13 @@ def on(dataset, model="MADE", run_id="1", *, trainer="paper", **changes):
     return made_up(dataset=dataset, model=model, run_id=run_id, settings=settings, **changes)
 
 
-def unfinished(folder, run_id, *, holder=None, epochs=3):
+def unfinished(folder, run_id, *, holder=None, epochs=3, **trainer):
     path = folder / "runs" / "digits" / "maf" / run_id
     path.mkdir(parents=True)
     settings = {
         "dataset": {"name": "digits"},
         "model": {"name": "maf", "hidden": [100, 100], "conditional": False},
-        "trainer": {"name": "paper", "max_epochs": 40},
+        "trainer": {"name": "paper", "max_epochs": 40, **trainer},
         "seed": 4,
     }
     (path / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -50,7 +50,9 @@ def unfinished(folder, run_id, *, holder=None, epochs=3):
     lines += [f"{e},{10 * e},-3.0,{-5.0 + (e == 2)},{60.0 * e}" for e in range(1, epochs + 1)]
     (path / "history.csv").write_text("\n".join(lines) + "\n")
     if holder:
-        (path / ".holder").write_text(json.dumps(holder))
+        (path / ".lock").touch()
+        lock = {"lock": (path / ".lock").stat().st_ino}
+        (path / ".holder").write_text(json.dumps(lock | holder))
     for file in path.iterdir():
         os.utime(file, (0, path.stat().st_mtime - 300))
     return path
@@ -152,18 +154,24 @@ def test_runs_that_are_under_way_or_were_interrupted(table, tmp_path):
     unfinished(tmp_path, "b0", holder={"pid": 1, "host": "elsewhere"})
     unfinished(tmp_path, "c0", holder={**here, "pid": 2**22 + 5})  # no such process any more
     unfinished(tmp_path, "d0", epochs=0)
+    unfinished(tmp_path, "f0", holder={**here, "lock": 1})  # a copy: its lock is another file
+    unfinished(tmp_path, "g0", name="tuned", validate_every=7)
     (tmp_path / "runs" / "digits" / "maf" / "e0").mkdir()
     (tmp_path / "runs" / "digits" / "maf" / "e0" / "config.yaml").write_text("{")
     keep(tmp_path, on("digits", run_id="done", test={"log_likelihood": -90.0, "error": 1.0}))
     lines = table("runs", "--width", 200).stdout.splitlines()
     by_run = {line.split()[1]: line for line in lines if " digits " in line}
-    assert set(by_run) == {"done", "a0", "b0", "c0", "d0"}
+    by_run |= {"g0": next(line for line in lines if line.startswith("maf, tuned"))}
+    assert set(by_run) >= {"done", "a0", "b0", "c0", "d0", "f0"}
+    assert not any("e0" in line for line in lines)
     assert f"running on {socket.gethostname()}" in by_run["a0"] and "3 of 40" in by_run["a0"]
-    assert "running on elsewhere" in by_run["b0"]
-    assert "interrupted 5 min ago" in by_run["c0"] and "interrupted" in by_run["d0"]
+    assert "running on elsewhere, last written 5 min ago" in by_run["b0"]
+    assert all("interrupted 5 min ago" in by_run[run] for run in ("c0", "d0", "f0"))
+    assert "of 40" not in by_run["g0"]  # it counts validations
     rows = json.loads(table("runs", "--format", "json").stdout)["rows"]
     (one,) = [row for row in rows if row["run_id"] == "a0"]
     assert (one["epochs"], one["best_epoch"], one["seconds"]) == (3, 2, 180.0)
+    assert one["status"] == "running"
     assert one["folder"] == str(tmp_path / "runs" / "digits" / "maf" / "a0")
 
 
@@ -227,6 +235,13 @@ def test_two_runs_beside_each_other(table, tmp_path):
     strange = run("ccc3", nats, -1.0)
     keep(tmp_path, replace(strange, data=replace(strange.data, fingerprint="other")), nats)
     assert "different data" in table("compare", "aaa1", "ccc3", check=3).stderr
+    for name, fingerprint, rows in (("ddd4", None, nats), ("eee5", None, nats[:9])):
+        kept = replace(strange, run_id=name, data=replace(strange.data, fingerprint=fingerprint))
+        keep(tmp_path, kept, rows)
+    short = replace(strange, run_id="fff6", data=replace(strange.data, fingerprint="other"))
+    keep(tmp_path, short, nats[:9])
+    assert "one of the records is damaged" in table("compare", "ccc3", "fff6", check=3).stderr
+    assert "neither record says" in table("compare", "ddd4", "eee5", check=3).stderr
     assert a.exists()
 
 

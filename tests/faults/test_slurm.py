@@ -126,5 +126,5 @@ def test_a_cancelled_job_is_not_waited_for(queue, sweep, tmp_path):
         queue("scancel", job)
     finally:
         code, _, err = ended(process, seconds=120)
-    assert code == 1 and "1 jobs: 1 unfinished" in err, err
+    assert code == 1 and "1 job: 1 unfinished" in err, err
     assert records(tmp_path / "results") == []

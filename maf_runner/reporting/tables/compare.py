@@ -39,10 +39,12 @@ def compare(a: Record, b: Record) -> Grid:
     """Both runs, and what sets them apart.
 
     Raises:
-        DataError: they were tested on different rows.
+        DataError: they were tested on different rows, or it is not known on which.
     """
     if a.data.fingerprint != b.data.fingerprint:
         raise DataError("these two runs were made on different data, so nothing can be compared")
+    if a.data.fingerprint is None:
+        raise DataError("neither record says on which data it was made: nothing can be compared")
     rows: list[tuple[str, list[Item]]] = []
     notes: list[str] = []
     data: list[dict[str, Any]] = []
@@ -55,6 +57,12 @@ def compare(a: Record, b: Record) -> Grid:
             data[-1] |= finite({column: entry.data, f"{column}_error": entry.item.error})
 
     nats_a, nats_b = row_nats(a), row_nats(b)
+    if nats_a is not None and nats_b is not None and len(nats_a) != len(nats_b):
+        raise DataError(
+            f"these two runs keep {len(nats_a):,} and {len(nats_b):,} test rows of the same data: "
+            "one of the records is damaged"
+        )
+    add("run", *(Entry(Item(r.run_id), r.run_id) for r in (a, b)))
     difference = EMPTY
     if nats_a is not None and nats_b is not None:
         mean, error = mean_and_error(nats_a - nats_b)

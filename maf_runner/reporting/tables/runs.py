@@ -33,7 +33,7 @@ HEADINGS = (
     "minutes",
     "state",
 )
-SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "epochs", "seed")
+SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "seed", "epochs")
 
 
 def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
@@ -48,7 +48,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
         [(heading,) for heading in HEADINGS],
         [
             *((cell.model, _items(cell, run, short)) for cell, run in every),
-            *((one.settings["model"]["name"], _unfinished(one)) for one in waiting),
+            *((_name(one), _unfinished(one)) for one in waiting),
         ],
         [
             *(f"{name}: {whole}" for whole, name in short.items()),
@@ -72,6 +72,12 @@ def _by_seed(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda r: (first[without_seed(r)], r.seed))
 
 
+def _name(run: Unfinished) -> str:
+    """Of an unfinished run, whose title is not known: its options."""
+    model, trainer = (str(run.settings[group]["name"]) for group in ("model", "trainer"))
+    return model if trainer == "paper" else f"{model}, {trainer}"
+
+
 def _unfinished(run: Unfinished) -> list[Item]:
     model, dataset = run.settings["model"], run.settings["dataset"]
     conditions = _given(run)
@@ -86,7 +92,7 @@ def _unfinished(run: Unfinished) -> list[Item]:
         Item(f"{run.epochs}{of}"),
         Item(str(run.best_epoch or NOTHING)),
         Item(f"{run.seconds / 60:.2f}"),
-        Item(f"epoch {run.epochs}{of}, {run.state}" if run.epochs else run.state),
+        Item(run.state),
     ]
 
 
@@ -100,8 +106,8 @@ def _unfinished_data(run: Unfinished) -> dict[str, Any]:
     return {
         "dataset": run.settings["dataset"]["name"],
         "conditioning": _given(run),
-        "model": run.settings["model"]["name"],
-        "status": run.state,
+        "model": _name(run),
+        "status": run.status,
         "size": widths(run.settings["model"].get("hidden")),
         "seed": run.settings.get("seed"),
         "epochs": run.epochs,
