@@ -179,8 +179,10 @@ def _blurred(x: Points, places: Weighted, noise: float) -> NDArray[np.float64]:
     centres, weights = places
     p = np.empty(len(x))
     for start in range(0, len(x), 1000):
-        part = x[start : start + 1000, None].astype(float) - centres
-        p[start : start + 1000] = np.exp(-(part**2).sum(2) / (2 * noise**2)) @ weights
+        across, up = (
+            x[start : start + 1000, i, None].astype(float) - centres[:, i] for i in (0, 1)
+        )
+        p[start : start + 1000] = np.exp(-(across**2 + up**2) / (2 * noise**2)) @ weights
     return _log(p / (2 * math.pi * noise**2))
 
 

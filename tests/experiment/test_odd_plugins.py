@@ -65,7 +65,7 @@ SETTINGS = {
 
 
 @pytest.fixture
-def odd(tmp_path, installed, monkeypatch):
+def odd(tmp_path, command, monkeypatch):
     """Trains a model of these for some updates; returns how that went."""
     (tmp_path / "odd_flows.py").write_text(MODELS)
     monkeypatch.chdir(tmp_path)
@@ -77,7 +77,7 @@ def odd(tmp_path, installed, monkeypatch):
         (conf / f"{name}.yaml").write_text(own)
     words = ["maf-run", "--config-dir", "c", "plugins=[odd_flows]", "dataset=toy/moons"]
     words += ["trainer.max_updates=20", "trainer.learning_rate=0.01"]
-    return lambda name, *more, check=0: installed(*words, f"model={name}", *more, check=check)
+    return lambda name, *more, check=0: command(*words, f"model={name}", *more, check=check)
 
 
 def test_a_model_is_loaded_as_it_was_trained(odd, tmp_path, monkeypatch):

@@ -38,22 +38,22 @@ def page(name, folder):
     return [line.split() for line in commands.splitlines()]
 
 
-def test_the_page_on_models(tmp_path, installed):
+def test_the_page_on_models(tmp_path, command, installed):
     commands = page("your_own_model", tmp_path)
     folder, _, table = (installed(*words, check=0).stdout.strip() for words in commands)
     assert "planar" in table and "MADE" in table
     record = json.loads((tmp_path / folder / "record.json").read_text())
     ((name, code),) = record["settings"]["plugins"].items()
     assert name == "my_flows" and code.startswith("sha256:")
-    again = installed(*commands[0], check=0)
+    again = command(*commands[0], check=0)
     assert "already there" in again.stderr
-    refused = installed("maf-sample", folder, check=3).stderr
+    refused = command("maf-sample", folder, check=3).stderr
     assert "--plugin of other commands" in refused
-    refused = installed("maf-sample", folder, "--plugin", "my_flows", check=2).stderr
+    refused = command("maf-sample", folder, "--plugin", "my_flows", check=2).stderr
     assert "planar cannot draw samples" in refused
     module = tmp_path / "my_flows.py"
     module.write_text(module.read_text() + "\n# edited\n")
-    other = installed(*commands[0], check=0)
+    other = command(*commands[0], check=0)
     assert "already there" not in other.stderr and other.stdout.strip() != folder
 
 
@@ -84,9 +84,9 @@ def test_a_model_from_outside_is_fitted(tmp_path, monkeypatch):
     assert fit("gaussian").record.finished  # it has none of that code
 
 
-def test_the_page_on_datasets(tmp_path, installed):
+def test_the_page_on_datasets(tmp_path, command):
     commands = page("your_own_dataset", tmp_path)
-    folder, table = (installed(*words, check=0).stdout.strip() for words in commands)
+    folder, table = (command(*words, check=0).stdout.strip() for words in commands)
     assert "spiral" in table and (tmp_path / folder / "density.png").is_file()
 
 
@@ -149,12 +149,12 @@ def test_a_dataset_may_leave_out_what_models_take_from_it(tmp_path, command):
     assert record["departures"] == [] and record["settings"]["model"]["activation"] == "relu"
 
 
-def test_a_model_from_outside_on_real_data(raw_dir, tmp_path, installed):
+def test_a_model_from_outside_on_real_data(raw_dir, tmp_path, command):
     page("your_own_model", tmp_path)
     words = ["maf-run", "--config-dir", "my_conf", "model=planar", "dataset=miniboone"]
     words += ["trainer.max_epochs=1", "threads=1"]
     env = {"MAF_RUNNER_RAW_DIR": str(raw_dir), "MAF_RUNNER_PLUGINS": "my_flows"}
-    assert "planar on miniboone: test -" in installed(*words, env=env, check=0).stderr
+    assert "planar on miniboone: test -" in command(*words, env=env, check=0).stderr
 
 
 ODD = {
@@ -165,7 +165,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("body", "code"), [("shape", 2), ("scalar", 2), ("nan", 4)])
-def test_odd_models_are_named(tmp_path, installed, body, code):
+def test_odd_models_are_named(tmp_path, command, body, code):
     (tmp_path / "odd.py").write_text(
         "import torch\nclass Odd(torch.nn.Module):\n"
         "    def __init__(self, features, context=0):\n        super().__init__()\n"
@@ -176,7 +176,7 @@ def test_odd_models_are_named(tmp_path, installed, body, code):
     conf.mkdir(parents=True)
     (conf / "odd.yaml").write_text("name: odd\n_target_: odd.Odd\nconditional: false\n")
     words = ["maf-run", "--config-dir", "c", "plugins=[odd]", "model=odd", "trainer.max_epochs=1"]
-    said = installed(*words, check=code).stderr
+    said = command(*words, check=code).stderr
     assert "Traceback" not in said
     assert (
         "odd.Odd.log_prob must return" in said if code == 2 else "odd on digits: diverged" in said
@@ -191,21 +191,21 @@ def test_odd_models_are_named(tmp_path, installed, body, code):
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
     ],
 )
-def test_plugins_that_cannot_be_imported(tmp_path, installed, text, message):
+def test_plugins_that_cannot_be_imported(tmp_path, command, text, message):
     if text:
         (tmp_path / "broken.py").write_text(text)
-    refused = installed("maf-run", "plugins=[broken]", check=2).stderr
+    refused = command("maf-run", "plugins=[broken]", check=2).stderr
     assert message in refused and "Traceback" not in refused
     for wrong in ("plugins=[maf_runner.flows]", "plugins=['a/b']", "plugins=x"):
-        assert "plugin" in installed("maf-run", wrong, check=2).stderr
+        assert "plugin" in command("maf-run", wrong, check=2).stderr
 
 
-def test_nothing_is_imported_because_a_file_names_it(tmp_path, installed):
+def test_nothing_is_imported_because_a_file_names_it(tmp_path, command):
     (tmp_path / "evil.py").write_text("open('done', 'w')\nclass M: pass\n")
     conf = tmp_path / "c" / "model"
     conf.mkdir(parents=True)
     (conf / "evil.yaml").write_text("name: evil\n_target_: evil.M\nconditional: false\n")
-    refused = installed("maf-run", "--config-dir", "c", "model=evil", check=2).stderr
+    refused = command("maf-run", "--config-dir", "c", "model=evil", check=2).stderr
     assert "given as a plugin" in refused and not (tmp_path / "done").exists()
 
 
@@ -266,7 +266,7 @@ MINE = "name: mine\n_target_: mine.Mine\nconditional: false\nfails: ''\n"
 
 
 @pytest.fixture
-def mine(tmp_path, installed):
+def mine(tmp_path, command):
     """A model of one's own with a helper beside it; returns what trains it."""
     (tmp_path / "mine.py").write_text(BODY)
     (tmp_path / "helper_of_mine.py").write_text("SHIFT = 0.0\n")
@@ -275,7 +275,7 @@ def mine(tmp_path, installed):
     (conf / "mine.yaml").write_text(MINE)
     (conf / "heir.yaml").write_text("defaults: [maf, _self_]\nname: heir\nlayers: 2\n")
     words = ["maf-run", "plugins=[mine]", "dataset=toy/moons", "trainer.max_epochs=1"]
-    return lambda *more, check=0: installed(*words, "--config-dir", "c", *more, check=check)
+    return lambda *more, check=0: command(*words, "--config-dir", "c", *more, check=check)
 
 
 @pytest.mark.parametrize(
@@ -335,16 +335,16 @@ def test_options_of_ones_own_do_not_have_the_names_of_ours(mine, tmp_path):
         assert message in said and len(said.splitlines()) == 1
 
 
-def test_code_beside_a_plugin_belongs_to_it(mine, tmp_path, installed):
+def test_code_beside_a_plugin_belongs_to_it(mine, tmp_path, command):
     folder = mine("model=mine").stdout.strip()
     assert "already there" in mine("model=mine").stderr
     rows = ["maf-sample", folder, "--plugin", "mine", "--n", "2"]
-    sampled = installed(*rows, check=0).stderr
+    sampled = command(*rows, check=0).stderr
     assert "2 of 2 samples are not finite" in sampled and "no sample is finite" in sampled
     for picture in ("noise", "pairs", "calibration"):
         words = ["maf-plot", picture, folder, "--plugin", "mine"]
-        said = installed(*words, check=2).stderr
+        said = command(*words, check=2).stderr
         assert f"{picture}: " in said and "Traceback" not in said
     (tmp_path / "helper_of_mine.py").write_text("SHIFT = 1.0\n")
-    assert "the code of mine has changed since" in installed(*rows, check=0).stderr
+    assert "the code of mine has changed since" in command(*rows, check=0).stderr
     assert mine("model=mine").stdout.strip() != folder

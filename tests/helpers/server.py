@@ -48,7 +48,7 @@ from maf_runner.experiment import prepare
 
 SMALL = (405, 45, 50)  # rows of the MINIBOONE that the tests write, 73 times fewer than the true
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-AHEAD = ("pandas", "scipy.special", "h5py", "PIL.Image")  # imported for all
+AHEAD = ("pandas", "scipy.special", "h5py", "PIL.Image", "matplotlib.pyplot")  # imported for all
 SECONDS = 600  # after which SIGALRM ends a child
 
 
