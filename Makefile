@@ -17,10 +17,10 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 	$(BIN)/maf-table
 
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour or more
-	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadgroup tests/faults
+	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadfile --no-loadscope-reorder tests/faults
 
 sanitize: $(VENV)/.test ## test the native engine under the address and undefined-behaviour sanitizers of g++
 	rm -rf build/sanitize && mkdir -p build/sanitize

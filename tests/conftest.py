@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_collection_modifyitems(items):
-    """The files with the longest tests come first, or one process is left with them at the end."""
+    """The files that take longest come first, or one process is left with them at the end."""
     longest = (
         "tests/test_readme",
         "tests/test_check_gpu",

@@ -21,7 +21,6 @@ from tests.helpers.commands import BIN
 from tests.helpers.mirror import serving
 from tests.helpers.settings import composed
 
-pytestmark = pytest.mark.xdist_group("readme")  # they share a folder
 README = (ROOT / "README.md").read_text()
 PAGES = {
     "README": README,

@@ -17,7 +17,6 @@ from maf_runner.reporting.plots.drawing import drawing, in_order
 from tests.helpers.records import keep, run
 
 pytest.importorskip("matplotlib")
-pytestmark = pytest.mark.xdist_group("plot")  # the runs are made once
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from maf_runner.experiment.trained import TrainedRun
 from maf_runner.system.errors import DataError
 from tests.helpers.simulators import NOISE, linear, linear_log_prob, linear_mean
 
-pytestmark = pytest.mark.xdist_group("conditional")  # the runs are made once
 GIVEN = ["dataset.context=[rpm,load,site]", "dataset.categorical=[site]"]
 MODELS = {
     "maf": ["model=maf", "model.layers=2"],

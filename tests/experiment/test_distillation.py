@@ -17,7 +17,6 @@ from maf_runner.records.folder import RunFolder
 from maf_runner.system.errors import UsageError
 from tests.helpers.runs import records, same, wait_for
 
-pytestmark = pytest.mark.xdist_group("distillation")  # the teachers are made once
 SMALL = ("model.hidden=[16]", "trainer.max_epochs=2", "threads=1")
 DISTILLED = ("trainer=distilled", "trainer.drawn_rows=3000")
 

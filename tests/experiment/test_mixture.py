@@ -16,7 +16,6 @@ from maf_runner.flows import MAF, Gaussian
 from maf_runner.flows.uniform import UniformMixture, Units
 from maf_runner.system.errors import UsageError
 
-pytestmark = pytest.mark.xdist_group("mixture")  # the runs are made once
 SMALL = ("model.layers=2", "model.hidden=[8]", "trainer.max_epochs=1", "threads=1")
 
 

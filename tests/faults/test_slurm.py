@@ -13,8 +13,6 @@ from tests.faults.conftest import ALL
 from tests.helpers import ROOT, slurm
 from tests.helpers.runs import SMALL, records, same, wait_for
 
-pytestmark = pytest.mark.xdist_group("slurm")  # one for all
-
 # Long enough to be preempted on any machine.
 LONG = (*SMALL, "trainer.patience=1000000", "trainer.max_epochs=150", "engine=eager")
 QUEUED = (
