@@ -238,7 +238,8 @@ def test_two_runs_beside_each_other(table, tmp_path):
     for name, fingerprint, rows in (("ddd4", None, nats), ("eee5", None, nats[:9])):
         kept = replace(strange, run_id=name, data=replace(strange.data, fingerprint=fingerprint))
         keep(tmp_path, kept, rows)
-    short = replace(strange, run_id="fff6", data=replace(strange.data, fingerprint="other"))
+    short = run("fff6", nats[:9], -1.0)
+    short = replace(short, data=replace(short.data, fingerprint="other"))
     keep(tmp_path, short, nats[:9])
     assert "one of the records is damaged" in table("compare", "ccc3", "fff6", check=3).stderr
     assert "neither record says" in table("compare", "ddd4", "eee5", check=3).stderr
