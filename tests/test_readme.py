@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
 import benchmark
 import numpy as np
@@ -175,13 +176,18 @@ USE_RUNS = [name for name, page in PAGES.items() if any("RUN" in c for c in comm
 
 
 @pytest.mark.parametrize("page", USE_RUNS)
-def test_using_a_run(page, folder):
+def test_using_a_run(page, folder, server):
     """The shell commands that use a run; then the Python that does."""
-    script = "\n".join(c for c in commands_of(PAGES[page]) if "RUN" in c)
-    result = in_a_shell(script + '\necho "RUN=$RUN"', folder)
-    assert result.returncode == 0, result.stderr
+    printed: dict[str, str] = {}  # by the variable that keeps it
+    for line in (c for c in commands_of(PAGES[page]) if "RUN" in c):
+        variable, command = re.fullmatch(r"(?:(\w+)=\$\()?(.*?)\)?", line).groups()
+        command = Template(command).substitute(printed)
+        piped = "|" in command
+        done = in_a_shell(command, folder) if piped else as_in_a_shell(command, folder, server)
+        assert done.returncode == 0, done.stderr
+        printed |= {variable: done.stdout.strip()} if variable else {}
     if page == "trained_models":
-        python_works(result.stdout.rpartition("RUN=")[2].strip(), folder)
+        python_works(printed["RUN"], folder)
 
 
 def python_works(run, folder):
