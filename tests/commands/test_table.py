@@ -156,12 +156,15 @@ def test_runs_that_are_under_way_or_were_interrupted(table, tmp_path):
     unfinished(tmp_path, "d0", epochs=0)
     unfinished(tmp_path, "f0", holder={**here, "lock": 1})  # a copy: its lock is another file
     unfinished(tmp_path, "g0", name="tuned", validate_every=7)
+    unfinished(tmp_path, "h0", name="tuned", validate_every=7, patience=9)
     (tmp_path / "runs" / "digits" / "maf" / "e0").mkdir()
     (tmp_path / "runs" / "digits" / "maf" / "e0" / "config.yaml").write_text("{")
     keep(tmp_path, on("digits", run_id="done", test={"log_likelihood": -90.0, "error": 1.0}))
     lines = table("runs", "--width", 200).stdout.splitlines()
     by_run = {line.split()[1]: line for line in lines if " digits " in line}
-    by_run |= {"g0": next(line for line in lines if line.startswith("maf, tuned"))}
+    for run_id, patience in (("g0", "null"), ("h0", "9")):
+        (by_run[run_id],) = (line for line in lines if f" {run_id} " in line)
+        assert by_run[run_id].startswith(f"maf, tuned, trainer.patience={patience} ")
     assert set(by_run) >= {"done", "a0", "b0", "c0", "d0", "f0"}
     assert not any("e0" in line for line in lines)
     assert f"running on {socket.gethostname()}" in by_run["a0"] and "3 of 40" in by_run["a0"]

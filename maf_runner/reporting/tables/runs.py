@@ -17,7 +17,9 @@ from maf_runner.reporting.comparison.cells import (
     widths,
     without_seed,
 )
+from maf_runner.reporting.comparison.columns import differing_keys
 from maf_runner.reporting.tables.grid import DIFFERENCE, NOTHING, Grid, Item
+from maf_runner.system.text import as_typed, flat
 
 CAPTION = "Every run: mean test log-likelihood in nats ± 2 standard errors."
 HEADINGS = (
@@ -41,6 +43,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
     cells = comparison(records)
     short = short_names(cells)
     every = [(_alone(run, cell), run) for cell in cells for run in _by_seed(cell.runs)]
+    names = _names(waiting)
     return Grid(
         "runs",
         "Runs",
@@ -48,7 +51,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
         [(heading,) for heading in HEADINGS],
         [
             *((cell.model, _items(cell, run, short)) for cell, run in every),
-            *((_name(one), _unfinished(one)) for one in waiting),
+            *((name, _unfinished(one)) for name, one in zip(names, waiting, strict=True)),
         ],
         [
             *(f"{name}: {whole}" for whole, name in short.items()),
@@ -60,7 +63,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
         ],
         [
             *(_data(cell, run) for cell, run in every),
-            *(_unfinished_data(one) for one in waiting),
+            *(_unfinished_data(one, name) for name, one in zip(names, waiting, strict=True)),
         ],
         spare=SPARE,
     )
@@ -72,10 +75,28 @@ def _by_seed(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda r: (first[without_seed(r)], r.seed))
 
 
-def _name(run: Unfinished) -> str:
-    """Of an unfinished run, whose title is not known: its options."""
-    model, trainer = (str(run.settings[group]["name"]) for group in ("model", "trainer"))
-    return model if trainer == "paper" else f"{model}, {trainer}"
+def _names(waiting: Sequence[Unfinished]) -> list[str]:
+    """Of each unfinished run, whose title is not known, the options and what sets it apart.
+
+    That are settings in which it differs from others with these options and data, but for those
+    that have a column.
+    """
+    every = [
+        (
+            tuple(str(run.settings[group]["name"]) for group in ("model", "trainer", "dataset")),
+            flat({group: run.settings[group] for group in ("model", "trainer")}),
+        )
+        for run in waiting
+    ]
+    names = []
+    for options, settings in every:
+        apart = differing_keys([other for chosen, other in every if chosen == options])
+        apart -= {"model.hidden", "model.size", "model.conditional"}
+        model, trainer, _ = options
+        parts = [model, *([] if trainer == "paper" else [trainer])]
+        parts += [f"{key}={as_typed(settings.get(key))}" for key in sorted(apart)]
+        names.append(", ".join(parts))
+    return names
 
 
 def _unfinished(run: Unfinished) -> list[Item]:
@@ -102,11 +123,11 @@ def _given(run: Unfinished) -> str:
     return ", ".join(map(str, run.settings["dataset"].get("context") or ())) or "class"
 
 
-def _unfinished_data(run: Unfinished) -> dict[str, Any]:
+def _unfinished_data(run: Unfinished, name: str) -> dict[str, Any]:
     return {
         "dataset": run.settings["dataset"]["name"],
         "conditioning": _given(run),
-        "model": _name(run),
+        "model": name,
         "status": run.status,
         "size": widths(run.settings["model"].get("hidden")),
         "seed": run.settings.get("seed"),
