@@ -154,7 +154,7 @@ class RunFolder:
         try:
             who = Holder(**json.loads(reading.read_text(self.path / ".holder", reading.MB)))
             same = who.lock in (None, self.path.joinpath(".lock").stat().st_ino)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         known = isinstance(who.pid, int) and isinstance(who.host, str) and who.pid > 0
         return who if known and same else None

@@ -35,6 +35,7 @@ HEADINGS = (
     "minutes",
     "state",
 )
+SHOWN = {"model.hidden", "model.size", "model.conditional"}  # as "size", or with the data
 SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "seed", "epochs")
 
 
@@ -78,8 +79,8 @@ def _by_seed(records: Sequence[Record]) -> list[Record]:
 def _names(waiting: Sequence[Unfinished]) -> list[str]:
     """Of each unfinished run, whose title is not known, the options and what sets it apart.
 
-    That are settings in which it differs from others with these options and data, but for those
-    that have a column.
+    These are the settings in which it differs from others with these options and data, but for
+    those that have a column.
     """
     every = [
         (
@@ -88,13 +89,15 @@ def _names(waiting: Sequence[Unfinished]) -> list[str]:
         )
         for run in waiting
     ]
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for options, settings in every:
+        alike.setdefault(options, []).append(settings)
+    apart = {options: sorted(differing_keys(of) - SHOWN) for options, of in alike.items()}
     names = []
     for options, settings in every:
-        apart = differing_keys([other for chosen, other in every if chosen == options])
-        apart -= {"model.hidden", "model.size", "model.conditional"}
         model, trainer, _ = options
         parts = [model, *([] if trainer == "paper" else [trainer])]
-        parts += [f"{key}={as_typed(settings.get(key))}" for key in sorted(apart)]
+        parts += [f"{key}={as_typed(settings.get(key))}" for key in apart[options]]
         names.append(", ".join(parts))
     return names
 
