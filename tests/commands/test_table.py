@@ -199,6 +199,11 @@ def test_runs_fit_a_terminal(table, tmp_path):
         assert "-111.25 ± 1.00" in "\n".join(lines) and "paper" not in heading
         assert ("minutes" in heading) == (width == 120)
         assert any(line.startswith("no room for minutes, ") for line in lines) == (width < 120)
+    # A wide one goes before those that matter less and are narrower.
+    unfinished(tmp_path, "a" * 12, epochs=3, max_epochs=10**9)
+    lines = table("runs", "--width", 100).stdout.splitlines()
+    heading = next(line.split() for line in lines if line.startswith("model"))
+    assert {"seed", "size"} < set(heading) and "epochs" not in heading
     whole = table("runs", "--width", 40, "--columns", "run", "minutes").stdout
     assert "1.00" in whole and "no room" not in whole
 

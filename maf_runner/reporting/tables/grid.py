@@ -208,13 +208,21 @@ def _narrow(grid: Grid, width: int) -> tuple[str, list[str]]:
     ]
     names = max(NARROWEST, width // 5)
     gone: list[str] = []
-    for name in ["", *grid.spare]:
-        if there := [i for i in places if grid.headings[i][-1] == name]:
-            places = [i for i in places if i not in there]
-            gone.append(name)
-        if _fits(body := _body(grid, places, names, every=True), width):
+
+    def body() -> str:
+        left = [i for i in places if grid.headings[i][-1] not in gone]
+        return _body(grid, left, names, every=True)
+
+    for name in grid.spare:
+        if _fits(body(), width):
             break
-    return body, gone
+        if any(grid.headings[i][-1] == name for i in places):
+            gone.append(name)
+    for name in gone[::-1]:  # one that is narrower than those that went after it may stay
+        gone.remove(name)
+        if not _fits(body(), width):
+            gone.insert(0, name)
+    return body(), [name for name in grid.spare if name in gone]
 
 
 def _body(

@@ -36,7 +36,7 @@ HEADINGS = (
     "state",
 )
 SHOWN = {"model.hidden", "model.size", "model.conditional"}  # as "size", or with the data
-SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "seed", "epochs")
+SPARE = ("Δ/σ", "paper", "minutes", "best", "size", "epochs", "seed")
 
 
 def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
