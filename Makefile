@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
+# A file of tests goes to one process, in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -rsfE -n auto --dist loadfile --no-loadscope-reorder
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
 .PHONY: help run test faults sanitize audit bench tables docs lint format clean
@@ -17,10 +19,10 @@ run: $(VENV)/.run ## install, train MAF (5) and the Gaussian on the bundled digi
 	$(BIN)/maf-table
 
 test: $(VENV)/.test ## run the tests; MAF_RUNNER_RAW_DIR=DIR adds those on real data
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PYTEST)
 
 faults: $(VENV)/.test ## make every fault the tests know: kills, full disks, hostile files; half an hour or more
-	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rsfE -n auto --dist loadfile --no-loadscope-reorder tests/faults
+	MAF_RUNNER_ALL_FAULTS=1 OMP_NUM_THREADS=1 $(PYTEST) tests/faults
 
 sanitize: $(VENV)/.test ## test the native engine under the address and undefined-behaviour sanitizers of g++
 	rm -rf build/sanitize && mkdir -p build/sanitize

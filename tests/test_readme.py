@@ -180,12 +180,13 @@ def test_using_a_run(page, folder, server):
     """The shell commands that use a run; then the Python that does."""
     printed: dict[str, str] = {}  # by the variable that keeps it
     for line in (c for c in commands_of(PAGES[page]) if "RUN" in c):
-        variable, command = re.fullmatch(r"(?:(\w+)=\$\()?(.*?)\)?", line).groups()
-        command = Template(command).substitute(printed)
+        assigned = re.fullmatch(r"(\w+)=\$\((.*)\)", line)
+        command = Template(assigned[2] if assigned else line).substitute(printed)
         piped = "|" in command
         done = in_a_shell(command, folder) if piped else as_in_a_shell(command, folder, server)
         assert done.returncode == 0, done.stderr
-        printed |= {variable: done.stdout.strip()} if variable else {}
+        if assigned:
+            printed[assigned[1]] = done.stdout.strip()
     if page == "trained_models":
         python_works(printed["RUN"], folder)
 

@@ -38,7 +38,7 @@ class Search(BasicSweeper):
             DataError: a file of the user's that cannot be read.
         """
         given = {o.get_key_element(): _values(o) for o in overrides}
-        self.left_out = self.alike = self.closed_form = 0
+        self.left_out = alike = reworded = 0
         jobs: dict[tuple[str, str], list[str]] = {}
         for grid in self._narrowed(given):
             words = [f"{key}={','.join(values)}" for key, values in (given | grid).items()]
@@ -48,8 +48,8 @@ class Search(BasicSweeper):
                 swept = len((given | grid).get("model.conditional", ())) > 1
                 place = self._checked(job, sized="model.size" in grid, conditional=swept)
                 if place in jobs:
-                    self.alike += 1
-                    self.closed_form += job != jobs[place]
+                    alike += 1
+                    reworded += job != jobs[place]
                 elif place is not None:
                     jobs[place] = job
         if not jobs:
@@ -60,10 +60,10 @@ class Search(BasicSweeper):
                 "the dataset has no classes",
                 file=sys.stderr,
             )
-        if self.alike:
-            why = " (a fit in closed form takes no seed and no trainer)" * bool(self.closed_form)
+        if alike:
+            why = " (a fit in closed form takes no seed and no trainer)" if reworded else ""
             print(
-                f"maf-run: {counted(self.alike, 'job')} left out: the same run as another{why}",
+                f"maf-run: {counted(alike, 'job')} left out: the same run as another{why}",
                 file=sys.stderr,
             )
         for number, job in enumerate(jobs.values()):

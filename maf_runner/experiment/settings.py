@@ -363,10 +363,10 @@ def _parameters(build: Any) -> dict[str, tuple[Any, bool]]:
 
 
 def check(settings: dict[str, Any]) -> None:
-    """Refuse settings unknown to what is built from them, and impossible ones where it is cheap.
+    """Refuse settings unknown to what is built from them, and values that cannot be.
 
-    These are those of the trainer, and widths and layers of our models. What only the data can
-    tell is not looked at.
+    The values looked at are those of the trainer, and the widths and layers of our models; others
+    are refused where they are used.
 
     Raises:
         UsageError: such a setting, by name.

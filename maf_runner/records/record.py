@@ -317,7 +317,7 @@ class Record:
         for split, figures in (("test", self.test), ("validation", self.validation)):
             rows = figures.get("rows_not_finite")
             if isinstance(rows, int):
-                text = f"the log density of {rows:,} {split} row{'s' * (rows != 1)} is not finite"
+                text = f"the log density of {counted(rows, f'{split} row')} is not finite"
                 text += f" (the first is row {figures.get('first_not_finite')})"
                 mean = figures.get("log_likelihood_of_others")
                 error = figures.get("error_of_others")

@@ -89,11 +89,9 @@ def _state(folder: RunFolder) -> tuple[str, str]:
     last = max(p.stat().st_mtime for p in folder.path.iterdir() if p.is_file())
     since = f"{ago(time.time() - last)} ago"
     who = folder.holder()
-    if who is None:
-        return "interrupted", f"interrupted {since}"
-    if who.host != socket.gethostname():  # whether it is still there cannot be told from here
+    if who and who.host != socket.gethostname():  # whether it is still there cannot be told here
         return "running", f"running on {who.host}, last written {since}"
-    if _alive(who.pid):
+    if who and _alive(who.pid):
         return "running", f"running on {who.host}"
     return "interrupted", f"interrupted {since}"
 

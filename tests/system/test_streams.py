@@ -76,6 +76,8 @@ def test_samples_and_scores_through_pipes(plane, tmp_path):
     )
     assert done.stdout.splitlines()[0] == '"x1","x2"' and done.stdout.split()[-1] == "141"
     assert not done.stderr
+    done = shell(f"maf-sample {plane} --out /dev/stdout --n 3 | wc -l", tmp_path)
+    assert done.stdout.strip() == "4"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,7 +21,7 @@ from maf_runner.reporting.comparison.columns import (
 )
 from maf_runner.reporting.comparison.published import BITS, MODELS, NATS, Figure, figures
 from maf_runner.system import conf_path
-from maf_runner.system.text import as_typed, flat
+from maf_runner.system.text import as_typed, counted, flat
 
 COMPARED = {name for name, _, _ in figures()}  # datasets of the paper
 # The figure in a record and its error, by what is shown.
@@ -361,7 +361,7 @@ def _setting(key: str, value: Any) -> str:
     if key == "model.hidden":
         return widths(value)
     if key == "trainer.teachers" and isinstance(value, list):
-        return "1 teacher" if len(value) == 1 else f"{len(value)} teachers"
+        return counted(len(value), "teacher")
     return f"{key}={hash_in_short(as_typed(value))}"
 
 

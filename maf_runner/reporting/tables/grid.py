@@ -206,23 +206,24 @@ def _narrow(grid: Grid, width: int) -> tuple[str, list[str]]:
         for i, heading in enumerate(grid.headings)
         if heading[-1] not in grid.spare or any(str(items[i]) != NOTHING for _, items in grid.rows)
     ]
+    spare = [name for name in grid.spare if any(grid.headings[i][-1] == name for i in places)]
     names = max(NARROWEST, width // 5)
-    gone: list[str] = []
+    gone: set[str] = set()
 
     def body() -> str:
         left = [i for i in places if grid.headings[i][-1] not in gone]
         return _body(grid, left, names, every=True)
 
-    for name in grid.spare:
+    for name in spare:
         if _fits(body(), width):
             break
-        if any(grid.headings[i][-1] == name for i in places):
-            gone.append(name)
-    for name in gone[::-1]:  # one that is narrower than those that went after it may stay
+        gone.add(name)
+    for name in reversed([name for name in spare if name in gone]):
+        # A wide column that went later may have made room enough for this one.
         gone.remove(name)
         if not _fits(body(), width):
-            gone.insert(0, name)
-    return body(), [name for name in grid.spare if name in gone]
+            gone.add(name)
+    return body(), [name for name in spare if name in gone]
 
 
 def _body(

@@ -44,7 +44,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
     cells = comparison(records)
     short = short_names(cells)
     every = [(_alone(run, cell), run) for cell in cells for run in _by_seed(cell.runs)]
-    names = _names(waiting)
+    unfinished = list(zip(_names(waiting), waiting, strict=True))
     return Grid(
         "runs",
         "Runs",
@@ -52,7 +52,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
         [(heading,) for heading in HEADINGS],
         [
             *((cell.model, _items(cell, run, short)) for cell, run in every),
-            *((name, _unfinished(one)) for name, one in zip(names, waiting, strict=True)),
+            *((name, _unfinished(run)) for name, run in unfinished),
         ],
         [
             *(f"{name}: {whole}" for whole, name in short.items()),
@@ -64,7 +64,7 @@ def runs(records: Sequence[Record], waiting: Sequence[Unfinished] = ()) -> Grid:
         ],
         [
             *(_data(cell, run) for cell, run in every),
-            *(_unfinished_data(one, name) for name, one in zip(names, waiting, strict=True)),
+            *(_unfinished_data(run, name) for name, run in unfinished),
         ],
         spare=SPARE,
     )
@@ -77,10 +77,10 @@ def _by_seed(records: Sequence[Record]) -> list[Record]:
 
 
 def _names(waiting: Sequence[Unfinished]) -> list[str]:
-    """Of each unfinished run, whose title is not known, the options and what sets it apart.
+    """A name for each unfinished run, whose title is not known: its model and trainer options.
 
-    These are the settings in which it differs from others with these options and data, but for
-    those that have a column.
+    Settings follow in which it differs from other unfinished runs of these options and this
+    dataset, but for those that have a column of the table.
     """
     every = [
         (
